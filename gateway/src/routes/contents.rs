@@ -1,6 +1,6 @@
 //! Many files in one answer.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use axum::{
     body::{Body, Bytes},
@@ -9,22 +9,17 @@ use axum::{
     response::IntoResponse as _,
 };
 use futures::{Stream, StreamExt as _, future, stream};
-use proto::{
-    error::ErrorCode,
-    project_storage::{ReadFilesRequest, ReadFilesResponse},
-};
+use proto::project_storage::{ReadFilesRequest, ReadFilesResponse};
 use tonic::{Status, Streaming};
 
 use crate::{
     app::App,
-    error::{Failure, fault, fault_of},
+    error::{Failure, fault_of},
+    http::content::{Aborted, within_opening_time},
     identity::authenticate::Authenticated,
     json::{body::Json, params::PathParam, reply::Reply},
     upstream::{Upstream, present},
 };
-
-/// How long the first message may take.
-const OPENING_TIME: Duration = Duration::from_secs(30);
 
 /// Streams files as lines of JSON, as fast as the client reads them.
 pub(crate) async fn read(
@@ -35,8 +30,7 @@ pub(crate) async fn read(
 ) -> Reply {
     id.bind(&mut request.project_id, "project_id")?;
     let opening = open(&app.upstream, caller.context.stream_request(request));
-    let opened = tokio::time::timeout(OPENING_TIME, opening).await;
-    let (first, parts) = opened.map_err(|_| fault(ErrorCode::Timeout, "TIMEOUT", "the service took too long"))??;
+    let (first, parts) = within_opening_time(opening).await?;
     let messages = stream::once(future::ready(Ok(first))).chain(parts);
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson")),
@@ -54,20 +48,15 @@ async fn open(
     Ok((first, parts))
 }
 
-/// The answer has begun, so an error can only abort it.
-#[derive(Debug, thiserror::Error)]
-#[error("the files could not be read to their end: {0}")]
-struct Error(String);
-
-fn lines(messages: impl Stream<Item = Result<ReadFilesResponse, Status>>) -> impl Stream<Item = Result<Bytes, Error>> {
+fn lines(messages: impl Stream<Item = Result<ReadFilesResponse, Status>>) -> impl Stream<Item = Result<Bytes, Aborted>> {
     messages.map(|message| {
-        let line = message.map_err(|status| Error(fault_of(&status).to_string())).and_then(|message| line(&message));
+        let line = message.map_err(|status| Aborted(fault_of(&status).to_string())).and_then(|message| line(&message));
         line.inspect_err(|error| tracing::warn!("{error}"))
     })
 }
 
-fn line(message: &ReadFilesResponse) -> Result<Bytes, Error> {
-    let mut line = serde_json::to_vec(message).map_err(|error| Error(error.to_string()))?;
+fn line(message: &ReadFilesResponse) -> Result<Bytes, Aborted> {
+    let mut line = serde_json::to_vec(message).map_err(|error| Aborted(error.to_string()))?;
     line.push(b'\n');
     Ok(line.into())
 }

@@ -14,7 +14,7 @@ use axum::{
 };
 use bytes::Bytes;
 use chassis::client::idempotent;
-use futures::{SinkExt as _, Stream, TryStreamExt as _, channel::mpsc};
+use futures::{SinkExt as _, channel::mpsc};
 use proto::{
     error::ErrorCode,
     project_storage::{
@@ -26,8 +26,9 @@ use tonic::Streaming;
 
 use crate::{
     app::App,
-    error::{Failure, fault, fault_of, invalid},
+    error::{Failure, fault, invalid},
     http::{
+        content::{streamed, within_opening_time},
         etag::{has_version, if_match, precondition, put_etag},
         idempotency::{Replay, read_key},
         range::{self, ByteRange},
@@ -46,8 +47,6 @@ use crate::{
 const UPLOAD_TIME: Duration = Duration::from_secs(120);
 /// How much longer the service may take after the last byte.
 const SAVE_TIME: Duration = Duration::from_secs(30);
-/// How long the first message of a download may take.
-const OPENING_TIME: Duration = Duration::from_secs(30);
 
 /// A file that a browser opens runs nothing, and cannot use the cookies of this origin.
 const POLICY: HeaderValue =
@@ -158,7 +157,7 @@ pub(crate) async fn raw(
             download(request).await?.parts
         }
     };
-    let mut response = (status, Body::from_stream(bytes(parts))).into_response();
+    let mut response = (status, Body::from_stream(streamed(parts, |part: DownloadFileResponse| part.data))).into_response();
     if status == StatusCode::PARTIAL_CONTENT {
         response.headers_mut().extend(range::content_range(&part, size));
     }
@@ -202,18 +201,5 @@ async fn open(
         let first = present(parts.message().await?)?;
         Ok::<_, Failure>(Opened { file: present(first.file)?, revision: first.revision, parts })
     };
-    tokio::time::timeout(OPENING_TIME, opening).await.map_err(|_| fault(ErrorCode::Timeout, "TIMEOUT", "the service took too long"))?
-}
-
-/// The answer has begun, so an error can only abort it.
-#[derive(Debug, thiserror::Error)]
-#[error("the file could not be read to its end: {0}")]
-struct Error(String);
-
-fn bytes(parts: Streaming<DownloadFileResponse>) -> impl Stream<Item = Result<Bytes, Error>> {
-    parts.map_ok(|part| part.data).map_err(|status| {
-        let error = Error(fault_of(&status).to_string());
-        tracing::warn!("{error}");
-        error
-    })
+    within_opening_time(opening).await
 }

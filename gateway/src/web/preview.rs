@@ -3,18 +3,18 @@
 
 mod missing;
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 use axum::{
     Router,
+    body::Body,
     extract::{Request, State},
-    http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header, request::Parts},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header, request::Parts},
     response::{IntoResponse as _, Response},
 };
-use bytes::Bytes;
 use proto::{
     error::ErrorCode,
-    project_storage::{ReadPreviewFileRequest, ReadPreviewFileResponse},
+    project_storage::{DownloadPreviewFileRequest, DownloadPreviewFileResponse, ReadPreviewFileRequest, ReadPreviewFileResponse},
 };
 use tower_http::set_header::SetResponseHeaderLayer;
 
@@ -23,6 +23,7 @@ use crate::{
     edge::request::RequestInfo,
     error::{Failure, fault},
     http::{
+        content::{streamed, within_opening_time},
         etag::put_etag,
         range::{self, ByteRange},
     },
@@ -48,13 +49,19 @@ async fn read(app: &App, info: &RequestInfo, path: &str, request: &Parts) -> Res
     let (capability, file) = app.origins.preview.target(host(request), path).ok_or_else(not_found)?;
     let etags = request.headers.get(header::IF_NONE_MATCH).and_then(|v| v.to_str().ok()).unwrap_or_default();
     let page = missing::wants_page(&request.headers);
-    let read = ReadPreviewFileRequest { capability, path: file.to_owned(), if_none_match: etags.to_owned(), page };
+    let read = ReadPreviewFileRequest {
+        capability: capability.clone(),
+        path: file.to_owned(),
+        if_none_match: etags.to_owned(),
+        page,
+        omit_large: true,
+    };
     let answer = app.upstream.projects().read_preview_file(info.context(None).request(read)).await?.into_inner();
     // Links of the page are relative to its folder.
     if !file.ends_with('/') && answer.path.strip_prefix(file).is_some_and(|rest| rest.starts_with('/')) {
         return Ok(redirect_to_folder(&request.uri));
     }
-    respond(request, answer)
+    respond(app, info, request, (capability, answer)).await
 }
 
 /// Redirects to the same path with a slash. `./` and the last segment cannot be mistaken for a host or a scheme.
@@ -65,29 +72,56 @@ fn redirect_to_folder(uri: &Uri) -> Response {
     (StatusCode::TEMPORARY_REDIRECT, [(header::LOCATION, place)]).into_response()
 }
 
-fn respond(request: &Parts, answer: ReadPreviewFileResponse) -> Result<Response, Failure> {
-    let mut response =
-        if answer.not_modified { StatusCode::NOT_MODIFIED.into_response() } else { body(request, &answer.etag, answer.content)? };
-    if response.status().is_success()
-        && let Ok(kind) = HeaderValue::try_from(answer.content_type)
-    {
-        response.headers_mut().insert(header::CONTENT_TYPE, kind);
+async fn respond(
+    app: &App,
+    info: &RequestInfo,
+    request: &Parts,
+    (capability, answer): (String, ReadPreviewFileResponse),
+) -> Result<Response, Failure> {
+    if answer.not_modified {
+        let mut response = StatusCode::NOT_MODIFIED.into_response();
+        put_etag(response.headers_mut(), &answer.etag);
+        return Ok(response);
     }
-    put_etag(response.headers_mut(), &answer.etag);
+    // Only a GET may request a part.
+    let (length, is_get) = (usize::try_from(answer.size_bytes).unwrap_or(usize::MAX), request.method == Method::GET);
+    let (status, part, headers) = match if is_get { range::requested(&request.headers, &answer.etag, length) } else { ByteRange::Whole } {
+        ByteRange::Whole => (StatusCode::OK, 0..length, HeaderMap::new()),
+        ByteRange::Part(part) => (StatusCode::PARTIAL_CONTENT, part.clone(), range::content_range(&part, length)),
+        ByteRange::Unsatisfiable => return Ok(range::unsatisfiable(length)),
+    };
+    let (content_type, etag) = (HeaderValue::try_from(&answer.content_type), answer.etag.clone());
+    let mut response = (status, headers, body(app, info, is_get, (capability, answer), part.clone()).await?).into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_LENGTH, part.len().into());
+    headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    if let Ok(kind) = content_type {
+        headers.insert(header::CONTENT_TYPE, kind);
+    }
+    put_etag(headers, &etag);
     Ok(response)
 }
 
-/// The file, or the requested part of it. Only a GET may request a part.
-fn body(request: &Parts, etag: &str, content: Bytes) -> Result<Response, Failure> {
-    let (length, headers) = (content.len(), &request.headers);
-    let range = if request.method == Method::GET { range::requested(headers, etag, length) } else { ByteRange::Whole };
-    let mut response = match range {
-        ByteRange::Whole => content.into_response(),
-        ByteRange::Part(part) => (StatusCode::PARTIAL_CONTENT, range::content_range(&part, length), content.slice(part)).into_response(),
-        ByteRange::Unsatisfiable => return Ok(range::unsatisfiable(length)),
-    };
-    response.headers_mut().insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-    Ok(response)
+/// A part of the file. A large file is streamed.
+async fn body(
+    app: &App,
+    info: &RequestInfo,
+    is_get: bool,
+    (capability, answer): (String, ReadPreviewFileResponse),
+    part: Range<usize>,
+) -> Result<Body, Failure> {
+    let ReadPreviewFileResponse { content, path, revision, .. } = answer;
+    if !is_get {
+        return Ok(Body::empty());
+    }
+    if content.is_empty() && !part.is_empty() {
+        let (offset, length) = (part.start as u64, Some(part.len() as u64));
+        let request = info.context(None).stream_request(DownloadPreviewFileRequest { capability, path, revision, offset, length });
+        let opening = async { Ok::<_, Failure>(app.upstream.project_streams().download_preview_file(request).await?.into_inner()) };
+        let parts = within_opening_time(opening).await?;
+        return Ok(Body::from_stream(streamed(parts, |part: DownloadPreviewFileResponse| part.data)));
+    }
+    Ok(Body::from(content.slice(part)))
 }
 
 /// The host of the request: in the URI with HTTP/2, in a header with HTTP/1.1.

@@ -93,6 +93,7 @@ pub(crate) const RULES: &[Rule] = &[
     Rule { rpc: "DismissTemplateReports", callers: &[Operator], user: false, scope: Internal, size: Ordinary },
     Rule { rpc: "ListTemplateReports", callers: &[Operator], user: false, scope: Internal, size: Ordinary },
     // The capability authorises the call.
+    Rule { rpc: "DownloadPreviewFile", callers: &[Gateway], user: false, scope: Internal, size: Ordinary },
     Rule { rpc: "ReadPreviewFile", callers: &[Gateway], user: false, scope: Internal, size: Ordinary },
     Rule { rpc: "BeginTurn", callers: &[AgentStreaming], user: true, scope: Internal, size: Ordinary },
     // The turn's row authorises these calls.

@@ -120,6 +120,15 @@ macro_rules! rpcs {
                 answer(watch::watch(&self.0, request).await)
             }
 
+            type DownloadPreviewFileStream = previews::DownloadStream;
+
+            async fn download_preview_file(
+                &self,
+                request: Request<pb::DownloadPreviewFileRequest>,
+            ) -> Result<Response<previews::DownloadStream>, Status> {
+                answer(read!(previews::download, &self.0, request))
+            }
+
             type DownloadFileStream = blobs::DownloadStream;
 
             async fn download_file(&self, request: Request<pb::DownloadFileRequest>) -> Result<Response<blobs::DownloadStream>, Status> {

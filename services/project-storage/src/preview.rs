@@ -14,12 +14,19 @@ use time::{Duration, OffsetDateTime};
 
 use crate::{
     error::Error,
-    git::{Entry, FileRef, Folder, Oid},
+    git::{Corruption, Entry, FileRef, Folder, Oid},
     model::{
+        limits::CHUNK_BYTES,
         media,
+        path::FilePath,
         project::{Role, Target},
     },
-    read::{history, member, objects::Objects, tree},
+    read::{
+        blob::{self, BlobReader},
+        history, member,
+        objects::Objects,
+        tree,
+    },
     store::{
         Pool,
         previews::{self, NewGrant},
@@ -130,19 +137,28 @@ pub(crate) async fn delete(pool: &Pool, user: UserId, project: ProjectId, capabi
 
 /// A file as a browser gets it.
 pub(crate) struct PreviewFile {
-    /// `None` if the browser has the content already.
-    pub(crate) content: Option<Bytes>,
+    pub(crate) content: Content,
+    pub(crate) size: u32,
     pub(crate) content_type: String,
     pub(crate) path: String,
     pub(crate) id: Oid,
     pub(crate) revision: Oid,
 }
 
+/// The content of a file of a preview.
+pub(crate) enum Content {
+    Whole(Bytes),
+    /// It is large, and not read here.
+    Omitted,
+    /// The browser has it already.
+    NotModified,
+}
+
 /// Reads the file that a path stands for, at the revision of the newest grant or at the head.
 pub(crate) async fn read(objects: &Objects, capability: &Capability, request: FileRequest<'_>) -> Result<PreviewFile, Error> {
-    let FileRequest { path, if_none_match, page, now } = request;
+    let FileRequest { path, if_none_match, page, omit_large, now } = request;
     let hash = capability.hash();
-    let preview = previews::find(&objects.pool, &hash, now).await?.ok_or(Error::PreviewNotFound)?;
+    let preview = previews::find(&objects.pool, &hash, None, now).await?.ok_or(Error::PreviewNotFound)?;
     if now - preview.used_at >= fault_time::shortened("preview-touch-interval", TOUCH_INTERVAL) {
         previews::touch(&objects.pool, (&hash, preview.session), now, now + LIFETIME).await?;
     }
@@ -151,9 +167,38 @@ pub(crate) async fn read(objects: &Objects, capability: &Capability, request: Fi
     let root = tree::load(objects, preview.store, root).await?;
     let fallback = || if page && !has_extension(path) { resolve(&root, "") } else { None };
     let (path, file) = resolve(&root, path).or_else(fallback).ok_or_else(not_found)?;
-    let content =
-        if matches_etag(if_none_match, file.oid) { None } else { objects.contents(preview.store, &[file]).await?.remove(&file.oid) };
-    Ok(PreviewFile { content, content_type: media::by_name(&path), path, id: file.oid, revision })
+    let content = if matches_etag(if_none_match, file.oid) {
+        Content::NotModified
+    } else if omit_large && file.size as usize > CHUNK_BYTES {
+        Content::Omitted
+    } else {
+        let content = objects.contents(preview.store, &[file]).await?.remove(&file.oid);
+        Content::Whole(content.ok_or(Corruption::Missing(file.oid))?)
+    };
+    Ok(PreviewFile { content, size: file.size, content_type: media::by_name(&path), path, id: file.oid, revision })
+}
+
+/// Opens a file that [`read`] has found at a revision, or a part of it.
+pub(crate) async fn open(
+    objects: &Objects,
+    capability: &Capability,
+    (revision, path): (Oid, &FilePath),
+    (offset, length): (u64, Option<u64>),
+    now: OffsetDateTime,
+) -> Result<BlobReader, Error> {
+    let preview = previews::find(&objects.pool, &capability.hash(), Some(revision), now).await?.ok_or(Error::PreviewNotFound)?;
+    let not_found = || Error::FileNotFound { field: String::new(), path: path.to_string() };
+    let (_, root) = preview.revision_and_tree.ok_or_else(not_found)?;
+    let root = tree::load(objects, preview.store, root).await?;
+    let file = root.file(path.as_str()).ok_or_else(not_found)?;
+    let range = blob::range(file, offset, length)?;
+    BlobReader::open(objects, preview.store, file, range).await
+}
+
+/// Why a stream of a preview ends. If something is missing, the preview is looked up again.
+pub(crate) async fn why_ended(pool: &Pool, capability: &Capability, error: Error, now: OffsetDateTime) -> Error {
+    let has_ended = error.is_missing() && matches!(previews::find(pool, &capability.hash(), None, now).await, Ok(None));
+    if has_ended { Error::PreviewNotFound } else { error }
 }
 
 /// A browser's request for a file.
@@ -162,6 +207,8 @@ pub(crate) struct FileRequest<'a> {
     pub(crate) if_none_match: &'a str,
     /// The browser navigates to a page, so a path without an extension may be a view of the app.
     pub(crate) page: bool,
+    /// The content of a large file is left out.
+    pub(crate) omit_large: bool,
     pub(crate) now: OffsetDateTime,
 }
 

@@ -3,13 +3,9 @@
 use std::{pin::Pin, sync::Arc};
 
 use chassis::{clock::now, context::Context, server::stream_fault, task::spawn_and_wait};
-use futures::{Stream, StreamExt as _, stream};
+use futures::{Stream, StreamExt as _, TryStreamExt as _, stream};
 use prost::{Message as _, bytes::Bytes};
-use proto::{
-    error::Violations,
-    id::{ProjectId, UserId},
-    project_storage as pb,
-};
+use proto::{error::Violations, project_storage as pb};
 use ring::digest::{SHA256, digest};
 use tonic::{Request, Status, Streaming};
 
@@ -31,7 +27,7 @@ use crate::{
         revision::Actor,
     },
     read::{
-        blob::BlobReader,
+        blob::{self, BlobReader},
         checkout::{self, FileAt},
     },
 };
@@ -131,35 +127,35 @@ pub(super) async fn download(app: &Arc<App>, request: Request<pb::DownloadFileRe
     let revision = decode::revision(&mut violations, "revision", &revision);
     let project = decode::checked(violations, project)?;
     let FileAt { store, revision, file } = checkout::file_at(&app.objects, user.id, project, revision, &path).await?;
-    let offset = u32::try_from(offset).ok().filter(|offset| *offset <= file.size).ok_or_else(|| Error::Field {
-        field: "offset".to_owned(),
-        problem: format!("must be at most {}, the size of the file", file.size),
-    })?;
-    let left = file.size - offset;
-    let length = length.map_or(left, |length| u32::try_from(length).unwrap_or(u32::MAX).min(left));
+    let range = blob::range(file, offset, length)?;
     let slot = app.upload_slots.take_download(&context)?;
     let head = BlobReader::head(&app.objects, store, file).await?;
-    let reader = BlobReader::open(&app.objects, store, file, offset..offset + length).await?;
+    let reader = BlobReader::open(&app.objects, store, file, range).await?;
     let media_type = media::by_content(path.as_str(), Some(&head));
     let entry = pb::FileEntry { media_type, ..encode::entry(path.to_string(), Some(file)) };
     let first = pb::DownloadFileResponse { file: Some(entry), revision: revision.to_string(), data: Bytes::new() };
-    let parts = parts(Arc::clone(app), (user.id, project), reader).map(move |part| {
+    let why_ended = move |app: Arc<App>, error| async move { stream_status(&app, (user.id, project), error).await };
+    let parts = parts(Arc::clone(app), reader, why_ended).map_ok(move |data| {
         let _until_the_end = &slot;
-        part.map(|data| pb::DownloadFileResponse { data, ..Default::default() })
+        pb::DownloadFileResponse { data, ..Default::default() }
     });
     Ok(Box::pin(stream::once(async { Ok(first) }).chain(parts)))
 }
 
 /// The bytes of a file. Each part is read in a task of its own: if the client stops reading, this stream is not polled, and must not hold a
 /// connection to the database.
-fn parts(app: Arc<App>, of: (UserId, ProjectId), reader: BlobReader) -> impl Stream<Item = Result<Bytes, Status>> {
+pub(super) fn parts<F: Future<Output = Status> + Send + 'static>(
+    app: Arc<App>,
+    reader: BlobReader,
+    why_ended: impl Fn(Arc<App>, Error) -> F + Clone + Send + 'static,
+) -> impl Stream<Item = Result<Bytes, Status>> {
     stream::try_unfold(reader, move |mut reader| {
-        let app = Arc::clone(&app);
+        let (app, why_ended) = (Arc::clone(&app), why_ended.clone());
         async move {
             let next = spawn_and_wait(async move {
                 match reader.next(&app.objects).await {
                     Ok(part) => Ok((part, reader)),
-                    Err(error) => Err(stream_status(&app, of, error).await),
+                    Err(error) => Err(why_ended(app, error).await),
                 }
             });
             let (part, reader) = next.await?;

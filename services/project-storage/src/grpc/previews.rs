@@ -1,17 +1,22 @@
 //! Previews.
 
+use std::{pin::Pin, sync::Arc};
+
 use chassis::{
     clock::{now, timestamp},
     context::Context,
+    error::status,
 };
+use futures::{Stream, TryStreamExt as _};
+use prost::bytes::Bytes;
 use proto::{error::Violations, project_storage as pb};
-use tonic::Request;
+use tonic::{Request, Status};
 
-use super::decode;
+use super::{blobs, decode};
 use crate::{
     app::App,
     error::Error,
-    preview::{self, Capability, FileRequest, NewPreview},
+    preview::{self, Capability, Content, FileRequest, NewPreview},
 };
 
 pub(super) async fn create(app: &App, request: Request<pb::CreatePreviewRequest>) -> Result<pb::CreatePreviewResponse, Error> {
@@ -44,16 +49,45 @@ pub(super) async fn delete(app: &App, request: Request<pb::DeletePreviewRequest>
 }
 
 pub(super) async fn read(app: &App, request: Request<pb::ReadPreviewFileRequest>) -> Result<pb::ReadPreviewFileResponse, Error> {
-    let pb::ReadPreviewFileRequest { capability, path, if_none_match, page } = request.into_inner();
+    let pb::ReadPreviewFileRequest { capability, path, if_none_match, page, omit_large } = request.into_inner();
     let capability = Capability::parse(&capability).ok_or(Error::PreviewNotFound)?;
-    let page =
-        preview::read(&app.objects, &capability, FileRequest { path: &path, if_none_match: &if_none_match, page, now: now() }).await?;
+    let request = FileRequest { path: &path, if_none_match: &if_none_match, page, omit_large, now: now() };
+    let read = preview::read(&app.objects, &capability, request).await?;
+    let not_modified = matches!(read.content, Content::NotModified);
     Ok(pb::ReadPreviewFileResponse {
-        path: page.path,
-        not_modified: page.content.is_none(),
-        content: page.content.unwrap_or_default(),
-        content_type: page.content_type,
-        etag: page.id.etag(),
-        revision: page.revision.to_string(),
+        path: read.path,
+        not_modified,
+        content: if let Content::Whole(content) = read.content { content } else { Bytes::new() },
+        content_type: read.content_type,
+        etag: read.id.etag(),
+        revision: read.revision.to_string(),
+        size_bytes: u64::from(read.size),
     })
+}
+
+/// The messages of a download.
+pub(super) type DownloadStream = Pin<Box<dyn Stream<Item = Result<pb::DownloadPreviewFileResponse, Status>> + Send>>;
+
+pub(super) async fn download(app: &Arc<App>, request: Request<pb::DownloadPreviewFileRequest>) -> Result<DownloadStream, Error> {
+    let context = Context::of(&request);
+    let pb::DownloadPreviewFileRequest { capability, path, revision, offset, length } = request.into_inner();
+    let capability = Capability::parse(&capability).ok_or(Error::PreviewNotFound)?;
+    let path = decode::path("path".to_owned(), &path)?;
+    let mut violations = Violations::default();
+    let revision = decode::revision(&mut violations, "revision", &revision);
+    if revision.is_none() {
+        violations.add("revision", "must be the revision that was read");
+    }
+    let revision = decode::checked(violations, revision)?;
+    let slot = app.upload_slots.take_download(&context)?;
+    let reader = preview::open(&app.objects, &capability, (revision, &path), (offset, length), now()).await?;
+    let capability = Arc::new(capability);
+    let why_ended = move |app: Arc<App>, error| {
+        let capability = Arc::clone(&capability);
+        async move { status(preview::why_ended(app.pool(), &capability, error, now()).await) }
+    };
+    Ok(Box::pin(blobs::parts(Arc::clone(app), reader, why_ended).map_ok(move |data| {
+        let _until_the_end = &slot;
+        pb::DownloadPreviewFileResponse { data }
+    })))
 }

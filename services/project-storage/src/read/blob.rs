@@ -88,3 +88,17 @@ impl BlobReader {
         }
     }
 }
+
+/// The bytes of a file from an offset, at most `length`.
+///
+/// # Errors
+/// [`Error::Field`] for an offset after the end of the file.
+pub(crate) fn range(file: FileRef, offset: u64, length: Option<u64>) -> Result<Range<u32>, Error> {
+    let offset = u32::try_from(offset).ok().filter(|offset| *offset <= file.size).ok_or_else(|| Error::Field {
+        field: "offset".to_owned(),
+        problem: format!("must be at most {}, the size of the file", file.size),
+    })?;
+    let left = file.size - offset;
+    let length = length.map_or(left, |length| u32::try_from(length).unwrap_or(u32::MAX).min(left));
+    Ok(offset..offset + length)
+}

@@ -99,8 +99,14 @@ pub(crate) async fn revoke(db: impl PgExecutor<'_>, hash: &[u8], project: Projec
     chassis::postgres::query("delete preview", query.fetch_one(db)).await
 }
 
-/// The newest grant of a capability that is valid, whose creator may read the project and whose session has not ended.
-pub(crate) async fn find(db: impl PgExecutor<'_>, hash: &[u8], now: OffsetDateTime) -> Result<Option<Preview>, StoreError> {
+/// The newest grant of a capability that is valid, whose creator may read the project and whose session has not ended. With `revision`, the
+/// tree is that of this revision of the project.
+pub(crate) async fn find(
+    db: impl PgExecutor<'_>,
+    hash: &[u8],
+    revision: Option<Oid>,
+    now: OffsetDateTime,
+) -> Result<Option<Preview>, StoreError> {
     let query = sqlx::query!(
         r#"SELECT v.project_id, v.session_id, p.store_id, v.revision, v.touched_at, l.oid AS "oid?", l.tree AS "tree?"
            FROM previews v
@@ -109,7 +115,7 @@ pub(crate) async fn find(db: impl PgExecutor<'_>, hash: &[u8], now: OffsetDateTi
            JOIN refs r ON r.project_id = v.project_id AND r.name = $3
            LEFT JOIN LATERAL (
                SELECT g.oid, g.tree FROM log_segments(v.project_id) s
-               JOIN ref_log g ON g.project_id = s.log_id AND g.oid = coalesce(v.revision, r.oid)
+               JOIN ref_log g ON g.project_id = s.log_id AND g.oid = coalesce($4, v.revision, r.oid)
                WHERE g.project_id = v.project_id OR g.name = $3 AND g.seq > s.after_number AND g.seq <= s.number
                LIMIT 1
            ) l ON true
@@ -125,6 +131,7 @@ pub(crate) async fn find(db: impl PgExecutor<'_>, hash: &[u8], now: OffsetDateTi
         hash,
         now,
         MAIN,
+        revision.as_ref().map(Oid::as_bytes) as Option<&[u8]>,
     );
     let Some(row) = chassis::postgres::query("select preview", query.fetch_optional(db)).await? else { return Ok(None) };
     let oid = |bytes: Option<Vec<u8>>| bytes.map_or(Ok(None), |bytes| oid_or_none(&bytes));

@@ -4,12 +4,18 @@ use std::time::Duration;
 
 use chassis::{identity::Caller, testing::eventually};
 use proto::{
-    error::ErrorCode,
+    error::{ErrorCode, Fault},
     id::SessionId,
-    project_storage::{CreatePreviewRequest, DeletePreviewRequest, DeleteProjectRequest, ReadPreviewFileRequest, ReadPreviewFileResponse},
+    project_storage::{
+        CreatePreviewRequest, DeletePreviewRequest, DeleteProjectRequest, DownloadPreviewFileRequest, ReadPreviewFileRequest,
+        ReadPreviewFileResponse,
+    },
 };
 
-use crate::harness::{Cluster, Person, answer, reason, without_user, write};
+use crate::{
+    files::{pattern, upload},
+    harness::{Cluster, Person, answer, delete, reason, without_user, write},
+};
 
 async fn preview(person: &Person, project: &str, revision: &str) -> String {
     let request = person.request(CreatePreviewRequest { project_id: project.into(), revision: revision.into() });
@@ -17,7 +23,8 @@ async fn preview(person: &Person, project: &str, revision: &str) -> String {
 }
 
 async fn read(cluster: &Cluster, capability: &str, path: &str, etag: &str) -> Result<ReadPreviewFileResponse, Box<proto::error::Fault>> {
-    let request = ReadPreviewFileRequest { capability: capability.into(), path: path.into(), if_none_match: etag.into(), page: false };
+    let request =
+        ReadPreviewFileRequest { capability: capability.into(), path: path.into(), if_none_match: etag.into(), ..Default::default() };
     answer(cluster.client(Caller::Gateway).read_preview_file(without_user(request)).await)
 }
 
@@ -50,6 +57,61 @@ async fn a_preview_shows_the_head_or_a_revision() {
     assert!(unchanged.not_modified && unchanged.content.is_empty() && unchanged.etag == script.etag);
     for path in ["nothing", "js", "js/", "../index.html", "index.html/"] {
         assert_eq!(reason(read(&cluster, &fixed, path, "").await), "FILE_NOT_FOUND", "{path}");
+    }
+}
+
+async fn download(cluster: &Cluster, request: DownloadPreviewFileRequest) -> Result<Vec<u8>, Box<Fault>> {
+    let mut parts = answer(cluster.client(Caller::Gateway).download_preview_file(without_user(request)).await)?;
+    let mut data = Vec::new();
+    while let Some(part) = parts.message().await.map_err(|status| Box::new(Fault::from_status(&status)))? {
+        assert!(part.data.len() <= 256 * 1024);
+        data.extend_from_slice(&part.data);
+    }
+    Ok(data)
+}
+
+#[tokio::test]
+async fn a_large_file_is_streamed() {
+    let cluster = Cluster::start().await;
+    let ann = cluster.person();
+    let project = ann.create().await.id;
+    let (data, small) = (pattern(1_000_000), pattern(256 * 1024));
+    upload(&ann, &project, "a.bin", &data).await.expect("uploaded");
+    upload(&ann, &project, "b.bin", &small).await.expect("uploaded");
+    let capability = preview(&ann, &project, "").await;
+    let request = |path: &str| ReadPreviewFileRequest { capability: capability.clone(), path: path.into(), ..Default::default() };
+    let read = |request| async { answer(cluster.client(Caller::Gateway).read_preview_file(without_user(request)).await) };
+    let omitted = read(ReadPreviewFileRequest { omit_large: true, ..request("a.bin") }).await.expect("described");
+    assert_eq!((omitted.content.len(), omitted.size_bytes, omitted.not_modified), (0, 1_000_000, false));
+    assert!(read(request("a.bin")).await.expect("a file").content == data, "a gateway of the release before gets all of it");
+    let whole = read(ReadPreviewFileRequest { omit_large: true, ..request("b.bin") }).await.expect("a file");
+    assert!(whole.content == small && whole.size_bytes == 256 * 1024);
+
+    let part = |offset, length| DownloadPreviewFileRequest {
+        capability: capability.clone(),
+        path: "a.bin".into(),
+        revision: omitted.revision.clone(),
+        offset,
+        length,
+    };
+    // The revision that was read is read on, whatever was saved since.
+    ann.save(&project, vec![delete("a.bin")]).await.expect("saved");
+    for (offset, length, expected) in [(0, None, &data[..]), (999_999, None, &data[999_999..]), (300_000, Some(7), &data[300_000..300_007])]
+    {
+        assert!(download(&cluster, part(offset, length)).await.expect("a part") == expected, "{offset}");
+    }
+    assert!(download(&cluster, part(1_000_000, None)).await.expect("nothing").is_empty());
+    let other = part(0, None);
+    for (request, expected) in [
+        (part(1_000_001, None), "INVALID_FIELD"),
+        (DownloadPreviewFileRequest { revision: String::new(), ..other.clone() }, "INVALID_FIELD"),
+        (DownloadPreviewFileRequest { revision: "0".repeat(40), ..other.clone() }, "FILE_NOT_FOUND"),
+        (DownloadPreviewFileRequest { path: "c".into(), ..other.clone() }, "FILE_NOT_FOUND"),
+        (DownloadPreviewFileRequest { path: "../a.bin".into(), ..other.clone() }, "INVALID_PATH"),
+        (DownloadPreviewFileRequest { capability: "x".into(), ..other.clone() }, "PREVIEW_NOT_FOUND"),
+        (DownloadPreviewFileRequest { capability: "a".repeat(26), ..other }, "PREVIEW_NOT_FOUND"),
+    ] {
+        assert_eq!(reason(download(&cluster, request.clone()).await), expected, "{request:?}");
     }
 }
 

@@ -227,6 +227,28 @@ async fn range_requests_are_supported() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_large_asset_is_streamed_with_ranges() -> Result<()> {
+    let cluster = Cluster::start().await?;
+    let Preview { person, project, url } = preview(&cluster).await?;
+    let data: Vec<u8> = (0..3_000_000_u32).map(|n| u8::try_from(n % 251).unwrap_or_default()).collect();
+    let upload = person.request(Method::PUT, &format!("/api/projects/{project}/files/video.mp4")).body(data.clone());
+    upload.send().await?.error_for_status()?;
+    let at = url.join("video.mp4")?;
+    let whole = get(&person, Method::GET, &at, &[]).await?;
+    let (etag, length) = (header(&whole, "etag"), header(&whole, "content-length"));
+    assert_eq!((whole.status().as_u16(), header(&whole, "content-type").as_str(), length.as_str()), (200, "video/mp4", "3000000"));
+    assert!(whole.bytes().await? == data);
+    let part = get(&person, Method::GET, &at, &[("range", "bytes=1000000-1999999")]).await?;
+    assert_eq!((part.status().as_u16(), header(&part, "content-range").as_str()), (206, "bytes 1000000-1999999/3000000"));
+    assert!(part.bytes().await? == data[1_000_000..2_000_000]);
+    let head = get(&person, Method::HEAD, &at, &[]).await?;
+    assert_eq!((header(&head, "content-length").as_str(), header(&head, "etag")), ("3000000", etag.clone()));
+    let known = get(&person, Method::GET, &at, &[("if-none-match", &etag)]).await?;
+    assert_eq!(known.status().as_u16(), 304);
+    cluster.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_preview_ends_when_it_is_revoked_and_when_its_creator_signs_out() -> Result<()> {
     let cluster = Cluster::start().await?;
     let Preview { person, project, url } = preview(&cluster).await?;
