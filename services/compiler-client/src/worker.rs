@@ -1,6 +1,7 @@
 //! One worker process for one request.
 
 use std::{
+    os::unix::process::ExitStatusExt as _,
     path::PathBuf,
     process::{ExitStatus, Stdio},
     time::Duration,
@@ -22,6 +23,8 @@ use crate::{
 const MAX_DIAGNOSTICS: u64 = 64 << 10;
 /// What a worker writes to its error output before each file.
 pub const PROGRESS: &str = "file: ";
+/// The processor time of a worker. It ends with a signal then.
+pub const PROCESSOR_TIME: Duration = Duration::from_secs(20);
 /// The argument of a worker that bundles packages.
 pub const PACKAGES: &str = "packages";
 
@@ -44,6 +47,7 @@ pub enum Error {
     RequestTooLarge { size: usize, limit: usize },
     #[error("the answer is larger than {} bytes", frame::MAX_ANSWER)]
     AnswerTooLarge,
+    /// The deadline, or [`PROCESSOR_TIME`].
     #[error("no answer after {deadline:?}{}", at(file))]
     Timeout { deadline: Duration, file: Option<String> },
     #[error("the compiler needs more memory than a worker has{}", at(file))]
@@ -164,6 +168,9 @@ fn last_file(diagnostics: &[u8]) -> Option<String> {
 
 /// Rust's runtime names a full memory and a full stack before it aborts.
 fn explain(status: ExitStatus, diagnostics: &[u8], file: Option<String>) -> Error {
+    if status.signal() == Some(libc::SIGXCPU) {
+        return Error::Timeout { deadline: PROCESSOR_TIME, file };
+    }
     let text = String::from_utf8_lossy(diagnostics);
     let text: String = text.lines().filter(|line| !line.starts_with(PROGRESS)).collect::<Vec<_>>().join("\n");
     if text.contains("memory allocation of") || text.contains("AllocErr") || text.contains("out of memory") {

@@ -41,7 +41,7 @@ pub fn compile(request: Request, progress: &mut dyn FnMut(&str)) -> Answer {
     let aliases = aliases(&tree, &project, progress);
     let resolver = Resolver::new(&tree, aliases);
     let mut graph = Graph::new(&tree, &resolver, &project, request.known, progress);
-    let walk = Walk::of(&mut graph, &outline, &base);
+    let walk = Walk::of(&mut graph, &outline, &base, &request.packages);
     for name in graph.sources() {
         if request.check_all || name.0.ends_with(".d.ts") {
             graph.load(&name);

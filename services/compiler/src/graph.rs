@@ -3,7 +3,9 @@
 mod check;
 mod exports;
 mod generated;
+mod sheets;
 mod walk;
+mod workers;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -90,7 +92,7 @@ impl<'g> Graph<'g> {
         facts
     }
 
-    /// What an import of a file names. A sheet imports sheets.
+    /// What an import of a file names. A sheet imports sheets, and the script of a worker imports such scripts.
     pub(crate) fn target(&self, importer: &Name, import: &Import) -> Target {
         let specifier = import.specifier.as_str();
         if path::is_foreign(specifier) {
@@ -104,6 +106,7 @@ impl<'g> Graph<'g> {
         match self.resolver.resolve(&importer.0, specifier) {
             Some(file) => match module::kind(&file, query) {
                 Ok(Kind::Module) if importer.1 == Kind::Sheet && path::extension(&file) == "css" => Target::File((file, Kind::Sheet)),
+                Ok(Kind::Module) if importer.1 == Kind::Worker && module::is_script(&file) => Target::File((file, Kind::Worker)),
                 Ok(kind) => Target::File((file, kind)),
                 Err(message) => Target::Unsupported(message),
             },

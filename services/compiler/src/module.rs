@@ -4,8 +4,10 @@ mod css;
 mod data;
 pub(crate) mod helpers;
 mod identifier;
+pub(crate) mod marks;
 pub(crate) mod options;
 mod script;
+pub(crate) mod worker;
 
 pub(crate) use self::{
     data::invalid as invalid_json,
@@ -22,6 +24,8 @@ use crate::{text, tree::path};
 pub(crate) const MAX_SOURCE: u64 = 4 << 20;
 /// Brackets that are open at once. Deeper text is refused before a parser can exhaust its stack.
 const MAX_DEPTH: usize = 1_500;
+/// Those of a style sheet. Its printer counts the columns of nested rules in one byte.
+const MAX_SHEET_DEPTH: usize = 100;
 const SCRIPTS: [&str; 8] = ["js", "mjs", "cjs", "jsx", "ts", "mts", "cts", "tsx"];
 /// Kinds of files that need a compiler which is not here.
 const UNSUPPORTED: [&str; 9] = ["vue", "svelte", "astro", "scss", "sass", "less", "styl", "mdx", "coffee"];
@@ -43,12 +47,14 @@ pub(crate) fn is_script(path: &str) -> bool {
 /// What becomes of a file that is imported with this query, or why it cannot be imported.
 pub(crate) fn kind(path: &str, query: &str) -> Result<Kind, String> {
     let extension = path::extension(path);
+    if worker::Form::of(query).is_some() {
+        return worker::kind(path);
+    }
     match query {
         "?raw" => Ok(Kind::Raw),
         "?url" | "?no-inline" => Ok(Kind::Address),
         "?inline" if extension == "css" => Ok(Kind::Inline),
         "?inline" => Ok(Kind::Address),
-        "?worker" | "?worker&inline" | "?sharedworker" => Err("workers are not compiled yet".to_owned()),
         "" if UNSUPPORTED.contains(&extension.as_str()) => Err(format!(".{extension} files are not compiled")),
         "" if is_script(path) || ["css", "json"].contains(&extension.as_str()) => Ok(Kind::Module),
         "" => Ok(Kind::Address),
@@ -114,8 +120,9 @@ pub(crate) fn readable<'s>(source: &Source<'s>) -> Result<&'s str, compiler_clie
         return refuse(code::INVALID_TEXT, "the file is not UTF-8");
     };
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    if source.kind != Kind::Raw && depth(text) > MAX_DEPTH {
-        return refuse(code::NESTED_TOO_DEEPLY, &format!("more than {MAX_DEPTH} brackets are open at once"));
+    let most = if path::extension(source.path) == "css" { MAX_SHEET_DEPTH } else { MAX_DEPTH };
+    if source.kind != Kind::Raw && depth(text) > most {
+        return refuse(code::NESTED_TOO_DEEPLY, &format!("more than {most} brackets are open at once"));
     }
     Ok(text)
 }
@@ -138,6 +145,10 @@ fn depth(text: &str) -> usize {
 fn finish(mut facts: Facts, mut code: String, map: String) -> Module {
     let is_broken = facts.findings.iter().any(|finding| !finding.is_warning);
     if is_broken || code.is_empty() && facts.kind() != Kind::Module {
+        return Module { facts: Some(facts), ..Module::default() };
+    }
+    if facts.kind() == Kind::Worker {
+        facts.marked = code;
         return Module { facts: Some(facts), ..Module::default() };
     }
     // Two files with one code are two modules.

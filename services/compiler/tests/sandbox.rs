@@ -3,8 +3,9 @@
 
 use std::{
     env, fs, io,
-    io::Write,
+    io::{Read as _, Write as _},
     net::TcpStream,
+    os::unix::process::ExitStatusExt as _,
     process::{Command, ExitCode, Stdio},
     thread,
 };
@@ -53,8 +54,15 @@ fn fill() -> io::Result<()> {
     }
 }
 
+/// Says that the limits are set, and waits for the end of its input.
+fn wait() -> io::Result<()> {
+    io::stdout().write_all(b"!\n")?;
+    io::stdin().read(&mut [0]).map(drop)
+}
+
 fn main() -> ExitCode {
     match env::args().nth(1).as_deref() {
+        Some("wait") => compiler::worker::run(wait),
         Some("attempt") => compiler::worker::run(attempt),
         Some("hang") => compiler::worker::run(hang),
         Some("fill") => compiler::worker::run(fill),
@@ -68,6 +76,19 @@ fn start(work: &str) -> std::process::Output {
     Command::new(own).arg(work).env_clear().stdin(Stdio::null()).output().expect("a child")
 }
 
+/// The soft and the hard limit of a worker's processor time, in seconds.
+fn processor_limits() -> [String; 2] {
+    let own = env::current_exe().expect("this program");
+    let mut worker = Command::new(own).arg("wait").env_clear().stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("a child");
+    worker.stdout.take().expect("an output").read_exact(&mut [0]).expect("a sign");
+    let limits = fs::read_to_string(format!("/proc/{}/limits", worker.id())).expect("limits");
+    drop(worker.stdin.take());
+    worker.wait().expect("the end");
+    let line = limits.lines().find(|line| line.starts_with("Max cpu time")).expect("a limit");
+    let mut numbers = line["Max cpu time".len()..].split_whitespace().map(str::to_owned);
+    [numbers.next().expect("a number"), numbers.next().expect("a number")]
+}
+
 fn check() -> ExitCode {
     let output = start("attempt");
     let report = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -76,8 +97,10 @@ fn check() -> ExitCode {
     assert!(output.status.success());
     let output = start("fill");
     assert!(!output.status.success() && String::from_utf8_lossy(&output.stderr).contains("memory allocation of"), "{output:?}");
+    // The signal that names the limit comes before the one that does not.
+    assert_eq!(processor_limits(), ["20", "25"]);
     if env::var_os("BACKLOT_LONG").is_some() {
-        assert!(!start("hang").status.success(), "the limit of processor time");
+        assert_eq!(start("hang").status.signal(), Some(libc::SIGXCPU), "the limit of processor time");
     }
     ExitCode::SUCCESS
 }

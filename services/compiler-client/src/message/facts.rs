@@ -45,9 +45,9 @@ pub struct Facts {
     /// Aliases that a configuration of Vite sets.
     #[prost(message, repeated, tag = "15")]
     pub aliases: Vec<Alias>,
-    /// The style sheet with a mark for each address, if the kind is `SHEET`.
+    /// The text with a mark for each address, if the kind is `SHEET` or `WORKER`.
     #[prost(string, tag = "16")]
-    pub sheet: String,
+    pub marked: String,
 }
 
 /// What becomes of a file.
@@ -64,6 +64,8 @@ pub enum Kind {
     Inline = 3,
     /// A style sheet for a `<link>`.
     Sheet = 4,
+    /// A script that a worker runs.
+    Worker = 5,
 }
 
 /// One import of a module.
@@ -86,7 +88,7 @@ pub struct Import {
     /// A file that CSS, HTML or `new URL` refers to.
     #[prost(bool, tag = "6")]
     pub is_reference: bool,
-    /// The mark in `Facts::sheet`.
+    /// The mark in `Facts::marked`.
     #[prost(string, tag = "7")]
     pub mark: String,
 }

@@ -134,7 +134,9 @@ impl<'c, 'g> Checker<'c, 'g> {
 
     fn exports(&mut self, name: &Name, import: &Import, target: &Name) {
         for Named { name: export, place } in &import.names {
-            if !self.graph.exports(target, export) {
+            let is_started = module::worker::Form::of(path::split_query(&import.specifier).1).is_some();
+            let is_there = if is_started { export == "default" } else { self.graph.exports(target, export) };
+            if !is_there {
                 let message = if export == "default" {
                     format!("{} has no default export", import.written)
                 } else {
@@ -199,7 +201,7 @@ impl<'c, 'g> Checker<'c, 'g> {
 
     fn names(&mut self, name: &Name, facts: &Facts) {
         let is_tool = !self.is_reached(name);
-        if !self.checks_names || name.1 != Kind::Module {
+        if !self.checks_names || ![Kind::Module, Kind::Worker].contains(&name.1) {
             return;
         }
         for Named { name: used, place } in &facts.undefined {

@@ -13,7 +13,7 @@ impl Graph<'_> {
     }
 
     fn exports_below(&self, name: &Name, export: &str, seen: &mut BTreeSet<Name>) -> bool {
-        if name.1 != Kind::Module {
+        if ![Kind::Module, Kind::Worker].contains(&name.1) {
             return export == "default";
         }
         if !seen.insert(name.clone()) {

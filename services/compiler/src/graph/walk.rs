@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use compiler_client::message::{Resource, facts::Import, facts::Kind};
+use compiler_client::message::{Package, Resource, facts::Import, facts::Kind};
 
-use super::{Graph, Name, Target, generated};
+use super::{Graph, Name, Target, generated, sheets::Sheets, workers::Workers};
 use crate::{
     environment,
     module::{self, helpers},
@@ -33,25 +33,32 @@ pub(crate) struct Walk {
     pub(crate) reached: BTreeSet<Name>,
     /// Addresses of the page's elements, by their numbers.
     pub(crate) edits: page::Edits,
-    /// Modules of which imports are still to be followed; those that are loaded later come last.
+    /// Modules of which imports are still to be followed; those that are loaded later come after them, and scripts of workers last.
     queue: VecDeque<(Name, bool)>,
     later: VecDeque<Name>,
+    pub(super) workers: Workers,
+    pub(super) sheets: Sheets,
 }
 
 impl Walk {
-    /// Follows the page. Addresses are below `base`.
-    pub(crate) fn of(graph: &mut Graph, outline: &Outline, base: &str) -> Self {
+    /// Follows the page. Addresses are below `base`. Scripts of workers import the packages by their addresses.
+    pub(crate) fn of(graph: &mut Graph, outline: &Outline, base: &str, packages: &[Package]) -> Self {
         let mut walk = Self { base: base.to_owned(), ..Self::default() };
         for item in outline.items.iter().filter(|item| item.role == Role::InlineModule || page::is_own(&item.value)) {
             walk.enter(graph, item);
         }
         loop {
-            while let Some((name, is_preloaded)) = walk.queue.pop_front() {
+            if let Some((name, is_preloaded)) = walk.queue.pop_front() {
                 walk.follow(graph, &name, is_preloaded);
+            } else if let Some(name) = walk.later.pop_front() {
+                walk.add(&name, false);
+            } else if let Some(name) = walk.workers.next() {
+                walk.follow_script(graph, &name);
+            } else {
+                break;
             }
-            let Some(name) = walk.later.pop_front() else { break };
-            walk.add(&name, false);
         }
+        walk.write_scripts(graph, packages);
         walk
     }
 
@@ -71,12 +78,12 @@ impl Walk {
         if graph.load(&name).is_none() {
             return;
         }
-        let url = if name.1 == Kind::Sheet { self.sheet(graph, &name, &mut Vec::new()) } else { graph.facts[&name].url.clone() };
+        let url = if name.1 == Kind::Sheet { self.sheet(graph, &name) } else { graph.facts[&name].url.clone() };
         self.edits.insert(item.element, (item.attribute, format!("{}{url}", self.base)));
         self.add(&name, true);
     }
 
-    fn add(&mut self, name: &Name, is_preloaded: bool) {
+    pub(super) fn add(&mut self, name: &Name, is_preloaded: bool) {
         if self.reached.insert(name.clone()) {
             self.queue.push_back((name.clone(), is_preloaded));
         }
@@ -99,7 +106,7 @@ impl Walk {
             }
         }
         if name.1 == Kind::Sheet {
-            self.sheet(graph, name, &mut Vec::new());
+            self.sheet(graph, name);
             return;
         }
         for import in &imports {
@@ -111,11 +118,10 @@ impl Walk {
         match graph.target(importer, import) {
             Target::Package(_) => drop(self.bare.insert(import.specifier.clone())),
             Target::Generated(specifier) => {
-                let is_production = graph.project.is_production;
-                let code = helpers::code(&specifier).map(str::to_owned);
-                let code = code.unwrap_or_else(|| environment::code(graph.tree, &self.base, is_production));
-                self.generate(&specifier, code);
+                let url = self.generated(graph, &specifier);
+                self.imports.insert(specifier, url);
             }
+            Target::File(name) if name.1 == Kind::Worker => self.workers.start(&import.specifier, url, name),
             Target::File(name) => {
                 let Some(facts) = graph.load(&name) else { return };
                 let target = facts.url.clone();
@@ -131,7 +137,7 @@ impl Walk {
     }
 
     /// Notes the address of a specifier, for one module alone if others read another file with it.
-    fn map(&mut self, specifier: &str, target: String, importer: &str) {
+    pub(super) fn map(&mut self, specifier: &str, target: String, importer: &str) {
         if target.is_empty() {
             return;
         }
@@ -143,45 +149,33 @@ impl Walk {
         }
     }
 
+    /// The address of a module that Backlot has written.
+    pub(super) fn generated(&mut self, graph: &Graph, specifier: &str) -> String {
+        let code = helpers::code(specifier).map(str::to_owned);
+        let code = code.unwrap_or_else(|| environment::code(graph.tree, &self.base, graph.project.is_production));
+        self.resource("js", code)
+    }
+
     fn generate(&mut self, specifier: &str, code: String) {
-        let url = format!("@m/{}.js", module::hash(&code));
-        self.resources.insert(url.clone(), Resource { url: url.clone(), text: code, path: String::new() });
+        let url = self.resource("js", code);
         self.imports.insert(specifier.to_owned(), url);
     }
 
+    /// The address of a generated text.
+    pub(super) fn resource(&mut self, extension: &str, text: String) -> String {
+        let url = format!("@m/{}.{extension}", module::hash(&text));
+        self.resources.insert(url.clone(), Resource { url: url.clone(), text, path: String::new() });
+        url
+    }
+
     /// The address of a file that is served as it is.
-    fn file(&mut self, graph: &Graph, file: &str) -> String {
+    pub(super) fn file(&mut self, graph: &Graph, file: &str) -> String {
         if let Some(public) = file.strip_prefix(PUBLIC).and_then(|rest| rest.strip_prefix('/')) {
             return public.to_owned();
         }
         let id = graph.tree.get(file).map(|entry| entry.id.as_str()).unwrap_or_default();
         let url = module::address(file, id);
         self.resources.insert(url.clone(), Resource { url: url.clone(), path: file.to_owned(), text: String::new() });
-        url
-    }
-
-    /// Generates a style sheet with the addresses of what it loads. `above` are the sheets that import it.
-    fn sheet(&mut self, graph: &mut Graph, name: &Name, above: &mut Vec<Name>) -> String {
-        let Some(facts) = graph.load(name).cloned() else { return String::new() };
-        above.push(name.clone());
-        let mut text = facts.sheet;
-        for import in &facts.imports {
-            let target = match graph.target(name, import) {
-                // A sheet that imports itself gets an empty one.
-                Target::File(other) if above.contains(&other) => "data:text/css,".to_owned(),
-                Target::File(other) if other.1 == Kind::Sheet => {
-                    self.reached.insert(other.clone());
-                    let url = self.sheet(graph, &other, above);
-                    url.strip_prefix("@m/").map(|file| format!("./{file}")).unwrap_or_default()
-                }
-                Target::File(other) => format!("../{}", self.file(graph, &other.0)),
-                _ => import.written.clone(),
-            };
-            text = text.replace(&import.mark, &target);
-        }
-        above.pop();
-        let url = format!("@m/{}.css", module::hash(&text));
-        self.resources.insert(url.clone(), Resource { url: url.clone(), text, path: String::new() });
         url
     }
 }

@@ -7,3 +7,4 @@ mod packages;
 mod page;
 mod support;
 mod templates;
+mod workers;

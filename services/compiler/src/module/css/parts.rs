@@ -1,6 +1,6 @@
 //! The code of a style sheet's module, with the addresses that it loads as imports.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use compiler_client::message::{
     Facts,
@@ -9,7 +9,7 @@ use compiler_client::message::{
 use lightningcss::css_modules::CssModuleExports;
 
 use super::{Source, classes, quoted};
-use crate::{text::Text, tree::path};
+use crate::{module::marks, text::Text, tree::path};
 
 pub(super) struct Parts<'p> {
     source: &'p Source<'p>,
@@ -19,19 +19,25 @@ pub(super) struct Parts<'p> {
     head: String,
     /// Expressions of texts before the own one.
     before: Vec<String>,
-    /// What stands for each placeholder: an expression, or a text.
-    marks: Vec<(String, Mark)>,
+    /// The foreign address for each placeholder.
+    addresses: HashMap<String, String>,
+    /// The name of an imported address for each placeholder.
+    marks: HashMap<String, String>,
     names: BTreeMap<String, String>,
-}
-
-enum Mark {
-    Name(String),
-    Text(String),
 }
 
 impl<'p> Parts<'p> {
     pub(super) fn new(source: &'p Source<'p>, lines: &'p Text<'p>, facts: &'p mut Facts) -> Self {
-        Self { source, lines, facts, head: String::new(), before: Vec::new(), marks: Vec::new(), names: BTreeMap::new() }
+        Self {
+            source,
+            lines,
+            facts,
+            head: String::new(),
+            before: Vec::new(),
+            addresses: HashMap::new(),
+            marks: HashMap::new(),
+            names: BTreeMap::new(),
+        }
     }
 
     pub(super) fn kind(&self) -> Kind {
@@ -56,7 +62,8 @@ impl<'p> Parts<'p> {
     /// `@import` that stays in the text: of a foreign sheet, or in a sheet.
     pub(super) fn sheet(&mut self, written: &str, placeholder: String, line: u32, column: u32) {
         if path::is_foreign(written) {
-            return self.marks.push((placeholder, Mark::Text(written.to_owned())));
+            self.addresses.insert(placeholder, written.to_owned());
+            return;
         }
         let specifier = sheet_specifier(self.source.path, written);
         self.note(Import { mark: placeholder, ..import(written, specifier) }, line, column);
@@ -64,7 +71,8 @@ impl<'p> Parts<'p> {
 
     pub(super) fn url(&mut self, written: &str, placeholder: String, line: u32, column: u32) {
         if path::is_foreign(written) || written.is_empty() || written.starts_with('#') {
-            return self.marks.push((placeholder, Mark::Text(written.to_owned())));
+            self.addresses.insert(placeholder, written.to_owned());
+            return;
         }
         let is_plain = !path::is_relative(written) && !written.starts_with(['/', '@', '~']);
         let specifier = path::stable(self.source.path, &if is_plain { format!("./{written}") } else { written.to_owned() });
@@ -74,7 +82,7 @@ impl<'p> Parts<'p> {
             return self.note(Import { mark: placeholder, ..import }, line, column);
         }
         let name = self.name(&specifier);
-        self.marks.push((placeholder, Mark::Name(name)));
+        self.marks.insert(placeholder, name);
         self.note(import, line, column);
     }
 
@@ -88,12 +96,9 @@ impl<'p> Parts<'p> {
     }
 
     pub(super) fn finish(mut self, text: String, exports: Option<&CssModuleExports>) -> String {
-        let text = self.marks.iter().fold(text, |text, (placeholder, mark)| match mark {
-            Mark::Text(address) => text.replace(placeholder, address),
-            Mark::Name(_) => text,
-        });
+        let text = marks::fill(&text, &self.addresses);
         if self.source.kind == Kind::Sheet {
-            self.facts.sheet = text;
+            self.facts.marked = text;
             return String::new();
         }
         let own = self.expression(&text);
@@ -125,13 +130,14 @@ impl<'p> Parts<'p> {
 
     /// A text with names at its placeholders, as an expression.
     fn expression(&self, text: &str) -> String {
-        let mut pieces = vec![(text.to_owned(), false)];
-        for (placeholder, mark) in &self.marks {
-            let Mark::Name(name) = mark else { continue };
-            pieces = pieces.into_iter().flat_map(|piece| if piece.1 { vec![piece] } else { split(&piece.0, placeholder, name) }).collect();
-        }
-        let printed: Vec<_> = pieces.iter().map(|(text, is_name)| if *is_name { text.clone() } else { quoted(text) }).collect();
-        printed.join(" + ")
+        let parts = marks::split(text, |word| self.marks.contains_key(word));
+        let printed = parts.iter().map(|(part, is_mark)| if *is_mark { self.marks[*part].clone() } else { quoted(part) });
+        // It begins with a text, so that `+` joins texts.
+        std::iter::once("\"\"".to_owned())
+            .filter(|_| parts.first().is_none_or(|first| first.1))
+            .chain(printed)
+            .collect::<Vec<_>>()
+            .join(" + ")
     }
 }
 
@@ -144,18 +150,6 @@ fn name_of(names: &mut BTreeMap<String, String>, head: &mut String, specifier: &
             next
         })
         .clone()
-}
-
-/// The texts between placeholders, with the name between each two.
-fn split(text: &str, placeholder: &str, name: &str) -> Vec<(String, bool)> {
-    let mut pieces = Vec::new();
-    for part in text.split(placeholder) {
-        if !pieces.is_empty() {
-            pieces.push((name.to_owned(), true));
-        }
-        pieces.push((part.to_owned(), false));
-    }
-    pieces
 }
 
 fn import(written: &str, specifier: String) -> Import {

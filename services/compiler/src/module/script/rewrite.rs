@@ -4,15 +4,15 @@ use std::collections::BTreeMap;
 
 use compiler_client::message::{
     Facts, Place,
-    facts::{Import, Member, Named},
+    facts::{Import, Kind, Member, Named},
     finding::code,
 };
 use oxc::{
-    allocator::Allocator,
+    allocator::{Allocator, ArenaVec},
     ast::{
         ast::{
             Argument, ExportAllDeclaration, ExportFromDeclaration, Expression, ImportDeclaration, ImportDeclarationSpecifier,
-            ImportExpression, Program, StaticMemberExpression, StringLiteral,
+            ImportExpression, NewExpression, ObjectPropertyKind, Program, PropertyKey, PropertyKind, StaticMemberExpression, StringLiteral,
         },
         builder::AstBuilder,
     },
@@ -22,7 +22,12 @@ use oxc::{
 };
 
 use super::{Source, glob};
-use crate::{environment, module::data::quoted, text::Text, tree::path};
+use crate::{
+    environment,
+    module::{data::quoted, worker},
+    text::Text,
+    tree::path,
+};
 
 /// Changes the program, notes its imports, and returns the import declarations to append. They are last, so that no line moves.
 pub(super) fn rewrite<'a>(source: &Source, lines: &Text, allocator: &'a Allocator, program: &mut Program<'a>, facts: &mut Facts) -> String {
@@ -42,7 +47,7 @@ pub(super) fn rewrite<'a>(source: &Source, lines: &Text, allocator: &'a Allocato
     };
     rewriter.visit_program(program);
     let additions = rewriter.additions.iter();
-    additions.map(|(specifier, name)| format!("import {name} from {};\n", quoted(specifier))).collect()
+    additions.map(|(specifier, name)| format!("import {name} from {};\n", quoted(&rewriter.shown(specifier, name)))).collect()
 }
 
 struct Rewriter<'a, 'b> {
@@ -71,20 +76,42 @@ impl<'a> Rewriter<'a, '_> {
             return written;
         }
         let specifier = path::stable(self.source.path, &written);
-        if specifier != written {
-            literal.value = Str::from(self.allocator.alloc_str(&specifier));
+        let mark = self.mark(&self.facts.imports.len().to_string());
+        let shown = if mark.is_empty() { &specifier } else { &mark };
+        if *shown != written {
+            literal.value = Str::from(self.allocator.alloc_str(shown));
             literal.raw = None;
         }
         let place = self.place(literal.span);
-        self.facts.imports.push(Import { written, specifier: specifier.clone(), place, names, is_dynamic, ..Import::default() });
+        self.facts.imports.push(Import { written, specifier: specifier.clone(), place, names, is_dynamic, mark, ..Import::default() });
         specifier
     }
 
+    /// The mark of an import, in the script of a worker.
+    fn mark(&self, name: &str) -> String {
+        if self.source.kind == Kind::Worker { format!("{}-{name}", self.prefix) } else { String::new() }
+    }
+
+    /// What an appended import names.
+    fn shown(&self, specifier: &str, name: &str) -> String {
+        Some(self.mark(name)).filter(|mark| !mark.is_empty()).unwrap_or_else(|| specifier.to_owned())
+    }
+
     /// The name of an appended import.
-    fn added(&mut self, specifier: &str) -> Expression<'a> {
+    fn name(&mut self, specifier: &str) -> String {
         let next = format!("{}{}", self.prefix, self.additions.len());
-        let name = self.additions.entry(specifier.to_owned()).or_insert(next);
+        self.additions.entry(specifier.to_owned()).or_insert(next).clone()
+    }
+
+    fn identifier(&self, name: &str) -> Expression<'a> {
         Expression::new_identifier(SPAN, self.allocator.alloc_str(name) as &str, &self.builder)
+    }
+
+    /// Appends an import, and notes it.
+    fn added(&mut self, import: Import) -> Expression<'a> {
+        let name = self.name(&import.specifier);
+        self.facts.imports.push(Import { mark: self.mark(&name), ..import });
+        self.identifier(&name)
     }
 
     fn refuse(&mut self, span: Span, message: &str) {
@@ -96,48 +123,78 @@ impl<'a> Rewriter<'a, '_> {
     fn replacement(&mut self, expression: &mut Expression<'a>) -> Option<Expression<'a>> {
         match expression {
             Expression::StaticMemberExpression(member) if is_meta(&member.object) && member.property.name == "env" => {
-                self.facts.imports.push(Import { specifier: environment::SPECIFIER.to_owned(), ..Import::default() });
-                Some(self.added(environment::SPECIFIER))
+                Some(self.added(Import { specifier: environment::SPECIFIER.to_owned(), ..Import::default() }))
             }
             Expression::StaticMemberExpression(member) if is_node_env(member) => {
                 let mode = if self.source.options.is_production { "production" } else { "development" };
                 Some(Expression::new_string_literal(SPAN, mode, None, &self.builder))
             }
+            Expression::CallExpression(call) if is_glob(&call.callee) && self.source.kind == Kind::Worker => {
+                self.refuse(call.span, "import.meta.glob is not compiled in the script of a worker");
+                None
+            }
             Expression::CallExpression(call) if is_glob(&call.callee) => match glob::read(self.source.path, call) {
                 Ok(glob) => {
-                    let specifier = glob.specifier.clone();
+                    let name = self.name(&glob.specifier);
                     self.facts.globs.push(glob);
-                    Some(self.added(&specifier))
+                    Some(self.identifier(&name))
                 }
                 Err(message) => {
                     self.refuse(call.span, &message);
                     None
                 }
             },
-            Expression::NewExpression(new) if is_worker(&new.callee) && new.arguments.first().is_some_and(is_own_url) => {
-                self.refuse(new.span, "a worker of the project's own files is not compiled yet");
+            Expression::NewExpression(new) if is_worker(&new.callee) => {
+                if let Some(Argument::NewExpression(url)) = new.arguments.first_mut()
+                    && is_url(url)
+                    && self.address(&mut url.arguments, worker::ADDRESS)
+                {
+                    self.make_module(&mut new.arguments);
+                }
                 None
             }
-            Expression::NewExpression(new) if matches!(&new.callee, Expression::Identifier(name) if name.name == "URL") => {
-                let [Argument::StringLiteral(target), base] = new.arguments.as_mut_slice() else { return None };
-                if !base.as_expression().is_some_and(is_meta_url) || path::is_foreign(&target.value) {
-                    return None;
-                }
-                let written = target.value.to_string();
-                let specifier = path::stable(
-                    self.source.path,
-                    &if path::is_relative(&written) || written.starts_with('/') { written.clone() } else { format!("./{written}") },
-                );
-                let (name, _) = path::split_query(&specifier);
-                let specifier = format!("{name}?url");
-                let place = self.place(target.span);
-                let import = Import { written, specifier: specifier.clone(), place, is_reference: true, ..Import::default() };
-                self.facts.imports.push(import);
-                let added = self.added(&specifier);
-                new.arguments[0] = Argument::from(added);
+            Expression::NewExpression(new) if is_url(new) => {
+                self.address(&mut new.arguments, "?url");
                 None
             }
             _ => None,
+        }
+    }
+
+    /// Replaces the path of a file by an import of its address, in the arguments of `new URL('./x', import.meta.url)`.
+    fn address(&mut self, arguments: &mut [Argument<'a>], query: &str) -> bool {
+        let [Argument::StringLiteral(target), _] = arguments else { return false };
+        if path::is_foreign(&target.value) {
+            return false;
+        }
+        let written = target.value.to_string();
+        let is_path = path::is_relative(&written) || written.starts_with('/');
+        let specifier = path::stable(self.source.path, &if is_path { written.clone() } else { format!("./{written}") });
+        let specifier = format!("{}{query}", path::split_query(&specifier).0);
+        let place = self.place(target.span);
+        let added = self.added(Import { written, specifier, place, is_reference: true, ..Import::default() });
+        arguments[0] = Argument::from(added);
+        true
+    }
+
+    /// A compiled script is a module: the options of its worker say so.
+    fn make_module(&self, arguments: &mut ArenaVec<'a, Argument<'a>>) {
+        let kind = || {
+            let key = PropertyKey::new_static_identifier(SPAN, "type", &self.builder);
+            let value = Expression::new_string_literal(SPAN, "module", None, &self.builder);
+            ObjectPropertyKind::new_object_property(SPAN, PropertyKind::Init, key, value, false, false, false, &self.builder)
+        };
+        let is_type = |property: &ObjectPropertyKind| match property {
+            ObjectPropertyKind::ObjectProperty(property) => property.key.static_name().is_some_and(|name| name == "type"),
+            ObjectPropertyKind::SpreadProperty(_) => true,
+        };
+        match arguments.get_mut(1) {
+            None => {
+                let properties = ArenaVec::from_value_in(kind(), &self.allocator);
+                arguments.push(Argument::from(Expression::new_object_expression(SPAN, properties, &self.builder)));
+            }
+            Some(Argument::ObjectExpression(options)) if !options.properties.iter().any(is_type) => options.properties.push(kind()),
+            Some(_) => {}
         }
     }
 }
@@ -230,9 +287,8 @@ fn is_worker(callee: &Expression) -> bool {
     matches!(callee, Expression::Identifier(name) if ["Worker", "SharedWorker"].contains(&name.name.as_str()))
 }
 
-/// `new URL('./x', import.meta.url)`.
-fn is_own_url(argument: &Argument) -> bool {
-    let Argument::NewExpression(new) = argument else { return false };
+/// `new URL(…, import.meta.url)`.
+fn is_url(new: &NewExpression) -> bool {
     let is_url = matches!(&new.callee, Expression::Identifier(name) if name.name == "URL");
     is_url && new.arguments.get(1).and_then(Argument::as_expression).is_some_and(is_meta_url)
 }
