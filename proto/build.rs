@@ -15,6 +15,7 @@ const FILES: &[&str] = &[
     "backlot/agent_streaming/v1/agent_streaming_service.proto",
     "backlot/project_storage/v1/project_storage_service.proto",
     "backlot/rate_limit/v1/rate_limit_service.proto",
+    "backlot/compile/v1/compile_service.proto",
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {

@@ -42,6 +42,9 @@ mod generated {
     pub mod rate_limit {
         package!("backlot.rate_limit.v1");
     }
+    pub mod compile {
+        package!("backlot.compile.v1");
+    }
 }
 
-pub use generated::{agent_streaming, auth, project_storage, rate_limit};
+pub use generated::{agent_streaming, auth, compile, project_storage, rate_limit};

@@ -10,13 +10,15 @@ pub enum Caller {
     AgentStreaming,
     ProjectStorage,
     RateLimit,
+    Compile,
     /// A person who has the cluster secret (`backlot token`).
     Operator,
 }
 
 impl Caller {
     /// All callers that have a caller token.
-    pub const NAMED: [Caller; 6] = [Self::Gateway, Self::Auth, Self::AgentStreaming, Self::ProjectStorage, Self::RateLimit, Self::Operator];
+    pub const NAMED: [Caller; 7] =
+        [Self::Gateway, Self::Auth, Self::AgentStreaming, Self::ProjectStorage, Self::RateLimit, Self::Compile, Self::Operator];
 
     /// The name of the service, which is also the name of its folder: `agent-streaming`.
     #[must_use]
@@ -28,6 +30,7 @@ impl Caller {
             Self::AgentStreaming => "agent-streaming",
             Self::ProjectStorage => "project-storage",
             Self::RateLimit => "rate-limit",
+            Self::Compile => "compile",
             Self::Operator => "operator",
         }
     }

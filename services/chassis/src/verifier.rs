@@ -215,7 +215,8 @@ mod tests {
         Verifier::new(me, secret, Keys::Local(watch::channel(Vec::new()).1))
     }
 
-    const ROLES: [Caller; 5] = [Caller::Gateway, Caller::Auth, Caller::AgentStreaming, Caller::ProjectStorage, Caller::RateLimit];
+    const ROLES: [Caller; 6] =
+        [Caller::Gateway, Caller::Auth, Caller::AgentStreaming, Caller::ProjectStorage, Caller::RateLimit, Caller::Compile];
 
     #[test]
     fn roles_with_and_without_a_bundle_understand_each_other() {

@@ -59,7 +59,7 @@ fn purposes(role: Caller) -> Vec<String> {
         Caller::Auth => &["auth signing keys"],
         Caller::AgentStreaming => &["page tokens"],
         Caller::ProjectStorage => &["page tokens", "preview labels"],
-        Caller::RateLimit | Caller::Operator | Caller::Direct => &[],
+        Caller::RateLimit | Caller::Compile | Caller::Operator | Caller::Direct => &[],
     };
     calls.chain(own.iter().map(|purpose| (*purpose).to_owned())).collect()
 }

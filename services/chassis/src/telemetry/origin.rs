@@ -18,8 +18,14 @@ use crate::caller::Caller;
 pub(super) const ATTRIBUTE: &str = "svc";
 
 /// The services that spans can belong to.
-pub(super) const SERVICES: [&str; 5] =
-    [Caller::Auth.name(), Caller::AgentStreaming.name(), Caller::ProjectStorage.name(), Caller::RateLimit.name(), Caller::Gateway.name()];
+pub(super) const SERVICES: [&str; 6] = [
+    Caller::Auth.name(),
+    Caller::AgentStreaming.name(),
+    Caller::ProjectStorage.name(),
+    Caller::RateLimit.name(),
+    Caller::Compile.name(),
+    Caller::Gateway.name(),
+];
 
 /// An extension of every span: its service.
 #[derive(Clone, Copy)]

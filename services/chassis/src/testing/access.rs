@@ -10,8 +10,8 @@ use crate::{
 /// Checks the access table of a service, named as in the contract (`backlot.auth.v1.AuthService`):
 ///
 /// - Every RPC has exactly one row, and there are no other rows.
-/// - Direct callers may call an RPC if and only if it is part of the HTTP API: by `google.api.http`, or, because both sides stream, by a
-///   route of the gateway's own.
+/// - Direct callers may call an RPC if and only if it is part of the HTTP API by `google.api.http`. They may also call one in which both
+///   sides stream, if it has a route of the gateway's own.
 /// - The scope is `Internal` if and only if direct callers may not call the RPC.
 /// - `Read` and `Write` need a user. The contract marks the RPCs of `Read`, and only those, as without side effects.
 ///
@@ -25,7 +25,7 @@ pub fn assert_access_table(service: &str, rules: &[Rule]) {
         let name = method.name();
         let rows: Vec<&Rule> = rules.iter().filter(|rule| rule.rpc == name).collect();
         assert_eq!(rows.len(), 1, "rows of {name}");
-        let (rule, is_public) = (rows[0], method.options().has_extension(&http) || streams_both_ways(&method));
+        let (rule, is_public) = (rows[0], method.options().has_extension(&http) || is_own_route(&method, rows[0]));
         assert_eq!(rule.callers.contains(&Caller::Direct), is_public, "{name}: direct callers and google.api.http");
         assert_eq!(rule.scope == Scope::Internal, !is_public, "{name}: the scope {:?}", rule.scope);
         let level = method.method_descriptor_proto().options.as_ref().map(|options| options.idempotency_level());
@@ -39,7 +39,7 @@ pub fn assert_access_table(service: &str, rules: &[Rule]) {
     assert_eq!(service.methods().count(), rules.len(), "a row without an RPC");
 }
 
-/// Such an RPC has no binding: `google.api.http` cannot describe it.
-fn streams_both_ways(method: &MethodDescriptor) -> bool {
-    method.is_client_streaming() && method.is_server_streaming()
+/// An RPC of two streams has no binding, because `google.api.http` cannot describe it. The row says whether the gateway has a route.
+fn is_own_route(method: &MethodDescriptor, rule: &Rule) -> bool {
+    method.is_client_streaming() && method.is_server_streaming() && rule.callers.contains(&Caller::Direct)
 }
