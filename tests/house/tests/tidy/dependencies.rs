@@ -41,6 +41,7 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
     ("compiler-client", &[]),
     // Nobody depends on `compiler`: its executable is started by `compiler-client`, so no other build has its dependencies.
     ("compiler", &["compiler-client"]),
+    ("compile", &["chassis", "compiler-client", "proto"]),
     ("gateway", &["chassis", "proto"]),
     ("backlot", &["agent-streaming", "auth", "chassis", "gateway", "private-postgres", "project-storage", "proto", "rate-limit"]),
     ("test-support", &["backlot", "chassis", "proto"]),

@@ -16,7 +16,7 @@ fn the_contract_lists_every_reason() {
     let of_chassis = reasons(&sources, |path| path.starts_with(chassis) && path != "services/chassis/src/limit.rs" && path != ends);
     let of_streams = reasons(&sources, |path| path == ends);
     assert!(of_chassis.contains("CALLER_DENIED") && of_streams.contains("SLOW_READER"), "{of_chassis:?} {of_streams:?}");
-    for service in ["auth", "agent-streaming", "project-storage", "rate-limit"] {
+    for service in ["auth", "agent-streaming", "project-storage", "rate-limit", "compile"] {
         let folder = format!("proto/backlot/{}/", service.replace('-', "_"));
         let contract: String =
             files(|path| path.starts_with(&folder) && path.ends_with(".proto")).into_iter().map(|file| file.text).collect();

@@ -2,7 +2,7 @@
 
 use house::source::{File, sources, uses};
 
-const SERVICES: [&str; 4] = ["auth", "agent-streaming", "project-storage", "rate-limit"];
+const SERVICES: [&str; 5] = ["auth", "agent-streaming", "project-storage", "rate-limit", "compile"];
 
 /// The files in `src` of a service, each with the definitions that it has.
 const FILES: &[(&str, &[&str])] = &[

@@ -13,6 +13,8 @@ const TERRITORIES: &[(&str, &[&str])] = &[
             "services/agent-streaming/src/store/",
             "services/project-storage/src/store.rs",
             "services/project-storage/src/store/",
+            "services/compile/src/store.rs",
+            "services/compile/src/store/",
             "services/chassis/src/postgres.rs",
             "services/chassis/src/postgres/",
             "services/chassis/src/testing/",

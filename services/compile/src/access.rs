@@ -1,0 +1,35 @@
+//! Who may call which RPC, one row for each.
+
+use std::time::Duration;
+
+use chassis::{
+    identity::Caller::{self, AgentStreaming, Gateway},
+    server::{
+        Rule,
+        Scope::Internal,
+        Size::{Ordinary, Stream},
+        StreamSize,
+    },
+};
+
+const BUILDERS: &[Caller] = &[Gateway, AgentStreaming];
+
+/// A tree of 64 MiB with many small files.
+const BUILD: StreamSize = StreamSize { message_bytes: 1024 * 1024 + 4096, messages: 64 * 1024, time: Duration::from_secs(120) };
+
+/// One row per RPC.
+pub(crate) const RULES: &[Rule] = &[
+    Rule { rpc: "BuildPage", callers: BUILDERS, user: false, scope: Internal, size: Stream(BUILD) },
+    Rule { rpc: "CheckTree", callers: BUILDERS, user: false, scope: Internal, size: Stream(BUILD) },
+    Rule { rpc: "GetModule", callers: &[Gateway], user: false, scope: Internal, size: Ordinary },
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_follows_the_contract() {
+        chassis::testing::assert_access_table("backlot.compile.v1.CompileService", RULES);
+    }
+}

@@ -1,0 +1,251 @@
+//! One build: from the cache, or by workers that get the files they ask for.
+
+use std::{
+    collections::{BTreeSet, HashSet},
+    mem,
+};
+
+use chassis::share::{Holder, Share};
+use compiler_client::message::{Answer, Facts, Request};
+use prost::Message as _;
+use proto::{
+    compile::{Asset, Finding, Mode, Page, Start},
+    error::Violations,
+    id::UserId,
+};
+
+use crate::{
+    app::App,
+    cache::Made,
+    dialogue::{Dialogue, hold},
+    error::{Error, SERVICE},
+    hash,
+    tree::Tree,
+};
+
+/// A worker is started again after each set of files that it asks for. A chain of imports is rarely longer.
+const MAX_ROUNDS: usize = 64;
+const MAX_BASE: usize = 256;
+/// Where the addresses of modules are.
+const MODULES: &str = "@m/";
+
+/// What is built.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Page,
+    /// Every file is checked. The page is not used.
+    Check,
+}
+
+/// Builds a page, or only its findings.
+///
+/// # Errors
+/// The messages of the caller are invalid, a limit is reached, or no worker answers.
+pub(crate) async fn run(app: &App, kind: Kind, dialogue: Dialogue) -> Result<Page, Error> {
+    let limit = app.build_timeout;
+    tokio::time::timeout(limit, unlimited(app, kind, dialogue)).await.unwrap_or(Err(Error::Timeout(limit)))
+}
+
+async fn unlimited(app: &App, kind: Kind, mut dialogue: Dialogue) -> Result<Page, Error> {
+    let start = dialogue.start().await?;
+    let person = check(&start)?;
+    let holder = Holder { person, ..Holder::default() };
+    let _slot = app.builds.try_take(&holder, 1).map_err(|exhausted| Error::exhausted(exhausted, "builds of previews"))?;
+    let release = app.workers.release.hash().await?;
+    let mut options = Options { kind, base: start.base_path, mode: start.mode };
+    if kind == Kind::Check || options.base.is_empty() {
+        "/".clone_into(&mut options.base);
+    }
+    let key = options.key(&start.tree_id, &release);
+    if let Some(body) = app.cache.answer(&key).await? {
+        return Ok(Page::decode(body.as_slice())?);
+    }
+    let mut memory = app.bytes.try_take(&holder, 0).map_err(|exhausted| Error::exhausted(exhausted, "bytes in memory"))?;
+    let tree = dialogue.tree(&app.limits, &mut memory).await?;
+    let mut build = Build { app, holder, options, key, tree, memory, dialogue };
+    // What an answer needs can be deleted while it is computed, and then once more.
+    for _ in 0..3 {
+        if let Some(page) = build.compile().await? {
+            return Ok(page);
+        }
+    }
+    Err(Error::Restless(3))
+}
+
+/// Checks the fields of the first message.
+fn check(start: &Start) -> Result<Option<UserId>, Error> {
+    let mut violations = Violations::default();
+    if !hash::is_id(&start.tree_id) {
+        violations.add("start.tree_id", "must be 40 lower-case hexadecimal digits");
+    }
+    let base = &start.base_path;
+    let is_plain = base.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/-_.~@".contains(&byte));
+    let is_folder = is_plain && base.starts_with('/') && base.ends_with('/') && base.len() <= MAX_BASE;
+    if !(base.is_empty() || is_folder) {
+        violations.add("start.base_path", format!("must begin and end with `/`, and have at most {MAX_BASE} plain characters"));
+    }
+    if Mode::try_from(start.mode).is_err() {
+        violations.add("start.mode", "must be MODE_DEVELOPMENT or MODE_PRODUCTION");
+    }
+    let person = if start.person_id.is_empty() { None } else { violations.parse("start.person_id", &start.person_id) };
+    violations.check(SERVICE)?;
+    Ok(person)
+}
+
+struct Options {
+    kind: Kind,
+    base: String,
+    mode: i32,
+}
+
+impl Options {
+    fn mode(&self) -> &'static str {
+        if self.mode == Mode::Production as i32 { "production" } else { "development" }
+    }
+
+    fn key(&self, tree_id: &str, release: &[u8]) -> Vec<u8> {
+        let kind: &[u8] = if self.kind == Kind::Page { b"page" } else { b"check" };
+        hash::of_parts(&[kind, tree_id.as_bytes(), self.base.as_bytes(), self.mode().as_bytes(), release])
+    }
+}
+
+struct Build<'a> {
+    app: &'a App,
+    holder: Holder,
+    options: Options,
+    key: Vec<u8>,
+    tree: Tree,
+    memory: Share,
+    dialogue: Dialogue,
+}
+
+impl Build<'_> {
+    /// Compiles the tree and keeps the answer. `None` if something that it names was deleted meanwhile.
+    async fn compile(&mut self) -> Result<Option<Page>, Error> {
+        let known = self.app.cache.facts(&self.tree).await?;
+        self.read(self.tree.early(&known, &self.app.limits)).await?;
+        let mut made = Made { reused: known.iter().map(|facts| facts.key.clone()).collect(), ..Made::default() };
+        let mut request = Request {
+            known,
+            base: self.options.base.clone(),
+            check_all: self.options.kind == Kind::Check,
+            mode: self.options.mode().to_owned(),
+            ..Request::default()
+        };
+        for _ in 0..MAX_ROUNDS {
+            request.files = self.tree.files();
+            let mut answer = self.app.workers.compile(&self.holder, &request).await?;
+            request.files.clear();
+            let compiled = mem::take(&mut answer.modules);
+            hold(&mut self.memory, compiled.iter().map(|module| module.code.len() + module.map.len()).sum())?;
+            request.known.extend(compiled.iter().filter_map(|module| module.facts.clone()));
+            made.compiled.extend(compiled);
+            if answer.wanted.is_empty() {
+                return self.finish(answer, &request.known, made).await;
+            }
+            let absent = self.tree.absent(&answer.wanted);
+            if absent.is_empty() {
+                break;
+            }
+            self.read(absent).await?;
+        }
+        Err(Error::Restless(MAX_ROUNDS))
+    }
+
+    /// Reads contents from the cache, and those that it lacks from the caller.
+    async fn read(&mut self, ids: BTreeSet<String>) -> Result<(), Error> {
+        let ids: BTreeSet<_> = ids.into_iter().filter(|id| !self.tree.has_content(id)).collect();
+        let kept = self.app.cache.contents(&ids).await?;
+        let missing: BTreeSet<_> = ids.into_iter().filter(|id| !kept.contains_key(id)).collect();
+        hold(&mut self.memory, kept.values().map(Vec::len).sum())?;
+        for (id, content) in kept {
+            self.tree.put(id, content, &self.app.limits)?;
+        }
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let contents = self.dialogue.contents(&missing, &self.tree, &self.app.limits, &mut self.memory).await?;
+        self.app.cache.put_contents(&missing, &contents).await?;
+        for (id, content) in missing.into_iter().zip(contents) {
+            self.tree.put(id, content, &self.app.limits)?;
+        }
+        Ok(())
+    }
+
+    async fn finish(&mut self, answer: Answer, known: &[Facts], mut made: Made) -> Result<Option<Page>, Error> {
+        let page = page(&answer, known, self.options.kind);
+        made.resources = answer.resources;
+        made.named.clone_from(&page.modules);
+        let is_kept = self.app.cache.put(&self.key, &page.encode_to_vec(), made, &self.tree).await?;
+        Ok(is_kept.then_some(page))
+    }
+}
+
+/// The answer to the caller.
+fn page(answer: &Answer, known: &[Facts], kind: Kind) -> Page {
+    let findings = answer.findings.iter().map(finding).collect();
+    if kind == Kind::Check {
+        return Page { findings, ..Page::default() };
+    }
+    let generated = answer.resources.iter().filter(|resource| resource.path.is_empty()).map(|resource| resource.url.as_str());
+    let outputs: HashSet<&str> = known.iter().map(|facts| facts.url.as_str()).chain(generated).collect();
+    let modules: BTreeSet<&str> = addresses(&answer.page).filter(|name| outputs.contains(name)).collect();
+    let assets = answer.resources.iter().filter(|resource| !resource.path.is_empty());
+    Page {
+        html: answer.page.clone(),
+        etag: hash::hex(hash::of_parts(&[answer.page.as_bytes()])),
+        findings,
+        modules: modules.into_iter().map(str::to_owned).collect(),
+        assets: assets.map(|asset| Asset { name: asset.url.clone(), path: asset.path.clone() }).collect(),
+        packages: answer.bare.clone(),
+    }
+}
+
+/// The addresses of modules in a page.
+fn addresses(html: &str) -> impl Iterator<Item = &str> {
+    html.match_indices(MODULES).map(|(at, _)| {
+        let rest = &html[at..];
+        let end = rest.find(|c: char| !(c.is_ascii_alphanumeric() || "@/.-_".contains(c))).unwrap_or(rest.len());
+        &rest[..end]
+    })
+}
+
+fn finding(finding: &compiler_client::message::Finding) -> Finding {
+    let finding = finding.clone();
+    Finding {
+        code: finding.code,
+        file: finding.file,
+        line: finding.line,
+        column: finding.column,
+        message: finding.message,
+        frame: finding.frame,
+        help: finding.help,
+        is_warning: finding.is_warning,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_of_modules_are_found_in_a_page() {
+        let html = r#"<link href="/p/@m/ab.css"><script>{"imports":{"/src/a":"/p/@m/cd.js"}}</script>@m/"#;
+        assert_eq!(addresses(html).collect::<Vec<_>>(), ["@m/ab.css", "@m/cd.js", "@m/"]);
+    }
+
+    #[test]
+    fn every_option_changes_the_key() {
+        let key = |kind, base: &str, mode, tree, release: &[u8]| Options { kind, base: base.to_owned(), mode }.key(tree, release);
+        let keys = [
+            key(Kind::Page, "/", 1, "a", b"r"),
+            key(Kind::Check, "/", 1, "a", b"r"),
+            key(Kind::Page, "/b/", 1, "a", b"r"),
+            key(Kind::Page, "/", 2, "a", b"r"),
+            key(Kind::Page, "/", 1, "b", b"r"),
+            key(Kind::Page, "/", 1, "a", b"s"),
+        ];
+        assert_eq!(keys.iter().collect::<HashSet<_>>().len(), keys.len());
+        assert_eq!(key(Kind::Page, "/", 0, "a", b"r"), keys[0], "the default mode is development");
+    }
+}

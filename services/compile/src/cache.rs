@@ -1,0 +1,117 @@
+//! What is kept, and when its use is recorded: at most every ten minutes, so that reads seldom write.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chassis::clock;
+use compiler_client::message::{Facts, Module, Resource};
+use prost::Message as _;
+use time::{Duration, OffsetDateTime};
+
+use crate::{
+    error::Error,
+    store::{self, Pool, contents, modules, modules::FactRows, pages},
+    tree::Tree,
+};
+
+/// Less than the margin of the sweep.
+const TOUCH: Duration = Duration::minutes(10);
+
+pub(crate) struct Cache {
+    pool: Pool,
+}
+
+/// What a build made and used.
+#[derive(Default)]
+pub(crate) struct Made {
+    pub(crate) compiled: Vec<Module>,
+    /// Keys of facts that earlier builds made.
+    pub(crate) reused: Vec<String>,
+    pub(crate) resources: Vec<Resource>,
+    /// The outputs that the answer names.
+    pub(crate) named: Vec<String>,
+}
+
+impl Cache {
+    pub(crate) fn new(pool: Pool) -> Self {
+        Self { pool }
+    }
+
+    /// A kept answer.
+    pub(crate) async fn answer(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
+        let Some(row) = pages::get(&self.pool, key).await? else { return Ok(None) };
+        let now = clock::now();
+        if row.used_at < now - TOUCH {
+            // Outputs first: they must outlive the page.
+            modules::touch_outputs(&self.pool, &row.outputs, now, now - TOUCH).await?;
+            pages::touch(&self.pool, key, now).await?;
+        }
+        Ok(Some(row.body))
+    }
+
+    /// The facts of the files of a tree.
+    pub(crate) async fn facts(&self, tree: &Tree) -> Result<Vec<Facts>, Error> {
+        let (paths, ids) = tree.pairs();
+        let rows = modules::facts(&self.pool, &paths, &ids).await?;
+        Ok(rows.iter().map(|row| Facts::decode(row.as_slice())).collect::<Result<_, _>>()?)
+    }
+
+    /// Those of the contents that are kept.
+    pub(crate) async fn contents(&self, ids: &BTreeSet<String>) -> Result<BTreeMap<String, Vec<u8>>, Error> {
+        let ids: Vec<_> = ids.iter().cloned().collect();
+        Ok(contents::get(&self.pool, &ids).await?.into_iter().collect())
+    }
+
+    pub(crate) async fn put_contents(&self, ids: &BTreeSet<String>, bodies: &[Vec<u8>]) -> Result<(), Error> {
+        let ids: Vec<_> = ids.iter().cloned().collect();
+        Ok(contents::put(&self.pool, &ids, bodies, clock::now()).await?)
+    }
+
+    /// Code, a source map or a style sheet.
+    pub(crate) async fn output(&self, name: &str) -> Result<Vec<u8>, Error> {
+        modules::output(&self.pool, name).await?.ok_or(Error::ModuleNotFound)
+    }
+
+    /// Keeps an answer with all that it names. Returns `false`, and keeps no answer, if an output was deleted meanwhile.
+    pub(crate) async fn put(&self, key: &[u8], body: &[u8], made: Made, tree: &Tree) -> Result<bool, Error> {
+        let now = clock::now();
+        let old: OffsetDateTime = now - TOUCH;
+        let (facts, outputs) = rows(&made, tree);
+        let (names, bodies): (Vec<_>, Vec<_>) = outputs.into_iter().unzip();
+        let mut tx = store::begin(&self.pool).await?;
+        contents::touch(&mut *tx, &tree.held(), now, old).await?;
+        modules::touch_facts(&mut *tx, &made.reused, now, old).await?;
+        modules::put_facts(&mut *tx, &facts, now).await?;
+        modules::put_outputs(&mut *tx, &names, &bodies, now).await?;
+        modules::touch_outputs(&mut *tx, &made.named, now, old).await?;
+        let is_whole = modules::lock_outputs(&mut *tx, &made.named).await? == made.named.len();
+        if is_whole {
+            pages::put(&mut *tx, key, body, &made.named, now).await?;
+        }
+        store::commit(tx).await?;
+        Ok(is_whole)
+    }
+}
+
+/// The rows of facts, and the outputs by name.
+fn rows(made: &Made, tree: &Tree) -> (FactRows, BTreeMap<String, Vec<u8>>) {
+    let (mut rows, mut outputs) = (FactRows::default(), BTreeMap::new());
+    for module in &made.compiled {
+        let Some(facts) = &module.facts else { continue };
+        let Some((path, id)) = tree.owner(facts) else { continue };
+        rows.keys.push(facts.key.clone());
+        rows.paths.push(path.to_owned());
+        rows.blob_ids.push(id.to_owned());
+        rows.outputs.push(facts.url.clone());
+        rows.bodies.push(facts.encode_to_vec());
+        if !facts.url.is_empty() {
+            outputs.insert(facts.url.clone(), module.code.clone().into_bytes());
+            if !module.map.is_empty() {
+                outputs.insert(format!("{}.map", facts.url), module.map.clone().into_bytes());
+            }
+        }
+    }
+    for resource in made.resources.iter().filter(|resource| resource.path.is_empty()) {
+        outputs.insert(resource.url.clone(), resource.text.clone().into_bytes());
+    }
+    (rows, outputs)
+}

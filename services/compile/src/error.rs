@@ -1,0 +1,108 @@
+//! The errors of this service, and what a client sees of them.
+
+use std::{io, path::PathBuf, time::Duration};
+
+use chassis::{error::ServiceError, identity::Caller, share::Exhausted};
+use compiler_client::worker;
+use proto::error::{ErrorCode, Fault};
+
+use crate::store::StoreError;
+
+/// The name in the domain of the errors.
+pub(crate) const SERVICE: &str = Caller::Compile.name();
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// A request that is refused, with the fault that says why.
+    #[error("{}", .0.message)]
+    Refused(Box<Fault>),
+    #[error("{0}")]
+    UnexpectedMessage(&'static str),
+    #[error("the tree has more than {limit} {what}")]
+    TreeTooLarge { what: &'static str, limit: usize },
+    #[error("the compiler {} cannot be started: {cause}; set BACKLOT_COMPILER to the path of backlot-compiler", path.display())]
+    CompilerMissing { path: PathBuf, cause: io::Error },
+    #[error("{0}")]
+    Compiler(worker::Error),
+    #[error("the compiler asked for more files {0} times")]
+    Restless(usize),
+    #[error("the build took longer than {0:?}")]
+    Timeout(Duration),
+    #[error("there is no module with this name; build its page again")]
+    ModuleNotFound,
+    #[error("the database failed")]
+    Store(#[from] StoreError),
+    #[error("a stored row cannot be decoded")]
+    Row(#[from] prost::DecodeError),
+}
+
+impl From<Fault> for Error {
+    fn from(fault: Fault) -> Self {
+        Self::Refused(Box::new(fault))
+    }
+}
+
+impl Error {
+    /// Too much is held of a quantity.
+    pub(crate) fn exhausted(exhausted: Exhausted, what: &str) -> Self {
+        exhausted.fault(SERVICE, what).into()
+    }
+
+    fn code(&self) -> ErrorCode {
+        match self {
+            Self::Refused(fault) => fault.code,
+            Self::UnexpectedMessage(_) => ErrorCode::InvalidArgument,
+            Self::TreeTooLarge { .. } | Self::Compiler(worker::Error::RequestTooLarge { .. }) => ErrorCode::RateLimited,
+            Self::CompilerMissing { .. } => ErrorCode::Unavailable,
+            Self::Compiler(worker::Error::Timeout { .. }) | Self::Timeout(_) => ErrorCode::Timeout,
+            Self::Compiler(_) | Self::Restless(_) => ErrorCode::Conflict,
+            Self::ModuleNotFound => ErrorCode::NotFound,
+            Self::Store(e) if e.is_transient() => ErrorCode::Unavailable,
+            Self::Store(_) | Self::Row(_) => ErrorCode::Internal,
+        }
+    }
+
+    fn reason(&self) -> &str {
+        match self {
+            Self::Refused(fault) => &fault.reason,
+            Self::UnexpectedMessage(_) => "UNEXPECTED_MESSAGE",
+            Self::TreeTooLarge { .. } | Self::Compiler(worker::Error::RequestTooLarge { .. }) => "TREE_TOO_LARGE",
+            Self::CompilerMissing { .. } => "COMPILER_MISSING",
+            Self::Compiler(worker::Error::Timeout { .. }) => "COMPILER_TIMEOUT",
+            Self::Timeout(_) => "TIMEOUT",
+            Self::Compiler(_) | Self::Restless(_) => "COMPILER_FAILED",
+            Self::ModuleNotFound => "MODULE_NOT_FOUND",
+            Self::Store(e) if e.is_transient() => "UNAVAILABLE",
+            Self::Store(_) | Self::Row(_) => "INTERNAL",
+        }
+    }
+}
+
+impl ServiceError for Error {
+    fn fault(&self) -> Fault {
+        if let Self::Refused(fault) = self {
+            return (**fault).clone();
+        }
+        let fault = Fault::new(SERVICE, self.code(), self.reason(), self.to_string());
+        let fault = match self {
+            Self::Compiler(error) => match file(error) {
+                Some(file) => fault.with("file", file),
+                None => fault,
+            },
+            Self::TreeTooLarge { limit, .. } => fault.with("limit", limit.to_string()),
+            _ => fault,
+        };
+        if self.code() == ErrorCode::Unavailable { fault.retry_after(Duration::from_secs(1)) } else { fault }
+    }
+}
+
+/// The file that the worker compiled when it ended.
+fn file(error: &worker::Error) -> Option<&str> {
+    match error {
+        worker::Error::Timeout { file, .. }
+        | worker::Error::OutOfMemory { file }
+        | worker::Error::StackOverflow { file }
+        | worker::Error::Crash { file, .. } => file.as_deref(),
+        _ => None,
+    }
+}

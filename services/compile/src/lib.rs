@@ -1,0 +1,81 @@
+//! compile: pages and modules of source trees for a browser, and checks of trees. It calls nobody. Callers send the files that it does not
+//! know. It never parses them: a worker process with the executable `backlot-compiler` does.
+//!
+//! In reading order:
+//! - [`build`]: one build, from the first message to the answer. [`dialogue`]: the questions to the caller. [`tree`]: the files.
+//! - [`workers`]: the pool of worker processes. [`release`]: the executable, and the hash that keys of pages have.
+//! - [`cache`]: what is kept, and for how long. [`sweep`]: the deletion of what was not used.
+//! - [`store`]: the SQL.
+//! - [`app`], [`access`], [`config`], [`error`], [`grpc`]: what all services have.
+
+mod access;
+mod app;
+mod build;
+mod cache;
+mod config;
+mod dialogue;
+mod error;
+mod grpc;
+mod hash;
+mod release;
+mod store;
+mod sweep;
+mod tree;
+mod workers;
+
+use std::{sync::Arc, time::Duration};
+
+use chassis::{
+    identity::Caller,
+    postgres,
+    server::{ServeError as ServerError, Server},
+    task::Tasks,
+    verifier::{Keys, Verifier},
+};
+use proto::compile::compile_service_server::CompileServiceServer;
+use tokio::{net::TcpListener, sync::watch};
+use tokio_util::sync::CancellationToken;
+use tonic::codec::CompressionEncoding;
+
+pub use self::config::Config;
+use self::{access::RULES, app::App};
+
+/// What the tests of the service use besides its RPCs.
+#[doc(hidden)]
+pub mod testing {
+    pub use crate::{hash::blob_id, store::MIGRATOR, sweep::sweep};
+}
+
+/// The background tasks of a stopped service end within this.
+const TASKS_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Why the service could not start or ended by itself.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    #[error("the database could not be used")]
+    Postgres(#[source] postgres::Error),
+    #[error("the server failed")]
+    Server(#[source] ServerError),
+}
+
+/// Serves until `shutdown`. A missing compiler is an error of each build, and not of the start.
+///
+/// # Errors
+/// If the database cannot be used, or the server fails.
+pub async fn serve(config: Config, listener: TcpListener, shutdown: CancellationToken) -> Result<(), ServeError> {
+    let pool = postgres::connect(&config.postgres, &store::MIGRATOR).await.map_err(ServeError::Postgres)?;
+    let app = Arc::new(App::new(&config, pool.clone()));
+    let tasks = Tasks::new();
+    tasks.spawn(sweep::run(pool.clone(), config.keep, tasks.token()));
+    // No call has a user, so that no keys of access tokens are fetched.
+    let (_, no_keys) = watch::channel(Vec::new());
+    let verifier = Arc::new(Verifier::new(Caller::Compile, &config.cluster_secret, Keys::Local(no_keys)));
+    let served = Server::new(Caller::Compile, config.server, verifier, RULES)
+        .add_service(CompileServiceServer::new(grpc::Service(app)).accept_compressed(CompressionEncoding::Gzip))
+        .needs(postgres::ENGINE, postgres::watch(&pool))
+        .serve(listener, shutdown)
+        .await;
+    tasks.shutdown(TASKS_TIMEOUT).await;
+    pool.close().await;
+    served.map_err(ServeError::Server)
+}

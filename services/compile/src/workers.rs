@@ -1,0 +1,71 @@
+//! The pool of worker processes: one process for one request, and a bounded number of processes.
+
+use std::{
+    sync::{Arc, LazyLock},
+    time::{Duration, Instant},
+};
+
+use chassis::share::{Holder, Percent, Shares};
+use compiler_client::{
+    message::{Answer, Request},
+    worker::{Error as WorkerError, Workers},
+};
+use opentelemetry::{KeyValue, global, metrics::Histogram};
+
+use crate::{config::Config, error::Error, release::Release};
+
+/// How long a request waits for a free worker.
+const WAIT: Duration = Duration::from_secs(5);
+
+static RUNS: LazyLock<Histogram<f64>> = LazyLock::new(|| {
+    let description = "how long a worker process ran";
+    global::meter("backlot").f64_histogram("backlot.compile.worker").with_unit("s").with_description(description).build()
+});
+
+pub(crate) struct Pool {
+    workers: Workers,
+    slots: Arc<Shares>,
+    pub(crate) release: Release,
+}
+
+impl Pool {
+    pub(crate) fn new(config: &Config, percent: Percent) -> Self {
+        Self {
+            workers: Workers { executable: config.compiler.clone(), deadline: config.worker_timeout },
+            slots: Shares::new(config.workers, percent),
+            release: Release::new(config.compiler.clone()),
+        }
+    }
+
+    /// Runs one worker when a slot is free.
+    ///
+    /// # Errors
+    /// No slot became free, the executable is missing, or the worker did not answer.
+    pub(crate) async fn compile(&self, holder: &Holder, request: &Request) -> Result<Answer, Error> {
+        let exhausted = |by| Error::exhausted(by, "previews that are compiled");
+        let mut slot = self.slots.try_take(holder, 0).map_err(exhausted)?;
+        slot.grow(1, tokio::time::Instant::now() + WAIT).await.map_err(exhausted)?;
+        let start = Instant::now();
+        let result = self.workers.compile(request).await;
+        RUNS.record(start.elapsed().as_secs_f64(), &[KeyValue::new("outcome", outcome(&result))]);
+        result.map_err(|error| match error {
+            WorkerError::Start(cause) => Error::CompilerMissing { path: self.workers.executable.clone(), cause },
+            error => {
+                tracing::info!("a worker did not answer: {error}");
+                Error::Compiler(error)
+            }
+        })
+    }
+}
+
+fn outcome(result: &Result<Answer, WorkerError>) -> &'static str {
+    match result {
+        Ok(_) => "answer",
+        Err(WorkerError::Start(_)) => "missing",
+        Err(WorkerError::RequestTooLarge { .. } | WorkerError::AnswerTooLarge) => "too_large",
+        Err(WorkerError::Timeout { .. }) => "timeout",
+        Err(WorkerError::OutOfMemory { .. }) => "memory",
+        Err(WorkerError::StackOverflow { .. }) => "stack",
+        Err(WorkerError::Crash { .. } | WorkerError::Answer(_)) => "crash",
+    }
+}

@@ -1,0 +1,5 @@
+//! Tests of the service with a real PostgreSQL. Those that compile start the real executable.
+
+mod builds;
+mod faults;
+mod harness;
