@@ -34,7 +34,7 @@ fuzz: ## read 200,000 changed archives, paths and page tokens each, send 20,000 
 sqlx: ## regenerate the .sqlx folders after a change of SQL or of a migration
 	@deploy/scripts/sqlx.sh
 
-up: ## build the image and start the five roles with docker compose
+up: ## build the image and start all roles with docker compose
 	@docker compose up --build --detach --wait
 
 down: ## stop them; the volumes are kept

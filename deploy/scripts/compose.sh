@@ -39,7 +39,7 @@ while [[ "$preview_port" == "$port" ]]; do preview_port="$(free_port)"; done
 # Slows the demo model down, so that a turn can be killed in the middle. Only the gateway publishes ports.
 {
     printf 'services:\n'
-    for role in gateway auth agent-streaming project-storage rate-limit; do
+    for role in gateway auth agent-streaming project-storage rate-limit compile; do
         printf '  %s:\n' "$role"
         [[ -z "${BACKLOT_IMAGE:-}" ]] || printf '    image: %s\n' "$BACKLOT_IMAGE"
         case "$role" in

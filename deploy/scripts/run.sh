@@ -11,8 +11,8 @@ downloadable="$(sed -n 's/^pub const MAJOR: u32 = \([0-9]*\);/\1/p' services/pri
 say "builds in $target, keeps data in $data"
 if [[ -n "${DATABASE_URL:-}" ]]; then
     say "database: the server of DATABASE_URL"
-elif [[ -n "${BACKLOT_AUTH_DATABASE_URL:-}" && -n "${BACKLOT_AGENT_STREAMING_DATABASE_URL:-}" && -n "${BACKLOT_PROJECT_STORAGE_DATABASE_URL:-}" ]]; then
-    say "database: the servers of the three BACKLOT_*_DATABASE_URL"
+elif [[ -n "${BACKLOT_AUTH_DATABASE_URL:-}" && -n "${BACKLOT_AGENT_STREAMING_DATABASE_URL:-}" && -n "${BACKLOT_PROJECT_STORAGE_DATABASE_URL:-}" && -n "${BACKLOT_COMPILE_DATABASE_URL:-}" ]]; then
+    say "database: the servers of the four BACKLOT_*_DATABASE_URL"
 elif bin="$(used_postgres "$data")"; then
     say "database: a private PostgreSQL, with the programs in $bin"
 elif [[ -n "$created_by" && "$created_by" != "$downloadable" ]]; then
@@ -31,4 +31,6 @@ else
 fi
 need_compiler
 cargo build -p backlot
+# By itself, so that the crates of both are not built once more with the features of the other.
+cargo build -p compiler --bin backlot-compiler
 exec "$target/debug/backlot" up

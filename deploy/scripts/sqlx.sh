@@ -25,7 +25,7 @@ trap stop EXIT
 in_work "$bin/initdb" -U app -A trust -E UTF8 --locale=C --no-sync -D "$work/data" >/dev/null
 in_work "$bin/pg_ctl" -D "$work/data" -w -l "$work/log" -o "-k $work -c listen_addresses= -c fsync=off" start >/dev/null
 
-for crate in services/auth services/agent-streaming services/project-storage; do
+for crate in services/auth services/agent-streaming services/project-storage services/compile; do
     package="$(basename "$crate")"
     database="${package//-/_}"
     sql=("$psql" -q -v ON_ERROR_STOP=1 -h "$work" -U app)

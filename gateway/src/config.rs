@@ -57,6 +57,7 @@ pub struct Config {
     pub(crate) agent_streaming_url: Uri,
     pub(crate) project_storage_url: Uri,
     pub(crate) rate_limit_url: Uri,
+    pub(crate) compile_url: Uri,
     pub(crate) cluster_secret: ClusterSecret,
     /// The edge limit, by address. It is ten times as high for previews, since a page loads many files.
     pub(crate) edge: Edge,
@@ -117,6 +118,7 @@ impl Config {
             agent_streaming_url: peer(env, "BACKLOT_AGENT_STREAMING_URL", "http://127.0.0.1:9091", "where agent-streaming listens"),
             project_storage_url: peer(env, "BACKLOT_PROJECT_STORAGE_URL", "http://127.0.0.1:9092", "where project-storage listens"),
             rate_limit_url: peer(env, "BACKLOT_RATE_LIMIT_URL", "http://127.0.0.1:9093", "where rate-limit listens"),
+            compile_url: peer(env, "BACKLOT_COMPILE_URL", "http://127.0.0.1:9094", "where compile listens"),
             cluster_secret: ClusterSecret::read(env, Caller::Gateway),
             edge: Edge::read(env),
             max_requests: env.get::<NonZeroUsize>("BACKLOT_MAX_REQUESTS", "1024", "HTTP requests in work at the same time; any more are answered with 503").get(),

@@ -1,4 +1,4 @@
-//! Typed clients of the four services. A client is a handle on a shared channel, so a clone of it for each call is cheap.
+//! Typed clients of the services. A client is a handle on a shared channel, so a clone of it for each call is cheap.
 
 use chassis::{
     client::{MAX_MESSAGE_BYTES, ServiceChannel, connect, connect_for_streams, idempotent},
@@ -30,6 +30,7 @@ pub(crate) struct Upstream {
     /// To project-storage, for event streams.
     project_events: ServiceChannel,
     rate_limit: ServiceChannel,
+    compile: ServiceChannel,
 }
 
 impl Upstream {
@@ -45,6 +46,7 @@ impl Upstream {
             project_streams: streams(Caller::ProjectStorage, &config.project_storage_url),
             project_events: streams(Caller::ProjectStorage, &config.project_storage_url),
             rate_limit: channel(Caller::RateLimit, &config.rate_limit_url),
+            compile: channel(Caller::Compile, &config.compile_url),
         }
     }
 
@@ -93,12 +95,13 @@ impl Upstream {
     }
 
     /// Each service and its channel.
-    pub(crate) fn services(&self) -> [(Caller, ServiceChannel); 4] {
+    pub(crate) fn services(&self) -> [(Caller, ServiceChannel); 5] {
         [
             (Caller::Auth, self.auth.clone()),
             (Caller::AgentStreaming, self.agent_streaming.clone()),
             (Caller::ProjectStorage, self.project_storage.clone()),
             (Caller::RateLimit, self.rate_limit.clone()),
+            (Caller::Compile, self.compile.clone()),
         ]
     }
 }

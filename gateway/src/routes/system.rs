@@ -12,7 +12,10 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     app::App,
-    web::{openapi, readiness::Health},
+    web::{
+        openapi,
+        readiness::{Health, is_ready},
+    },
 };
 
 /// The process runs.
@@ -20,19 +23,19 @@ pub(crate) async fn healthz() -> Response {
     document(StatusCode::OK, &json!({"status": "ok"}))
 }
 
-/// The gateway can serve requests: every service answers, and this process is not about to stop.
+/// The gateway can serve requests: the services that it needs answer, and this process is not about to stop.
 pub(crate) async fn readyz(State(app): State<Arc<App>>) -> Response {
     let services = app.readiness.of(&app.upstream).await;
     let leaving = app.leaving.is_cancelled();
-    let ready = !leaving && services.iter().all(|(_, health)| *health == Health::Serving);
+    let ready = !leaving && is_ready(&services);
     let missing: Map<String, Value> = services
         .iter()
         .filter_map(
-            |(name, health)| if let Health::Missing(engine) = health { Some(((*name).to_owned(), Value::from(*engine))) } else { None },
+            |(name, health)| if let Health::Missing(engine) = health { Some((name.name().to_owned(), Value::from(*engine))) } else { None },
         )
         .collect();
     let services: Map<String, Value> =
-        services.iter().map(|(name, health)| ((*name).to_owned(), Value::from(*health == Health::Serving))).collect();
+        services.iter().map(|(name, health)| (name.name().to_owned(), Value::from(*health == Health::Serving))).collect();
     let mut response = document(
         if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE },
         &json!({"ready": ready, "draining": leaving, "services": services, "missing": missing}),

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use chassis::{client::ServiceChannel, context::Context, postgres};
+use chassis::{client::ServiceChannel, context::Context, identity::Caller, postgres};
 use futures::future::join_all;
 use tokio::sync::Mutex;
 use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
@@ -22,7 +22,12 @@ const CACHE_TIME: Duration = Duration::from_millis(250);
 pub(crate) struct Readiness(Mutex<Option<(Instant, Services)>>);
 
 /// Each service's name and health.
-type Services = Arc<Vec<(&'static str, Health)>>;
+type Services = Arc<Vec<(Caller, Health)>>;
+
+/// Whether the gateway can serve requests with these services. Without compile only previews that are compiled fail.
+pub(crate) fn is_ready(services: &[(Caller, Health)]) -> bool {
+    services.iter().all(|(service, health)| *health == Health::Serving || *service == Caller::Compile)
+}
 
 impl Readiness {
     pub(crate) async fn of(&self, upstream: &Upstream) -> Services {
@@ -48,8 +53,8 @@ pub(crate) enum Health {
     Unavailable,
 }
 
-async fn health(upstream: &Upstream) -> Vec<(&'static str, Health)> {
-    join_all(upstream.services().map(|(service, channel)| async move { (service.name(), health_of(channel).await) })).await
+async fn health(upstream: &Upstream) -> Vec<(Caller, Health)> {
+    join_all(upstream.services().map(|(service, channel)| async move { (service, health_of(channel).await) })).await
 }
 
 async fn health_of(channel: ServiceChannel) -> Health {
@@ -67,4 +72,17 @@ async fn health_of(channel: ServiceChannel) -> Health {
 async fn status(client: &mut HealthClient<ServiceChannel>, service: &str) -> Option<ServingStatus> {
     let request = Context::background().request(HealthCheckRequest { service: service.to_owned() });
     Some(client.check(request).await.ok()?.into_inner().status())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_compile_may_be_away() {
+        let of = |auth, compile| [(Caller::Auth, auth), (Caller::Compile, compile)];
+        assert!(is_ready(&of(Health::Serving, Health::Unavailable)));
+        assert!(is_ready(&of(Health::Serving, Health::Missing(postgres::ENGINE))));
+        assert!(!is_ready(&of(Health::Unavailable, Health::Serving)));
+    }
 }

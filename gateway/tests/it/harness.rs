@@ -30,8 +30,9 @@ impl Drop for Gateway {
 /// Starts a gateway with these settings. All other settings have their defaults, but the services cannot be reached.
 pub(crate) async fn start(settings: &[(&str, &str)]) -> Gateway {
     chassis::install_crypto();
-    let services = ["BACKLOT_AUTH_URL", "BACKLOT_AGENT_STREAMING_URL", "BACKLOT_PROJECT_STORAGE_URL", "BACKLOT_RATE_LIMIT_URL"]
-        .map(|name| (name, UNREACHABLE));
+    let services =
+        ["BACKLOT_AUTH_URL", "BACKLOT_AGENT_STREAMING_URL", "BACKLOT_PROJECT_STORAGE_URL", "BACKLOT_RATE_LIMIT_URL", "BACKLOT_COMPILE_URL"]
+            .map(|name| (name, UNREACHABLE));
     let secret = ("BACKLOT_CLUSTER_SECRET", "a cluster secret that only tests have");
     let mut env = Env::of(services.into_iter().chain([secret]).chain(settings.iter().copied()));
     let config = gateway::Config::read(&mut env);

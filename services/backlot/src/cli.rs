@@ -44,6 +44,8 @@ enum Command {
     ProjectStorage,
     /// Run rate-limit: policies and counters.
     RateLimit,
+    /// Run compile: pages and modules of previews.
+    Compile,
     /// Print a caller token for an operator, valid for a minute, to be sent as `x-backlot-caller`.
     Token {
         /// The service that accepts the token.
@@ -130,6 +132,7 @@ fn dispatch(command: Command) -> anyhow::Result<()> {
         Command::AgentStreaming => Role::AgentStreaming,
         Command::ProjectStorage => Role::ProjectStorage,
         Command::RateLimit => Role::RateLimit,
+        Command::Compile => Role::Compile,
     };
     serve(env, role)
 }
@@ -158,6 +161,7 @@ mod tests {
             ("agent-streaming", "BACKLOT_GRPC_LISTEN [default: 127.0.0.1:9091]"),
             ("project-storage", "BACKLOT_GRPC_LISTEN [default: 127.0.0.1:9092]"),
             ("rate-limit", "REDIS_URL"),
+            ("compile", "BACKLOT_COMPILER"),
             ("token", "BACKLOT_CLUSTER_SECRET"),
             ("keys", "BACKLOT_CLUSTER_SECRET"),
             ("project-storage", "BACKLOT_ROLE_KEYS"),

@@ -91,6 +91,7 @@ fn grpc_name(role: Role) -> &'static str {
         Role::AgentStreaming => proto::agent_streaming::agent_streaming_service_server::SERVICE_NAME,
         Role::ProjectStorage => proto::project_storage::project_storage_service_server::SERVICE_NAME,
         Role::RateLimit => proto::rate_limit::rate_limit_service_server::SERVICE_NAME,
+        Role::Compile => proto::compile::compile_service_server::SERVICE_NAME,
         // The gateway is asked over HTTP.
         Role::Gateway => "",
     }

@@ -1,7 +1,7 @@
 //! The executable `backlot`. It only starts the other crates. In reading order:
 //!
 //! - [`cli`]: the commands and their exit codes; [`settings`]: the settings of each command, which are also in its `--help`.
-//! - [`role`]: the five roles; [`process`]: one of them as a process; [`up`]: all five in one process, with a private PostgreSQL if
+//! - [`role`]: the roles; [`process`]: one of them as a process; [`up`]: all of them in one process, with a private PostgreSQL if
 //!   no other is configured.
 //! - [`token`]: caller tokens and keys for operators; [`health`]: the probe of container images; `memory`: the allocator.
 

@@ -21,6 +21,7 @@ pub enum Process {
     AgentStreaming(Box<agent_streaming::Config>, SocketAddr),
     ProjectStorage(Box<project_storage::Config>, SocketAddr),
     RateLimit(Box<rate_limit::Config>, SocketAddr),
+    Compile(Box<compile::Config>, SocketAddr),
 }
 
 impl Process {
@@ -32,6 +33,7 @@ impl Process {
             Role::AgentStreaming => Self::AgentStreaming(Box::new(agent_streaming::Config::read(env)), grpc_address(env, role)),
             Role::ProjectStorage => Self::ProjectStorage(Box::new(project_storage::Config::read(env)), grpc_address(env, role)),
             Role::RateLimit => Self::RateLimit(Box::new(rate_limit::Config::read(env)), grpc_address(env, role)),
+            Role::Compile => Self::Compile(Box::new(compile::Config::read(env)), grpc_address(env, role)),
         }
     }
 
@@ -58,6 +60,7 @@ impl Process {
             Self::RateLimit(config, address) => {
                 rate_limit::serve(*config, bind(address).await?, shutdown).await.context("rate-limit failed")
             }
+            Self::Compile(config, address) => compile::serve(*config, bind(address).await?, shutdown).await.context("compile failed"),
         }
     }
 }

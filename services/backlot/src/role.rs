@@ -1,4 +1,4 @@
-//! The five roles.
+//! The six roles.
 
 use chassis::identity::Caller;
 use clap::ValueEnum;
@@ -11,13 +11,14 @@ pub enum Role {
     AgentStreaming,
     ProjectStorage,
     RateLimit,
+    Compile,
 }
 
 impl Role {
     /// All roles.
-    pub const ALL: [Role; 5] = [Self::Gateway, Self::Auth, Self::AgentStreaming, Self::ProjectStorage, Self::RateLimit];
+    pub const ALL: [Role; 6] = [Self::Gateway, Self::Auth, Self::AgentStreaming, Self::ProjectStorage, Self::RateLimit, Self::Compile];
     /// The roles that serve gRPC, in the order of their ports.
-    pub const SERVICES: [Role; 4] = [Self::Auth, Self::AgentStreaming, Self::ProjectStorage, Self::RateLimit];
+    pub const SERVICES: [Role; 5] = [Self::Auth, Self::AgentStreaming, Self::ProjectStorage, Self::RateLimit, Self::Compile];
 
     /// The name of its folder: `agent-streaming`.
     #[must_use]
@@ -33,6 +34,7 @@ impl Role {
             Self::AgentStreaming => Caller::AgentStreaming,
             Self::ProjectStorage => Caller::ProjectStorage,
             Self::RateLimit => Caller::RateLimit,
+            Self::Compile => Caller::Compile,
         }
     }
 
@@ -45,6 +47,7 @@ impl Role {
             Self::AgentStreaming => Some("BACKLOT_AGENT_STREAMING_URL"),
             Self::ProjectStorage => Some("BACKLOT_PROJECT_STORAGE_URL"),
             Self::RateLimit => Some("BACKLOT_RATE_LIMIT_URL"),
+            Self::Compile => Some("BACKLOT_COMPILE_URL"),
         }
     }
 
@@ -55,6 +58,7 @@ impl Role {
             Self::AgentStreaming => "127.0.0.1:9091",
             Self::ProjectStorage => "127.0.0.1:9092",
             Self::RateLimit => "127.0.0.1:9093",
+            Self::Compile => "127.0.0.1:9094",
         }
     }
 }

@@ -16,17 +16,21 @@ use self::listen::{GRPC_LISTEN, gateway_address};
 use crate::{process::Process, role::Role};
 
 /// The settings that `DATABASE_URL` replaces.
-const OWN_DATABASES: [&str; 3] =
-    ["BACKLOT_AUTH_DATABASE_URL", "BACKLOT_AGENT_STREAMING_DATABASE_URL", "BACKLOT_PROJECT_STORAGE_DATABASE_URL"];
+const OWN_DATABASES: [&str; 4] = [
+    "BACKLOT_AUTH_DATABASE_URL",
+    "BACKLOT_AGENT_STREAMING_DATABASE_URL",
+    "BACKLOT_PROJECT_STORAGE_DATABASE_URL",
+    "BACKLOT_COMPILE_DATABASE_URL",
+];
 
-/// The settings of `backlot up` besides those of the five roles.
+/// The settings of `backlot up` besides those of the roles.
 #[derive(Debug)]
 pub struct Cluster {
     pub main: SocketAddr,
     pub preview: SocketAddr,
     pub metrics: Option<SocketAddr>,
     pub browser_urls: BrowserUrls,
-    /// The first of four ports; 0 picks four free ones.
+    /// The first of five ports; 0 picks five free ones.
     pub grpc: SocketAddr,
     pub data_dir: PathBuf,
     pub download: download::Config,
@@ -47,15 +51,15 @@ impl Cluster {
         let grpc = env.get(
             GRPC_LISTEN,
             "127.0.0.1:9090",
-            "where auth listens for gRPC; agent-streaming, project-storage and rate-limit take the next three ports; port 0 picks four free ones",
+            "where auth listens for gRPC; agent-streaming, project-storage, rate-limit and compile take the next four ports; port 0 picks five free ones",
         );
         let (data_dir, download, telemetry) = (secret::data_dir(env), read_download(env), telemetry::Config::read(env));
         let gateway = Roles::read(env).gateway;
         let (preview, metrics) = (gateway.preview_listen, gateway.metrics_listen.0);
         let browser_urls = BrowserUrls { main: gateway.public_url.map(String::from), preview: gateway.preview_url };
         let cluster = Self { main, preview, metrics, browser_urls, grpc, data_dir, download, telemetry };
-        if cluster.grpc.port() > u16::MAX - 3 {
-            env.fault(GRPC_LISTEN, "must leave room for four ports");
+        if cluster.grpc.port() > u16::MAX - 4 {
+            env.fault(GRPC_LISTEN, "must leave room for five ports");
         }
         cluster
     }
@@ -73,12 +77,13 @@ pub(crate) fn read_download(env: &mut Env) -> download::Config {
     }
 }
 
-/// The configurations of the five roles.
+/// The configurations of the roles.
 pub struct Roles {
     pub auth: auth::Config,
     pub agent_streaming: agent_streaming::Config,
     pub project_storage: project_storage::Config,
     pub rate_limit: rate_limit::Config,
+    pub compile: compile::Config,
     pub gateway: gateway::Config,
 }
 
@@ -89,6 +94,7 @@ impl Roles {
             agent_streaming: agent_streaming::Config::read(env),
             project_storage: project_storage::Config::read(env),
             rate_limit: rate_limit::Config::read(env),
+            compile: compile::Config::read(env),
             gateway: gateway::Config::read(env),
         }
     }

@@ -76,6 +76,6 @@ mod tests {
 
     #[test]
     fn the_gateway_accepts_no_caller_token() {
-        assert_eq!(service("gateway").unwrap_err(), "must be one of auth, agent-streaming, project-storage, rate-limit");
+        assert_eq!(service("gateway").unwrap_err(), "must be one of auth, agent-streaming, project-storage, rate-limit, compile");
     }
 }

@@ -1,4 +1,4 @@
-//! `backlot up`: the five roles in one process. They call each other with gRPC on loopback ports, as they do in a cluster of many
+//! `backlot up`: the roles in one process. They call each other with gRPC on loopback ports, as they do in a cluster of many
 //! machines.
 //!
 //! The start checks the data folder ([`folder`]), reads and checks the configuration, locks the folder ([`lock`]), binds all ports
@@ -194,9 +194,10 @@ async fn assemble(mut env: Env, cluster: Cluster) -> anyhow::Result<RunningClust
     })
 }
 
-/// Connects to the databases first, so that a database that cannot be used is reported once and not by three roles.
+/// Connects to the databases first, so that a database that cannot be used is reported once and not by every role.
 async fn prepare(roles: &Roles) -> anyhow::Result<()> {
-    for database in [&roles.auth.postgres, &roles.project_storage.postgres, &roles.agent_streaming.postgres] {
+    let databases = [&roles.auth.postgres, &roles.project_storage.postgres, &roles.agent_streaming.postgres, &roles.compile.postgres];
+    for database in databases {
         postgres::prepare(database).await.context("the cluster cannot start")?;
     }
     Ok(())
@@ -205,13 +206,14 @@ async fn prepare(roles: &Roles) -> anyhow::Result<()> {
 /// Starts all roles at the same time. Each role waits for the roles that it needs.
 fn serve(roles: Roles, listeners: Listeners) -> Parts {
     let mut parts = Parts::new();
-    let [auth, agent_streaming, project_storage, rate_limit] = listeners.grpc.map(|bound| bound.listener);
+    let [auth, agent_streaming, project_storage, rate_limit, compile] = listeners.grpc.map(|bound| bound.listener);
     let gateway = gateway::Listeners {
         main: listeners.main.listener,
         preview: listeners.preview.listener,
         metrics: listeners.metrics.map(|bound| bound.listener),
     };
     parts.start(Role::RateLimit, |stop| rate_limit::serve(roles.rate_limit, rate_limit, stop));
+    parts.start(Role::Compile, |stop| compile::serve(roles.compile, compile, stop));
     parts.start(Role::Auth, |stop| auth::serve(roles.auth, auth, stop));
     parts.start(Role::ProjectStorage, |stop| project_storage::serve(roles.project_storage, project_storage, stop));
     parts.start(Role::AgentStreaming, |stop| agent_streaming::serve(roles.agent_streaming, agent_streaming, stop));

@@ -72,6 +72,8 @@ impl Plan {
             Role::AgentStreaming => self.agents,
             Role::ProjectStorage => self.storages,
             Role::RateLimit => self.limiters,
+            // No load opens a page that is compiled.
+            Role::Compile => 0,
         }
     }
 }

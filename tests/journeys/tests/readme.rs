@@ -131,7 +131,7 @@ fn pages() -> Result<Vec<Page>> {
 
 /// Replaces the addresses and the executable in a text with those of the cluster.
 fn substitute(text: &str, cluster: &Cluster) -> String {
-    let ports = [("9090", "auth"), ("9091", "agent-streaming"), ("9092", "project-storage"), ("9093", "rate-limit")];
+    let ports = [("9090", "auth"), ("9091", "agent-streaming"), ("9092", "project-storage"), ("9093", "rate-limit"), ("9094", "compile")];
     let text = ports.iter().fold(text.replace("http://127.0.0.1:8080", &cluster.url), |text, (port, service)| {
         text.replace(&format!("127.0.0.1:{port}"), cluster.grpc[*service].trim_start_matches("http://"))
     });

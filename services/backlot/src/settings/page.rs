@@ -136,8 +136,8 @@ impl Row {
         let roles: Vec<_> = self.readers.iter().copied().filter(|reader| *reader != "up").collect();
         match roles.len() {
             0 => "`backlot up`".to_owned(),
-            5 => "every role".to_owned(),
-            4 if !roles.contains(&Role::Gateway.name()) => "every service".to_owned(),
+            6 => "every role".to_owned(),
+            5 if !roles.contains(&Role::Gateway.name()) => "every service".to_owned(),
             _ => roles.join(", "),
         }
     }

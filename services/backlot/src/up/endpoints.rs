@@ -27,7 +27,7 @@ pub struct Endpoints {
     pub pid: u32,
 }
 
-/// The base URLs of the four services.
+/// The base URLs of the services.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Grpc {
@@ -35,6 +35,7 @@ pub struct Grpc {
     pub agent_streaming: String,
     pub project_storage: String,
     pub rate_limit: String,
+    pub compile: String,
 }
 
 impl Grpc {
@@ -47,6 +48,7 @@ impl Grpc {
             Role::AgentStreaming => Some(&self.agent_streaming),
             Role::ProjectStorage => Some(&self.project_storage),
             Role::RateLimit => Some(&self.rate_limit),
+            Role::Compile => Some(&self.compile),
         }
     }
 }
@@ -54,8 +56,8 @@ impl Grpc {
 impl Endpoints {
     pub(super) fn of(listeners: &Listeners) -> Self {
         let url = |bound: &Bound| format!("http://{}", reachable(bound.address));
-        let [auth, agent_streaming, project_storage, rate_limit] = listeners.grpc.each_ref().map(url);
-        let grpc = Grpc { auth, agent_streaming, project_storage, rate_limit };
+        let [auth, agent_streaming, project_storage, rate_limit, compile] = listeners.grpc.each_ref().map(url);
+        let grpc = Grpc { auth, agent_streaming, project_storage, rate_limit, compile };
         let metrics_url = listeners.metrics.as_ref().map(|bound| format!("{}/metrics", url(bound)));
         Self { url: url(&listeners.main), preview_url: url(&listeners.preview), metrics_url, grpc, pid: std::process::id() }
     }
@@ -106,7 +108,8 @@ mod tests {
 
     #[test]
     fn the_list_can_be_written_and_read() {
-        let grpc = Grpc { auth: "a".into(), agent_streaming: "s".into(), project_storage: "p".into(), rate_limit: "r".into() };
+        let [auth, agent_streaming, project_storage, rate_limit, compile] = ["a", "s", "p", "r", "c"].map(str::to_owned);
+        let grpc = Grpc { auth, agent_streaming, project_storage, rate_limit, compile };
         let [url, preview_url, metrics] = [1, 2, 3].map(|port| format!("http://127.0.0.1:{port}"));
         let endpoints = Endpoints { url, preview_url, metrics_url: Some(metrics), grpc, pid: 7 };
         let data = tempfile::tempdir().expect("folder");
@@ -114,7 +117,7 @@ mod tests {
         let text = fs::read_to_string(path(data.path())).expect("list");
         assert!(text.contains("\"previewUrl\"") && text.contains("\"agentStreaming\""), "{text}");
         assert_eq!(serde_json::from_str::<Endpoints>(&text).expect("list"), endpoints);
-        assert_eq!(Role::ALL.map(|role| endpoints.grpc.of(role)), [None, Some("a"), Some("s"), Some("p"), Some("r")]);
+        assert_eq!(Role::ALL.map(|role| endpoints.grpc.of(role)), [None, Some("a"), Some("s"), Some("p"), Some("r"), Some("c")]);
         Endpoints::remove(data.path());
         assert_eq!(data.path().read_dir().expect("folder").count(), 0);
     }

@@ -28,7 +28,7 @@ pub(super) struct Listeners {
     pub(super) preview: Bound,
     pub(super) metrics: Option<Bound>,
     /// In the order of [`Role::SERVICES`].
-    pub(super) grpc: [Bound; 4],
+    pub(super) grpc: [Bound; 5],
 }
 
 /// Which of the four addresses are configured.
@@ -62,12 +62,12 @@ impl Listeners {
                 Some(address) => Some(bind(METRICS_LISTEN, address, explicit.metrics).await?),
                 None => None,
             },
-            grpc: [grpc(0).await?, grpc(1).await?, grpc(2).await?, grpc(3).await?],
+            grpc: [grpc(0).await?, grpc(1).await?, grpc(2).await?, grpc(3).await?, grpc(4).await?],
         })
     }
 
     /// The services with their addresses.
-    pub(super) fn services(&self) -> [(Role, SocketAddr); 4] {
+    pub(super) fn services(&self) -> [(Role, SocketAddr); 5] {
         std::array::from_fn(|place| (Role::SERVICES[place], self.grpc[place].address))
     }
 }
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn port_zero_takes_four_free_ports() {
+    async fn port_zero_takes_five_free_ports() {
         let any = [LISTEN, PREVIEW_LISTEN, METRICS_LISTEN, GRPC_LISTEN].map(|name| (name, "127.0.0.1:0"));
         // Without a configured secret one would be created in the current folder.
         let secret = ("BACKLOT_CLUSTER_SECRET", "0d1c7e1f92ab4c5e8f60b3a2d4c5e6f7");
@@ -109,6 +109,6 @@ mod tests {
         let explicit = ConfiguredListens::of(&env);
         let bound = Listeners::bind(&Cluster::read(&mut env), &explicit).await.expect("bound");
         let ports: std::collections::BTreeSet<_> = bound.services().map(|(_, address)| address.port()).into();
-        assert!(ports.len() == 4 && !ports.contains(&0), "{ports:?}");
+        assert!(ports.len() == 5 && !ports.contains(&0), "{ports:?}");
     }
 }

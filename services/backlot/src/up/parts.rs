@@ -1,4 +1,4 @@
-//! The five roles as tasks of one process. Each has its own stop signal, so that a role stops before the roles that it calls.
+//! The roles as tasks of one process. Each has its own stop signal, so that a role stops before the roles that it calls.
 
 use std::{fmt, future::Future, time::Duration};
 
@@ -13,7 +13,7 @@ use crate::role::Role;
 const DRAIN: [(&[Role], Duration); 3] = [
     (&[Role::Gateway], Duration::from_secs(5)),
     (&[Role::AgentStreaming], Duration::from_secs(11)),
-    (&[Role::ProjectStorage, Role::Auth, Role::RateLimit], Duration::from_secs(2)),
+    (&[Role::ProjectStorage, Role::Auth, Role::RateLimit, Role::Compile], Duration::from_secs(2)),
 ];
 
 /// A role that ended without being stopped, and its error.
@@ -140,7 +140,7 @@ mod tests {
         parts.drain().await;
         let order = log.lock().expect("log").clone();
         assert_eq!(order[..2], [Role::Gateway, Role::AgentStreaming]);
-        assert_eq!(order.len(), 5);
+        assert_eq!(order.len(), Role::ALL.len());
     }
 
     #[tokio::test(start_paused = true)]

@@ -43,7 +43,10 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
     ("compiler", &["compiler-client"]),
     ("compile", &["chassis", "compiler-client", "proto"]),
     ("gateway", &["chassis", "proto"]),
-    ("backlot", &["agent-streaming", "auth", "chassis", "gateway", "private-postgres", "project-storage", "proto", "rate-limit"]),
+    (
+        "backlot",
+        &["agent-streaming", "auth", "chassis", "compile", "gateway", "private-postgres", "project-storage", "proto", "rate-limit"],
+    ),
     ("test-support", &["backlot", "chassis", "proto"]),
     ("attack", &["chassis", "proto", "test-support"]),
     ("fuzz", &["chassis", "proto"]),

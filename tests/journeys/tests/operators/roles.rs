@@ -1,4 +1,4 @@
-//! The five roles in separate processes, as in containers, with PostgreSQL, Redis and a secret.
+//! The roles in separate processes, as in containers, with PostgreSQL, Redis and a secret.
 
 use std::{collections::HashMap, net::SocketAddr, time::Duration};
 
@@ -8,7 +8,7 @@ use serde_json::json;
 use test_support::{Person, canary::within, process::Launch};
 use tokio::process::{Child, Command};
 
-const ROLES: [&str; 4] = ["auth", "agent-streaming", "project-storage", "rate-limit"];
+const ROLES: [&str; 5] = ["auth", "agent-streaming", "project-storage", "rate-limit", "compile"];
 const STARTED_WITHIN: Duration = Duration::from_secs(60);
 const STOPPED_WITHIN: Duration = Duration::from_secs(30);
 
@@ -25,7 +25,7 @@ async fn a_turn_completes_with_separate_processes_and_they_exit_cleanly() -> Res
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_turn_completes_if_all_roles_have_their_own_keys() -> Result<()> {
-    run_cluster("bundles", &["gateway", "auth", "agent-streaming", "project-storage", "rate-limit"]).await
+    run_cluster("bundles", &["gateway", "auth", "agent-streaming", "project-storage", "rate-limit", "compile"]).await
 }
 
 /// As during a migration to role keys: both kinds of roles call each other.
