@@ -35,6 +35,8 @@ pub(crate) struct Packuments {
     /// Choices so far.
     chosen: HashMap<Request, Option<Arc<Manifest>>>,
     followed: HashSet<Request>,
+    /// The addresses of versions whose dependencies were followed. They stay in `known`.
+    looked_at: HashSet<usize>,
     bytes: usize,
     memory: usize,
 }
@@ -66,6 +68,7 @@ impl Packuments {
             known: HashMap::new(),
             chosen: HashMap::new(),
             followed: HashSet::new(),
+            looked_at: HashSet::new(),
             bytes: 0,
             memory: 0,
         }
@@ -117,7 +120,9 @@ impl Packuments {
             self.fetch(registry, packages.into_iter().map(str::to_owned).collect()).await?;
             level = Vec::new();
             for (request, spec) in &parsed {
-                if let Answer::Chosen(manifest) = self.answer(request, spec, "", steps) {
+                if let Answer::Chosen(manifest) = self.answer(request, spec, "", steps)
+                    && self.looked_at.insert(Arc::as_ptr(&manifest).addr())
+                {
                     self.follow(wanted(&manifest), &mut level)?;
                 }
             }

@@ -6,9 +6,13 @@ use serde::{
     Deserialize, Deserializer,
     de::{IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
+use serde_json::value::RawValue;
 
 /// The most entries of an object or a list. Real packages have some hundred; what follows is left out.
 const MAX_ENTRIES: usize = 5_000;
+
+/// The most members of an object of objects. Real packuments have less than ten thousand versions.
+pub(crate) const MAX_MEMBERS: usize = 50_000;
 
 /// Reads a type with a visitor. Its `else` names the visits whose values are of the wrong type.
 macro_rules! lenient {
@@ -182,8 +186,9 @@ lenient!(IsOptional, IsOptionalVisitor {
     }
 } else { visit_bool(bool), visit_i64(i64), visit_u64(u64), visit_f64(f64), visit_str(&str) } seq);
 
+/// Whether a value is `true`.
 #[derive(Debug, Clone, Copy, Default)]
-struct IsTrue(bool);
+pub(crate) struct IsTrue(pub(crate) bool);
 
 lenient!(IsTrue, IsTrueVisitor {
     fn visit_bool<E>(self, value: bool) -> Result<IsTrue, E> {
@@ -238,3 +243,41 @@ lenient!(Dist, DistVisitor {
         Ok(dist)
     }
 } else { visit_bool(bool), visit_i64(i64), visit_u64(u64), visit_f64(f64), visit_str(&str) } seq);
+
+/// The texts of values by their keys, at most one more than [`MAX_MEMBERS`].
+#[derive(Debug, Default)]
+pub(crate) struct Members<'a>(pub(crate) Vec<(String, &'a RawValue)>);
+
+struct MembersVisitor;
+
+impl<'de> Visitor<'de> for MembersVisitor {
+    type Value = Members<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members<'de>, A::Error> {
+        let mut members = Vec::new();
+        while let Some(member) = map.next_entry::<String, &RawValue>()? {
+            members.extend(Some(member).filter(|_| members.len() <= MAX_MEMBERS));
+        }
+        Ok(Members(members))
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let raw = <&RawValue>::deserialize(deserializer)?;
+        if is_object(raw) { members(raw) } else { Ok(Self::default()) }
+    }
+}
+
+pub(crate) fn is_object(raw: &RawValue) -> bool {
+    raw.get().starts_with('{')
+}
+
+fn members<'a, E: serde::de::Error>(raw: &'a RawValue) -> Result<Members<'a>, E> {
+    let mut deserializer = serde_json::Deserializer::from_str(raw.get());
+    deserializer.deserialize_map(MembersVisitor).map_err(E::custom)
+}

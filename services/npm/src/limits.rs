@@ -23,7 +23,8 @@ pub struct Limits {
     pub packages: usize,
     /// Levels of `node_modules` in a tree.
     pub depth: usize,
-    /// Comparisons of a resolution. A tree of 1,300 packages needs less than three million.
+    /// Comparisons of a resolution, over all builds of its tree. A tree of 1,300 packages needs less than six million. A hundred million take
+    /// about a second.
     pub steps: u64,
     /// Bytes of a tarball.
     pub packed_bytes: usize,
@@ -45,16 +46,16 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             manifest_bytes: 1 << 20,
-            lock_bytes: 16 << 20,
+            lock_bytes: 8 << 20,
             lock_entries: 20_000,
             packument_bytes: 64 << 20,
             packuments_bytes: 2 << 30,
-            packuments_memory: 512 << 20,
+            packuments_memory: 384 << 20,
             packuments: 5_000,
             requests: 100_000,
             packages: 3_000,
             depth: 32,
-            steps: 10_000_000,
+            steps: 50_000_000,
             packed_bytes: 64 << 20,
             unpacked_bytes: 256 << 20,
             total_bytes: 1 << 30,

@@ -1,15 +1,14 @@
 //! Lock files. Versions and hashes are taken from them, and never an address.
 //!
 //! - `npm`: `package-lock.json`, which has a place for each package. `pnpm`, `yarn`, `berry`: files that say which version each dependency
-//!   has. npm then finds the places. [`picks`]: these versions.
+//!   has. npm then finds the places. [`picks`]: these versions. `yaml`: reads YAML within bounds.
 
 mod berry;
 mod npm;
 mod picks;
 mod pnpm;
+mod yaml;
 mod yarn;
-
-use serde_json::Value;
 
 pub(crate) use self::{
     npm::{Entry, NpmLock},
@@ -50,17 +49,15 @@ impl Lock {
         let mut findings = Vec::new();
         let content = match file {
             "package-lock.json" | "npm-shrinkwrap.json" => Content::Places(npm::read(file, text, limits, &mut findings)?),
-            "pnpm-lock.yaml" => Content::Versions(pnpm::read(file, &yaml(file, text)?, limits, &mut findings)?),
-            "yarn.lock" if text.contains("__metadata:") => Content::Versions(berry::read(file, &yaml(file, text)?, limits, &mut findings)?),
+            "pnpm-lock.yaml" => Content::Versions(pnpm::read(file, &yaml::read(file, text)?, limits, &mut findings)?),
+            "yarn.lock" if text.contains("__metadata:") => {
+                Content::Versions(berry::read(file, &yaml::read(file, text)?, limits, &mut findings)?)
+            }
             "yarn.lock" => Content::Versions(yarn::read(file, text, limits)?),
             _ => return Err(Error::syntax(file, "is not the name of a lock file")),
         };
         Ok(Self { file: file.to_owned(), findings, content })
     }
-}
-
-fn yaml(file: &str, text: &str) -> Result<Value, Error> {
-    serde_yaml_ng::from_str(text).map_err(|error| Error::syntax(file, error))
 }
 
 fn check_entries(file: &str, count: usize, limits: &Limits) -> Result<(), Error> {

@@ -1,24 +1,18 @@
 //! The versions of a package, and npm's choice among them.
 
-use std::{collections::HashMap, fmt, sync::Arc};
+use std::{collections::HashMap, sync::Arc};
 
-use serde::{
-    Deserialize, Deserializer,
-    de::{IgnoredAny, MapAccess, SeqAccess, Visitor},
-};
+use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::{
     error::Error,
-    lenient::Texts,
+    lenient::{MAX_MEMBERS, Members, Texts, is_object},
     limits::Limits,
     manifest::{Document, Manifest},
     semver::Version,
     spec::Wanted,
 };
-
-/// The most versions of a package. Real ones have less than ten thousand.
-const MAX_VERSIONS: usize = 50_000;
 
 /// All versions of a package.
 #[derive(Debug)]
@@ -41,7 +35,7 @@ struct Fields<'a> {
     #[serde(rename = "dist-tags", default)]
     tags: Texts,
     #[serde(borrow, default)]
-    versions: Versions<'a>,
+    versions: Members<'a>,
 }
 
 impl Packument {
@@ -59,8 +53,8 @@ impl Packument {
             return Err(Error::syntax(&file(), "is not an object"));
         }
         let Fields { tags, versions } = serde_json::from_slice(bytes).map_err(|error| Error::syntax(&file(), error))?;
-        if versions.0.len() > MAX_VERSIONS {
-            return Err(Error::too_large(&file(), MAX_VERSIONS as u64, "versions"));
+        if versions.0.len() > MAX_MEMBERS {
+            return Err(Error::too_large(&file(), MAX_MEMBERS as u64, "versions"));
         }
         let (mut published, mut memory, mut engines) = (Vec::with_capacity(versions.0.len()), 0_usize, HashMap::new());
         for (key, raw) in versions.0 {
@@ -99,8 +93,7 @@ impl Packument {
 
     /// About how many comparisons a choice takes.
     pub(crate) fn cost(&self, wanted: &Wanted) -> usize {
-        let comparisons = if let Wanted::Range(range) = wanted { range.size() } else { 1 };
-        1 + self.versions.len() * comparisons / 4
+        1 + self.versions.len() * wanted.size()
     }
 
     fn version(&self, text: &str) -> Option<&Published> {
@@ -111,7 +104,7 @@ impl Packument {
 /// `None` for what is no version of a package.
 fn version(name: &str, key: String, raw: &RawValue) -> Option<Manifest> {
     let parsed = Version::published(&key)?;
-    let document: Document = if raw.get().starts_with('{') { serde_json::from_str(raw.get()).ok()? } else { return None };
+    let document: Document = if is_object(raw) { serde_json::from_str(raw.get()).ok()? } else { return None };
     Some(Manifest { name: name.to_owned(), version: key, parsed: Some(parsed), ..Manifest::of(document) })
 }
 
@@ -120,62 +113,5 @@ impl Published {
     fn rank(&self) -> (bool, bool, bool, Option<&Version>) {
         let is_kept = !self.manifest.is_deprecated;
         (self.runs && is_kept, self.runs, is_kept, self.manifest.parsed.as_ref())
-    }
-}
-
-/// The texts of versions by their keys, at most one more than is allowed. What is not an object has none.
-#[derive(Default)]
-struct Versions<'a>(Vec<(String, &'a RawValue)>);
-
-impl<'de: 'a, 'a> Deserialize<'de> for Versions<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(VersionsVisitor)
-    }
-}
-
-struct VersionsVisitor;
-
-impl<'de> Visitor<'de> for VersionsVisitor {
-    type Value = Versions<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object of versions")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Versions<'de>, A::Error> {
-        let mut versions = Vec::new();
-        while let Some((key, raw)) = map.next_entry::<String, &RawValue>()? {
-            versions.extend(Some((key, raw)).filter(|_| versions.len() <= MAX_VERSIONS));
-        }
-        Ok(Versions(versions))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Versions<'de>, A::Error> {
-        while list.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(Versions::default())
-    }
-
-    fn visit_unit<E>(self) -> Result<Versions<'de>, E> {
-        Ok(Versions::default())
-    }
-
-    fn visit_str<E>(self, _: &str) -> Result<Versions<'de>, E> {
-        Ok(Versions::default())
-    }
-
-    fn visit_i64<E>(self, _: i64) -> Result<Versions<'de>, E> {
-        Ok(Versions::default())
-    }
-
-    fn visit_u64<E>(self, _: u64) -> Result<Versions<'de>, E> {
-        Ok(Versions::default())
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<Versions<'de>, E> {
-        Ok(Versions::default())
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<Versions<'de>, E> {
-        Ok(Versions::default())
     }
 }

@@ -101,6 +101,14 @@ impl Spec {
 }
 
 impl Wanted {
+    /// The number of conditions.
+    pub(crate) fn size(&self) -> usize {
+        match self {
+            Self::Range(range) => range.size(),
+            Self::Version(_) | Self::Tag(_) => 1,
+        }
+    }
+
     /// Whether the version matches. A tag is resolved once, and then every version is taken.
     #[must_use]
     pub fn accepts(&self, version: Option<&Version>) -> bool {

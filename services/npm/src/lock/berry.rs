@@ -15,10 +15,11 @@ use crate::{
 
 pub(super) fn read(file: &str, document: &Value, limits: &Limits, findings: &mut Vec<Finding>) -> Result<Picks, Error> {
     let entries = document.as_object().ok_or_else(|| Error::syntax(file, "is not a list of entries"))?;
-    check_entries(file, entries.len(), limits)?;
-    let mut picks = Picks::default();
+    let (mut picks, mut count) = (Picks::default(), 0);
     for (keys, entry) in entries.iter().filter(|(key, _)| *key != "__metadata") {
         let version = entry["version"].as_str().unwrap_or_default();
+        count += keys.split(',').count();
+        check_entries(file, count, limits)?;
         for (name, spec) in keys.split(',').filter_map(|key| split_key(key.trim())) {
             match spec.strip_prefix("npm:") {
                 Some(request) => add(&mut picks, (&name, request), version),

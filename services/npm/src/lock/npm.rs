@@ -2,16 +2,17 @@
 
 use std::sync::Arc;
 
-use serde::Deserialize as _;
-use serde_json::{Map, Value};
+use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use super::check_entries;
 use crate::{
     error::Error,
     finding::{Code, Finding},
     integrity::Integrity,
+    lenient::{IsTrue, Members, Text, is_object},
     limits::Limits,
-    manifest::{Document, Manifest, object},
+    manifest::{Document, Manifest},
     name,
     semver::Version,
 };
@@ -35,42 +36,70 @@ pub(crate) struct NpmLock {
     pub(crate) entries: Vec<Entry>,
 }
 
+/// The fields of a file that are read.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Fields<'a> {
+    #[serde(borrow)]
+    packages: Option<&'a RawValue>,
+    #[serde(borrow)]
+    dependencies: Option<&'a RawValue>,
+}
+
 pub(super) fn read(file: &str, text: &str, limits: &Limits, findings: &mut Vec<Finding>) -> Result<NpmLock, Error> {
-    let document = object(text.as_bytes(), limits.lock_bytes, file)?;
+    if text.trim_start().starts_with('[') {
+        return Err(Error::field(file, ".", text, "is not an object"));
+    }
+    let fields: Fields<'_> = serde_json::from_str(text).map_err(|error| Error::syntax(file, error))?;
     let mut entries = Vec::new();
-    match (document.get("packages"), document.get("dependencies")) {
-        (Some(Value::Object(packages)), _) => {
+    match (fields.packages, fields.dependencies) {
+        (Some(packages), _) => {
+            let packages = members(file, "packages", packages)?;
             check_entries(file, packages.len(), limits)?;
             for (location, value) in packages.iter().filter(|(location, _)| !location.is_empty()) {
                 entries.extend(entry(location, value, findings));
             }
         }
-        (None, Some(Value::Object(dependencies))) => old_entries(file, (dependencies, &[]), limits, &mut entries)?,
+        (None, Some(dependencies)) => old_entries(file, (members(file, "dependencies", dependencies)?, &[]), limits, &mut entries)?,
         (None, None) => {}
-        (Some(other), _) => return Err(Error::field(file, "packages", other, "is not an object")),
-        (None, Some(other)) => return Err(Error::field(file, "dependencies", other, "is not an object")),
     }
     entries.sort_by(|a, b| (a.path.len(), &a.path).cmp(&(b.path.len(), &b.path)));
     Ok(NpmLock { entries })
 }
 
+/// The members of an object. An error for any other type.
+fn members<'a>(file: &str, field: &str, raw: &'a RawValue) -> Result<Vec<(String, &'a RawValue)>, Error> {
+    if !is_object(raw) {
+        return Err(Error::field(file, field, raw.get(), "is not an object"));
+    }
+    let members: Members<'_> = serde_json::from_str(raw.get()).map_err(|error| Error::syntax(file, error))?;
+    Ok(members.0)
+}
+
+/// What an entry says that is not about the package itself.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Marks {
+    link: IsTrue,
+    in_bundle: IsTrue,
+    integrity: Text,
+}
+
 /// An entry of format 2 or 3. Packages inside of another one's tarball are left out, as in the tree.
-fn entry(location: &str, value: &Value, findings: &mut Vec<Finding>) -> Option<Entry> {
-    let is_inside = value["inBundle"] == true;
-    let found = if is_inside { None } else { usable_entry(location, value) };
+fn entry(location: &str, raw: &RawValue, findings: &mut Vec<Finding>) -> Option<Entry> {
+    let marks: Option<Marks> = if is_object(raw) { serde_json::from_str(raw.get()).ok() } else { None };
+    let is_inside = marks.as_ref().is_some_and(|marks| marks.in_bundle.0);
+    let found = marks.filter(|marks| !is_inside && !marks.link.0).and_then(|marks| usable_entry(location, raw, &marks));
     if found.is_none() && !is_inside {
         findings.push(Finding::new(Code::LockEntryIgnored, location, "The entry of the lock file is not a package of the registry."));
     }
     found
 }
 
-fn usable_entry(location: &str, value: &Value) -> Option<Entry> {
+fn usable_entry(location: &str, raw: &RawValue, marks: &Marks) -> Option<Entry> {
     let path = folders(location)?;
-    if value["link"] == true {
-        return None;
-    }
-    let mut manifest = Manifest::of(Document::deserialize(value).ok()?);
-    let integrity = value["integrity"].as_str().and_then(Integrity::parse);
+    let mut manifest = Manifest::of(serde_json::from_str::<Document>(raw.get()).ok()?);
+    let integrity = marks.integrity.0.as_deref().and_then(Integrity::parse);
     if manifest.name.is_empty() {
         manifest.name = path.last()?.clone();
     }
@@ -92,30 +121,44 @@ fn folders(location: &str) -> Option<Vec<String>> {
     folders.iter().all(|folder| name::is_valid(folder)).then_some(folders)
 }
 
-/// The entries of format 1, which are nested. JSON has at most 128 levels.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct OldEntry<'a> {
+    version: Text,
+    integrity: Text,
+    bundled: IsTrue,
+    #[serde(borrow)]
+    dependencies: Option<&'a RawValue>,
+}
+
+/// The entries of format 1, which are nested.
 fn old_entries(
     file: &str,
-    (dependencies, above): (&Map<String, Value>, &[String]),
+    (dependencies, above): (Vec<(String, &RawValue)>, &[String]),
     limits: &Limits,
     entries: &mut Vec<Entry>,
 ) -> Result<(), Error> {
-    for (folder, value) in dependencies {
+    if above.len() > limits.depth {
+        return Err(Error::too_large(file, limits.depth as u64, "levels of node_modules"));
+    }
+    for (folder, raw) in dependencies.into_iter().filter(|(_, raw)| is_object(raw)) {
         check_entries(file, entries.len() + 1, limits)?;
-        let version = value["version"].as_str().unwrap_or_default();
+        let Ok(entry) = serde_json::from_str::<OldEntry<'_>>(raw.get()) else { continue };
+        let version = entry.version.0.as_deref().unwrap_or_default();
         let alias = version.strip_prefix("npm:").and_then(|alias| alias.rsplit_once('@'));
-        let (package, version) = alias.unwrap_or((folder, version));
+        let (package, version) = alias.unwrap_or((&folder, version));
         let path: Vec<String> = above.iter().cloned().chain([folder.clone()]).collect();
-        if name::is_valid(folder) && name::is_valid(package) && Version::published(version).is_some() && value["bundled"] != true {
+        if name::is_valid(&folder) && name::is_valid(package) && Version::published(version).is_some() && !entry.bundled.0 {
             entries.push(Entry {
                 path: path.clone(),
                 package: package.to_owned(),
                 version: version.to_owned(),
-                integrity: value["integrity"].as_str().and_then(Integrity::parse),
+                integrity: entry.integrity.0.as_deref().and_then(Integrity::parse),
                 manifest: None,
             });
         }
-        if let Some(nested) = value["dependencies"].as_object() {
-            old_entries(file, (nested, &path), limits, entries)?;
+        if let Some(nested) = entry.dependencies.filter(|nested| is_object(nested)) {
+            old_entries(file, (members(file, "dependencies", nested)?, &path), limits, entries)?;
         }
     }
     Ok(())

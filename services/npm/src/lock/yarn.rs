@@ -24,7 +24,8 @@ pub(super) fn read(file: &str, text: &str, limits: &Limits) -> Result<Picks, Err
         match line.len() - line.trim_start().len() {
             0 => {
                 finish(&mut picks, std::mem::take(&mut block));
-                block.keys = keys(content).ok_or_else(|| Error::syntax(file, format!("line {} is not the head of a block", at + 1)))?;
+                block.keys = keys(content, limits.lock_entries)
+                    .ok_or_else(|| Error::syntax(file, format!("line {} is not the head of a block", at + 1)))?;
                 count += block.keys.len();
                 check_entries(file, count, limits)?;
             }
@@ -36,9 +37,9 @@ pub(super) fn read(file: &str, text: &str, limits: &Limits) -> Result<Picks, Err
     Ok(picks)
 }
 
-/// `"a@^1", "a@^2":` → names and specifiers.
-fn keys(line: &str) -> Option<Vec<(String, String)>> {
-    line.strip_suffix(':')?.split(',').map(|key| split_key(unquoted(key.trim()))).collect()
+/// `"a@^1", "a@^2":` → names and specifiers, at most one more than the limit.
+fn keys(line: &str, limit: usize) -> Option<Vec<(String, String)>> {
+    line.strip_suffix(':')?.split(',').take(limit + 1).map(|key| split_key(unquoted(key.trim()))).collect()
 }
 
 /// `@scope/name@^1` → name and specifier.

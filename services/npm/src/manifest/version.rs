@@ -11,6 +11,8 @@ use crate::{
     semver::{Range, Reading, Version},
 };
 
+/// Bytes of memory of a text, without its letters.
+const TEXT: usize = size_of::<String>() + 16;
 /// The most bytes of a range of `engines`. Real ones have less than 150. A version with a longer one runs nowhere.
 const MAX_ENGINE: usize = 512;
 
@@ -110,11 +112,11 @@ impl Manifest {
 
     /// About how many bytes of memory it takes.
     pub(crate) fn bytes(&self) -> usize {
-        let texts = [&self.os, &self.cpu, &self.libc, &self.bundled].into_iter().flatten().map(String::len);
-        let pairs = self.dependencies.iter().chain(&self.optional).map(|(name, spec)| name.len() + spec.len() + size_of::<String>());
-        let peers = self.peers.iter().map(|peer| peer.name.len() + peer.spec.len() + size_of::<Peer>());
-        let lengths = texts.chain(pairs).chain(peers).map(|length| length + size_of::<String>()).sum::<usize>();
-        size_of::<Self>() + self.name.len() + 2 * self.version.len() + self.node.as_ref().map_or(0, String::len) + lengths
+        let texts = [&self.os, &self.cpu, &self.libc, &self.bundled].into_iter().flatten().map(|text| TEXT + text.len());
+        let pairs = self.dependencies.iter().chain(&self.optional).map(|(name, spec)| 2 * TEXT + name.len() + spec.len());
+        let peers = self.peers.iter().map(|peer| 2 * TEXT + peer.name.len() + peer.spec.len());
+        let lengths = texts.chain(pairs).chain(peers).sum::<usize>();
+        size_of::<Self>() + 3 * TEXT + self.name.len() + 2 * self.version.len() + self.node.as_ref().map_or(0, String::len) + lengths
     }
 
     /// Whether `engines` allows this version of Node.js.

@@ -71,6 +71,7 @@ impl<'a> Builder<'a> {
         while let Some(node) = self.queue.next(&self.graph) {
             self.meet_dependencies(node)?;
             let limit = self.options.limits.packages;
+            self.graph.step()?;
             // Trial trees and replaced packages count, too.
             if self.graph.nodes.len() > limit.saturating_mul(30) || self.graph.subtree(self.graph.project).len() > limit + 1 {
                 return Err(Error::too_large("the project", limit as u64, "packages"));
@@ -265,13 +266,18 @@ impl<'a> Builder<'a> {
         let is_of_project = self.graph[trial].source.is_some_and(|source| self.graph.is_top(source));
         let may_conflict = self.options.accepts_peer_conflicts || !is_of_project;
         let Some(current) = self.graph[edge].to else {
-            let Some(of_parent) = of_parent else { return self.load(edge, Some(trial), None, required).map(drop) };
+            let Some(of_parent) = of_parent else {
+                if self.is_idle_peer(edge, trial) {
+                    return Ok(());
+                }
+                return self.load(edge, Some(trial), None, required).map(drop);
+            };
             // What the dependent itself asks for counts, and within that the version that the peer wants.
             let dep = self.load(of_parent, Some(trial), Some(edge), required)?;
             if self.graph.is_valid(edge) {
                 return Ok(());
             }
-            if may_conflict || !required.contains(&dep) {
+            if may_conflict || !required.contains(&dep) || self.failures.contains_key(&dep) {
                 self.graph[edge].is_conflicted = true;
                 return Ok(());
             }
@@ -285,10 +291,17 @@ impl<'a> Builder<'a> {
         if self.graph.can_replace(dep, current, &HashSet::new()) {
             return self.load(edge, Some(trial), None, required).map(drop);
         }
-        if may_conflict || !required.contains(&self.graph[edge].from) {
+        if may_conflict || !required.contains(&self.graph[edge].from) || self.failures.contains_key(&current) {
             return Ok(());
         }
         Err(self.peer_conflict(edge))
+    }
+
+    /// Whether a peer is optional, and what would be found in the tree is nothing, or fits. One that does not fit must be looked at, so that
+    /// it gets a place of its own.
+    fn is_idle_peer(&self, edge: EdgeId, trial: NodeId) -> bool {
+        let found = || self.graph[trial].source.and_then(|source| self.graph.resolve(source, &self.graph[edge].name));
+        self.graph[edge].kind == Kind::OptionalPeer && found().is_none_or(|found| self.graph.satisfies(found, edge))
     }
 
     fn peer_conflict(&self, edge: EdgeId) -> Error {

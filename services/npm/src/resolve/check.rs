@@ -174,6 +174,7 @@ impl Graph {
         let mut walk = vec![entry];
         let mut at = 0;
         while let Some(peer) = walk.get(at).copied() {
+            self.count(self[peer].edges_out.len());
             for edge in self[peer].edges_out.values().filter(|edge| self[**edge].is_peer() && self.is_valid(**edge)) {
                 match (self.child(trial, &self[*edge].name), self[*edge].to) {
                     (Some(replacement), _) if !self.satisfies(replacement, *edge) => return false,

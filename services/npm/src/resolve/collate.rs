@@ -7,9 +7,8 @@ const BEFORE_LETTERS: &[u8] = b"_-,;:!?.'\"()[]{}@*/\\&#%`^+<=>|~$0123456789";
 
 /// Compares letters without case first. A lower-case letter then comes before its upper-case form.
 pub(super) fn compare(a: &str, b: &str) -> Ordering {
-    let primary = |text: &str| text.bytes().map(primary).collect::<Vec<_>>();
     let case = |text: &str| text.bytes().map(|byte| byte.is_ascii_uppercase()).collect::<Vec<_>>();
-    primary(a).cmp(&primary(b)).then_with(|| case(a).cmp(&case(b))).then_with(|| a.cmp(b))
+    a.bytes().map(primary).cmp(b.bytes().map(primary)).then_with(|| case(a).cmp(&case(b))).then_with(|| a.cmp(b))
 }
 
 fn primary(byte: u8) -> u16 {

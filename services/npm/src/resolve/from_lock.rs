@@ -19,9 +19,9 @@ impl Builder<'_> {
             }
             self.graph.step()?;
             self.load_entry(entry);
-        }
-        if self.graph.subtree(self.graph.project).len() > self.options.limits.packages + 1 {
-            return Err(Error::too_large("the lock file", self.options.limits.packages as u64, "packages"));
+            if self.graph.nodes.len() > self.options.limits.packages + 1 {
+                return Err(Error::too_large("the lock file", self.options.limits.packages as u64, "packages"));
+            }
         }
         self.queue_unmet();
         Ok(())

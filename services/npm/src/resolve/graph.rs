@@ -36,6 +36,9 @@ pub(super) enum Kind {
     OptionalPeer,
 }
 
+/// The steps of a new edge, which takes about 300 bytes of memory.
+const EDGE: usize = 50;
+
 /// A package.
 pub(super) struct Node {
     /// The name of its folder.
@@ -196,7 +199,12 @@ impl Graph {
     }
 
     pub(super) fn root(&self, node: NodeId) -> NodeId {
-        self.ancestry(node).last().unwrap_or(node)
+        let mut root = node;
+        for ancestor in self.ancestry(node) {
+            self.count(1);
+            root = ancestor;
+        }
+        root
     }
 
     /// The node and all nodes above it.
@@ -205,7 +213,10 @@ impl Graph {
     }
 
     pub(super) fn is_below(&self, node: NodeId, above: NodeId) -> bool {
-        self.ancestry(node).any(|ancestor| ancestor == above)
+        self.ancestry(node).any(|ancestor| {
+            self.count(1);
+            ancestor == above
+        })
     }
 
     pub(super) fn depth(&self, node: NodeId) -> usize {
@@ -219,7 +230,10 @@ impl Graph {
 
     /// What Node.js finds for the name from the package.
     pub(super) fn resolve(&self, node: NodeId, name: &str) -> Option<NodeId> {
-        self.ancestry(node).find_map(|ancestor| self.child(ancestor, name))
+        self.ancestry(node).find_map(|ancestor| {
+            self.count(4);
+            self.child(ancestor, name)
+        })
     }
 
     /// The node and all nodes below it.
@@ -249,10 +263,12 @@ impl Graph {
     }
 
     pub(super) fn edges_out(&self, node: NodeId) -> Vec<EdgeId> {
+        self.count(self[node].edges_out.len());
         self[node].edges_out.values().copied().collect()
     }
 
     pub(super) fn edges_in(&self, node: NodeId) -> Vec<EdgeId> {
+        self.count(self[node].edges_in.len());
         self[node].edges_in.iter().copied().collect()
     }
 
@@ -281,6 +297,7 @@ impl Graph {
     }
 
     fn add_edge(&mut self, from: NodeId, (name, spec): (&str, &str), kind: Kind) {
+        self.count(EDGE);
         let (name, spec): (Arc<str>, Arc<str>) = (name.into(), spec.into());
         if self.spec(&spec).is_err() || !crate::name::is_valid(&name) {
             return;

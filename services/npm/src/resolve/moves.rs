@@ -72,7 +72,7 @@ impl Graph {
 
     /// Finds out anew what a dependency resolves to, and which rule of `overrides` holds for it.
     pub(super) fn reload(&mut self, edge: EdgeId, hard: bool) {
-        self.count(1);
+        self.count(4);
         let from = self[edge].from;
         let mut changed = None;
         match self[from].rule {

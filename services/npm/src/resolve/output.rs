@@ -15,7 +15,6 @@ use crate::{
     lock::{Content, Lock},
     manifest::PackageJson,
     name,
-    spec::Spec,
     tree::{Package, Tree},
 };
 
@@ -52,10 +51,13 @@ impl Builder<'_> {
         let skipped = self.skipped(&nodes, &marks);
         let mut findings: BTreeSet<Finding> = lock.iter().flat_map(|lock| lock.findings.iter().cloned()).collect();
         let lists = [&package.dependencies, &package.dev_dependencies, &package.optional_dependencies, &package.peer_dependencies];
-        lists.into_iter().for_each(|list| findings.extend(unsupported("The project", list)));
+        lists.into_iter().for_each(|list| findings.extend(self.unsupported("The project", list)));
         findings.extend(lock.iter().flat_map(|lock| self.lock_findings(lock)));
         findings.extend(self.conflict_findings());
         for node in &nodes {
+            if findings.len() >= MAX_FINDINGS {
+                break;
+            }
             findings.extend(self.package_findings(*node, &marks, &skipped));
         }
         let tree = self.tree(&nodes, &marks, &skipped);
@@ -127,7 +129,7 @@ impl Builder<'_> {
             ));
         }
         let label = self.graph.label(node);
-        [&manifest.dependencies, &manifest.optional].into_iter().for_each(|list| findings.extend(unsupported(&label, list)));
+        [&manifest.dependencies, &manifest.optional].into_iter().for_each(|list| findings.extend(self.unsupported(&label, list)));
         if is_direct && manifest.is_deprecated {
             findings.push(Finding::new(Code::Deprecated, &manifest.name, "The author has withdrawn this version."));
         }
@@ -177,7 +179,7 @@ impl Builder<'_> {
                     top.map(|entry| entry.version.clone())
                 }
             };
-            let actual = edge.to.map(|node| self.graph[node].manifest.version.clone());
+            let actual = edge.to.filter(|node| !self.graph[*node].is_failed).map(|node| self.graph[node].manifest.version.clone());
             if locked == actual || edge.kind == Kind::OptionalPeer {
                 continue;
             }
@@ -188,18 +190,18 @@ impl Builder<'_> {
         }
         findings
     }
-}
 
-/// Dependencies that are not from the registry, or that no package can be.
-fn unsupported(by: &str, list: &[(String, String)]) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    for (name, spec) in list {
-        if let Err(source) = Spec::parse(spec) {
-            let message = format!("{by} asks for {:?}, {}, which is never fetched. It is left out.", shown(spec), source.description());
-            findings.push(Finding::new(Code::UnsupportedSource, name, &message).instead(source.instead()));
-        } else if !name::is_valid(name) {
-            findings.push(Finding::new(Code::InvalidName, name, &format!("{by} asks for a package with this name. It is left out.")));
+    /// Dependencies that are not from the registry, or that no package can be.
+    fn unsupported(&self, by: &str, list: &[(String, String)]) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        for (name, spec) in list {
+            if let Err(source) = &*self.graph.known_spec(spec) {
+                let message = format!("{by} asks for {:?}, {}, which is never fetched. It is left out.", shown(spec), source.description());
+                findings.push(Finding::new(Code::UnsupportedSource, name, &message).instead(source.instead()));
+            } else if !name::is_valid(name) {
+                findings.push(Finding::new(Code::InvalidName, name, &format!("{by} asks for a package with this name. It is left out.")));
+            }
         }
+        findings
     }
-    findings
 }

@@ -26,7 +26,10 @@ impl Graph {
         }
         match &*self.known_spec(spec) {
             Ok(Spec { wanted: Wanted::Tag(_), .. }) | Err(_) => true,
-            Ok(Spec { wanted: Wanted::Range(range), .. }) => rule.parsed_range.as_ref().is_some_and(|known| known.intersects(range)),
+            Ok(Spec { wanted: Wanted::Range(range), .. }) => rule.parsed_range.as_ref().is_some_and(|known| {
+                self.count(known.cost(range));
+                known.intersects(range)
+            }),
             Ok(Spec { wanted: Wanted::Version(version), .. }) => {
                 let exact = Range::parse(&version.to_string(), Reading::OVERRIDE);
                 matches!((&rule.parsed_range, exact), (Some(known), Some(exact)) if known.intersects(&exact))
@@ -80,7 +83,7 @@ impl Graph {
         let Some(added) = rule else { return };
         let new = match self[node].rule {
             None => Some(added),
-            Some(current) => self.rules.more_specific(current, added).filter(|new| *new != current),
+            Some(current) => self.rules.more_specific(current, added, &self.steps).filter(|new| *new != current),
         };
         if let Some(new) = new {
             self[node].rule = Some(new);
@@ -96,7 +99,7 @@ impl Graph {
         let mut new = None;
         for edge in self.edges_in(node) {
             new = match (new, self[edge].rule) {
-                (Some(new), Some(rule)) => self.rules.more_specific(rule, new),
+                (Some(new), Some(rule)) => self.rules.more_specific(rule, new, &self.steps),
                 (_, rule) => rule,
             };
         }

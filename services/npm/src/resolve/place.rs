@@ -244,6 +244,9 @@ impl Graph {
         let root = self.root(target);
         let same: Vec<_> = self.subtree(target).into_iter().filter(|node| self[*node].name == name && !self.is_top(*node)).collect();
         for node in same {
+            if self.is_exhausted() {
+                return;
+            }
             if self.root(node) != root {
                 continue;
             }
@@ -257,6 +260,9 @@ impl Graph {
     /// Removes a node, or nodes below it, if what would be found instead is as good.
     fn prune(&mut self, node: NodeId, descends: bool) {
         self.count(1);
+        if self.is_exhausted() {
+            return;
+        }
         if self.can_dedupe(node) {
             for junk in self.gather([node], |edge| self[edge].to != Some(node) && self.is_valid(edge)) {
                 self.detach(junk);

@@ -7,6 +7,9 @@ use super::{
     graph::{Graph, NodeId},
 };
 
+/// The steps of a package that is sorted.
+const SORTED: usize = 8;
+
 #[derive(Default)]
 pub(super) struct Queue {
     waiting: Vec<NodeId>,
@@ -34,6 +37,7 @@ impl Queue {
     pub(super) fn next(&mut self, graph: &Graph) -> Option<NodeId> {
         loop {
             if !self.is_sorted {
+                graph.count(self.waiting.len() * SORTED);
                 // The first one is last.
                 self.waiting.sort_by_cached_key(|node| Key { depth: graph.depth(*node), path: graph.path(*node) });
                 self.waiting.reverse();

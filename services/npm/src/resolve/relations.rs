@@ -15,9 +15,12 @@ impl Graph {
         // A peer must not be inside of the package that wants it.
         let is_local_peer = edge.is_peer() && self[to].parent == Some(edge.from) && !self.is_top(edge.from);
         let has_contradiction = || match (edge.rule, self[to].rule) {
-            (Some(mine), Some(theirs)) => mine != theirs && !self[to].edges_out.is_empty() && self.rules.contradict(mine, theirs),
+            (Some(mine), Some(theirs)) => {
+                mine != theirs && !self[to].edges_out.is_empty() && self.rules.contradict(mine, theirs, &self.steps)
+            }
             _ => false,
         };
+        self.count(2);
         !is_local_peer && self.satisfies(to, id) && !has_contradiction()
     }
 
@@ -33,9 +36,13 @@ impl Graph {
     }
 
     fn fits(&self, node: NodeId, spec: &str) -> bool {
+        self.count(2 + spec.len() / 32);
         match &*self.known_spec(spec) {
             Ok(Spec { wanted: Wanted::Tag(_), .. }) => !self[node].is_failed,
-            Ok(spec) => spec.wanted.accepts(self[node].manifest.parsed.as_ref()),
+            Ok(spec) => {
+                self.count(spec.wanted.size());
+                spec.wanted.accepts(self[node].manifest.parsed.as_ref())
+            }
             Err(_) => false,
         }
     }
@@ -106,13 +113,19 @@ impl Graph {
         let mut set: IndexSet<NodeId> = nodes.into_iter().collect();
         let mut at = 0;
         while let Some(node) = set.get_index(at).copied() {
+            self.count(self[node].edges_out.len());
             let reached = self[node].edges_out.values().filter_map(|edge| self[*edge].to.filter(|_| counts(*edge)));
             set.extend(reached.collect::<Vec<_>>());
             at += 1;
         }
         loop {
             self.count(set.len());
-            let is_needed = |node: &NodeId| self[*node].edges_in.iter().any(|edge| !set.contains(&self[*edge].from) && counts(*edge));
+            let is_needed = |node: &NodeId| {
+                self[*node].edges_in.iter().any(|edge| {
+                    self.count(2);
+                    !set.contains(&self[*edge].from) && counts(*edge)
+                })
+            };
             let needed: HashSet<_> = set.iter().copied().filter(is_needed).collect();
             if needed.is_empty() {
                 return set;
@@ -126,6 +139,7 @@ impl Graph {
         let mut related = IndexSet::from([node]);
         let mut at = 0;
         while let Some(next) = related.get_index(at).copied() {
+            self.count(self[next].edges_out.len() + self[next].edges_in.len());
             let is_peer = |edge: &EdgeId| self[*edge].is_peer() && self.is_valid(*edge);
             let out = self[next].edges_out.values().copied().filter(is_peer).filter_map(|edge| self[edge].to);
             let into = self[next].edges_in.iter().copied().filter(is_peer).map(|edge| self[edge].from);
@@ -154,6 +168,7 @@ impl Graph {
         let mut group = IndexSet::from([node]);
         let mut at = 0;
         while let Some(next) = group.get_index(at).copied() {
+            self.count(self[next].edges_out.len());
             let edges = self[next].edges_out.values().filter(|edge| self[**edge].is_peer() && self.is_valid(**edge));
             let found: Vec<_> = edges.filter_map(|edge| self[*edge].to).collect();
             group.extend(found);
@@ -165,6 +180,7 @@ impl Graph {
 
     /// The deepest place for a dependency of this name: where it is no peer.
     pub(super) fn deepest_place(&self, start: NodeId, name: &str) -> NodeId {
+        self.count(4);
         let fits = |node: &NodeId| self.is_top(*node) || self.edge_out(*node, name).is_none_or(|edge| !self[edge].is_peer());
         self.ancestry(start).find(fits).unwrap_or(self.project)
     }

@@ -4,6 +4,7 @@ use crate::{
     manifest::OverrideRule,
     semver::{Range, Reading},
     spec::{Spec, Wanted},
+    steps::Steps,
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -80,14 +81,14 @@ impl Rules {
     }
 
     /// The more specific one of two rules, or what both are below. `None` if they contradict each other.
-    pub(super) fn more_specific(&self, first: RuleId, second: RuleId) -> Option<RuleId> {
+    pub(super) fn more_specific(&self, first: RuleId, second: RuleId, steps: &Steps) -> Option<RuleId> {
         if self.ancestry(second).any(|rule| rule == first) {
             return Some(second);
         }
         if self.ancestry(first).any(|rule| rule == second) {
             return Some(first);
         }
-        if self.contradict(first, second) {
+        if self.contradict(first, second, steps) {
             return None;
         }
         let of_first: Vec<_> = self.ancestry(first).collect();
@@ -95,13 +96,16 @@ impl Rules {
     }
 
     /// Whether two rules give one package specifiers that have no version in common.
-    pub(super) fn contradict(&self, first: RuleId, second: RuleId) -> bool {
+    pub(super) fn contradict(&self, first: RuleId, second: RuleId, steps: &Steps) -> bool {
         let key = |rule: RuleId| (&self.rules[rule.0].name, &self.rules[rule.0].range);
         let others = &self.in_force[second.0];
         self.in_force[first.0].iter().any(|a| {
+            steps.count(1 + others.len() / 4);
             let same = others.iter().find(|b| key(**b) == key(*a)).filter(|b| *b != a);
             let values = same.map(|b| (&self.rules[a.0].parsed_value, &self.rules[b.0].parsed_value));
-            matches!(values, Some((Some(first), Some(second))) if !first.intersects(second))
+            let Some((Some(first), Some(second))) = values else { return false };
+            steps.count(first.cost(second));
+            !first.intersects(second)
         })
     }
 }

@@ -55,6 +55,12 @@ impl Range {
         self.alternatives.iter().map(Vec::len).sum()
     }
 
+    /// About how many comparisons it takes to intersect both.
+    pub(crate) fn cost(&self, other: &Self) -> usize {
+        let own = |range: &Self| range.alternatives.iter().map(|list| list.len() * list.len()).sum::<usize>();
+        own(self) + own(other) + self.size() * other.size()
+    }
+
     /// Whether every release matches, as for `*`.
     #[must_use]
     pub fn is_any(&self) -> bool {

@@ -101,6 +101,52 @@ fn damaged_tarballs_are_refused() {
     assert!(matches!(read(&gzip(&[7; 2_000]), &Limits::default()), Err(Error::Archive { .. })));
 }
 
+/// The bytes of an entry whose header says what is not so.
+fn header(kind: tar::EntryType, path: &str, size: u64) -> tar::Header {
+    let mut header = tar::Header::new_gnu();
+    header.as_old_mut().name[..path.len()].copy_from_slice(path.as_bytes());
+    header.set_entry_type(kind);
+    header.set_size(size);
+    header.set_cksum();
+    header
+}
+
+#[test]
+fn hostile_tarballs_end() {
+    use tar::EntryType as Type;
+    let raw = |kind: Type, path: &str, size: u64| gzip(&[header(kind, path, size).as_bytes().as_slice(), &[0; 1_024]].concat());
+    let record = |text: &str| tarball(&[(Type::XHeader, b"x", text.as_bytes()), file("package/a", "1")]);
+    let links = [Type::Symlink, Type::Link, Type::Char, Type::Block, Type::Fifo, Type::Directory];
+    let link = |kind: Type| (kind, &b"package/../../x"[..], &b""[..]);
+    let archive = |tar: &[u8]| matches!(read(tar, &Limits::default()), Err(Error::Archive { .. }));
+    let too_large = |tar: &[u8]| matches!(read(tar, &Limits::default()), Err(Error::TooLarge { .. }));
+    let is_empty = |tar: &[u8]| matches!(read(tar, &Limits::default()), Ok(files) if files.is_empty());
+    for (name, tar, is_expected) in [
+        ("links, devices and folders that climb", tarball(&links.map(link)), &is_empty as &dyn Fn(&[u8]) -> bool),
+        ("a size without bytes", raw(Type::Regular, "package/a", 1 << 30), &archive),
+        ("the largest size", raw(Type::Regular, "package/a", u64::MAX), &archive),
+        ("the largest size of a link", raw(Type::Symlink, "package/a", u64::MAX), &archive),
+        ("the largest size of a long name", raw(Type::GNULongName, "package/a", u64::MAX), &archive),
+        ("holes without a description", raw(Type::GNUSparse, "package/a", 1 << 40), &archive),
+        ("a record with another path", record("21 path=package/../x\n"), &archive),
+        ("a record with a size", record("29 size=18446744073709551615\n"), &archive),
+        ("zeros", gzip(&vec![0; 300 << 20]), &too_large_or_empty),
+        ("a bomb", tarball(&[file("package/a", &"0".repeat(300 << 20))]), &too_large),
+        ("members of gzip without bytes", gzip(b"").repeat(100_000), &is_empty),
+        ("a hundred thousand entries", tarball(&vec![file("package/a", ""); 100_001]), &too_large),
+    ] {
+        assert!(is_expected(&tar), "{name}: {:?}", read(&tar, &Limits::default()).map(|files| files.len()));
+    }
+}
+
+/// A tarball ends at its first block of zeros.
+fn too_large_or_empty(tar: &[u8]) -> bool {
+    match read(tar, &Limits::default()) {
+        Ok(files) => files.is_empty(),
+        Err(error) => matches!(error, Error::TooLarge { .. }),
+    }
+}
+
 #[test]
 fn packages_with_compiled_code_are_found() {
     let files = |name: &str, text: &str| Files::from([(name.to_owned(), Bytes::from(text.to_owned()))]);

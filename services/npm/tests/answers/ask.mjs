@@ -33,11 +33,11 @@ async function settings () {
 }
 
 // npm's lock file, or `{"error": CODE}` if npm refuses the set.
-function lock (file) {
+function lock (file, ...more) {
   const project = mkdtempSync(join(tmpdir(), 'backlot-npm-'))
   try {
     copyFileSync(file, join(project, 'package.json'))
-    const args = ['install', '--package-lock-only', '--ignore-scripts', '--no-audit', '--no-fund', '--silent', '--prefer-offline', '--json']
+    const args = ['install', '--package-lock-only', '--ignore-scripts', '--no-audit', '--no-fund', '--silent', '--prefer-offline', '--json', ...more]
     const { status, stdout } = spawnSync(process.execPath, [join(npm, 'bin/npm-cli.js'), ...args], { cwd: project, encoding: 'utf8' })
     if (status === 0) return readFileSync(join(project, 'package-lock.json'), 'utf8')
     const error = JSON.parse(stdout).error.code
@@ -117,7 +117,9 @@ async function closure (requests) {
 writeFileSync(join(folder, 'node-version'), process.version)
 for (const file of readdirSync(sets).sort()) {
   const set = file.replace(/\.json$/, '')
-  writeFileSync(join(folder, `${set}.lock.json`), lock(join(sets, file)))
+  const answer = lock(join(sets, file))
+  writeFileSync(join(folder, `${set}.lock.json`), answer)
+  if (JSON.parse(answer).error === 'ERESOLVE') writeFileSync(join(folder, `${set}.forced.json`), lock(join(sets, file), '--force'))
   const project = JSON.parse(readFileSync(join(sets, file), 'utf8'))
   const own = ['dependencies', 'devDependencies', 'optionalDependencies', 'peerDependencies'].flatMap((list) => Object.entries(project[list] ?? {}))
   const referenced = (value) => value.startsWith('$') ? own.find(([name]) => name === value.slice(1))?.[1] ?? '*' : value

@@ -1,7 +1,7 @@
 // Lets the pinned npm answer for each dependency set, and stores its answers.
 //   node fetch.mjs SETS FOLDER
-// SETS has a package.json for each set, named SET.json. FOLDER gets SET.lock.json, npm's lock file, and packuments/NAME.json, the packuments
-// that an answer can depend on. Everything is read with npm's own client from the registry that npm is set up for. No script of a package of
+// SETS has a package.json for each set, named SET.json. FOLDER gets SET.lock.json, npm's lock file, SET.forced.json,
+// that of `npm install --force` for a set with peers in conflict, and packuments/NAME.json, the packuments that an answer can depend on. Everything is read with npm's own client from the registry that npm is set up for. No script of a package of
 // a set is run.
 
 import { spawnSync } from 'node:child_process'

@@ -1,6 +1,7 @@
 //! Tests over the public items of the crate.
 
 mod fuzz;
+mod hostile;
 mod install;
 mod locks;
 mod npm;

@@ -59,8 +59,10 @@ fn description(package: &str, version: &str, integrity: &str, is_dev: bool, is_o
     format!("{package}@{version} {integrity}{}{}", if is_dev { " dev" } else { "" }, if is_optional { " optional" } else { "" })
 }
 
-/// The places of a lock file without packages inside of others' tarballs, which are in the files of these. What npm calls extraneous is
-/// there for the sake of optional peers alone.
+/// The mark of a package that is there for the sake of optional peers alone. npm then does not say whether it is for development.
+const EXTRANEOUS: &str = " extraneous";
+
+/// The places of a lock file without packages inside of others' tarballs, which are in the files of these.
 fn places_of_npm(lock: &[u8]) -> Result<Places, String> {
     let document: Value = serde_json::from_slice(lock).expect("JSON");
     if let Some(error) = document["error"].as_str() {
@@ -75,7 +77,8 @@ fn places_of_npm(lock: &[u8]) -> Result<Places, String> {
             let is = |field: &str| entry[field] == true;
             let name = text("name").unwrap_or(folder);
             let version = text("version").unwrap_or_default();
-            (path.clone(), description(name, version, text("integrity").unwrap_or_default(), is("dev"), is("optional") || is("extraneous")))
+            let entry = description(name, version, text("integrity").unwrap_or_default(), is("dev"), is("optional"));
+            (path.clone(), if is("extraneous") { entry + EXTRANEOUS } else { entry })
         })
         .collect())
 }
@@ -88,10 +91,17 @@ fn places(tree: &Tree) -> Places {
     tree.packages.iter().map(|(path, package)| (path.clone(), describe(package))).collect()
 }
 
+fn is_same(ours: Option<&String>, npms: Option<&String>) -> bool {
+    match (ours, npms.and_then(|npms| npms.strip_suffix(EXTRANEOUS))) {
+        (Some(ours), Some(npms)) => ours.strip_suffix(" optional").map(|ours| ours.strip_suffix(" dev").unwrap_or(ours)) == Some(npms),
+        _ => ours == npms,
+    }
+}
+
 /// What differs, for a message.
 fn differences(ours: &Places, npms: &Places) -> Vec<String> {
     let paths: std::collections::BTreeSet<_> = ours.keys().chain(npms.keys()).collect();
-    let differing = paths.into_iter().filter(|path| ours.get(*path) != npms.get(*path));
+    let differing = paths.into_iter().filter(|path| !is_same(ours.get(*path), npms.get(*path)));
     differing.map(|path| format!("{path}: npm {:?}, here {:?}", npms.get(path), ours.get(path))).collect()
 }
 
@@ -126,6 +136,22 @@ async fn every_set_has_the_packages_and_places_of_npm() {
     }
     assert!(failed.is_empty(), "{}", failed.join("\n"));
     assert!(compared > 1_000, "only {compared} packages were compared");
+}
+
+#[tokio::test]
+async fn conflicts_of_peers_are_settled_as_npm_settles_them_by_force() {
+    let registry = Folder(ANSWERS.join("packuments"));
+    let options = Options { accepts_peer_conflicts: true, ..options() };
+    let mut compared = 0;
+    for set in sets() {
+        let Ok(forced) = std::fs::read(ANSWERS.join(format!("{set}.forced.json"))) else { continue };
+        let ours = resolve(&package(&set), None, &registry, &options).await.unwrap_or_else(|error| panic!("{set}: {error}"));
+        let differences = differences(&places(&ours.tree), &places_of_npm(&forced).expect("a lock file"));
+        assert!(differences.is_empty(), "{set}:\n  {}", differences.join("\n  "));
+        assert!(ours.findings.iter().any(|finding| finding.code == npm::Code::PeerConflict), "{set}: {:?}", ours.findings);
+        compared += 1;
+    }
+    assert!(compared >= 4, "only {compared} sets have peers in conflict");
 }
 
 #[tokio::test]

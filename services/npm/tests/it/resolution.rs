@@ -209,37 +209,3 @@ async fn limits_end_a_resolution() {
         );
     }
 }
-
-#[tokio::test]
-async fn hostile_packages_end() {
-    // Every package is a peer of every other one, in two versions.
-    let others = |at: usize, version: &str| {
-        (0..14).filter(|other| *other != at).map(|other| (format!("p{other}"), json!(version))).collect::<Value>()
-    };
-    let dense = |kind: &'static str| {
-        let versions = (0..14).flat_map(move |at| {
-            [("1.0.0", "*"), ("2.0.0", ">=1")].map(|(version, range)| (format!("p{at}@{version}"), json!({kind: others(at, range)})))
-        });
-        versions.collect::<Vec<_>>()
-    };
-    // Each package needs the next one in the other version: nothing can be shared.
-    let alternating = (0..40).flat_map(|at| {
-        [(1, 2), (2, 1)].map(|(version, other)| {
-            (format!("p{at}@{version}.0.0"), json!({"dependencies": {format!("p{}", (at + 1) % 40): other.to_string()}}))
-        })
-    });
-    let chain = (0..400).map(|at| (format!("p{at}@1.0.0"), json!({"peerDependencies": {format!("p{}", at + 1): "1"}})));
-    for packages in
-        [dense("peerDependencies"), dense("dependencies"), dense("optionalDependencies"), alternating.collect(), chain.collect()]
-    {
-        let versions: Vec<_> = packages.iter().map(|(id, fields)| (id.as_str(), fields.clone())).collect();
-        let options = Options { limits: Limits { steps: 300_000, ..Limits::default() }, ..Options::default() };
-        let project = package(&json!({"dependencies": {"p0": "1", "p1": "2", "p2": "*"}}));
-        let ended = resolve(&project, None, &Written::of(&versions), &options).await;
-        let is_typed = matches!(
-            ended,
-            Ok(_) | Err(Error::TooLarge { .. } | Error::PeerConflict { .. } | Error::NoPackage { .. } | Error::NoVersion { .. })
-        );
-        assert!(is_typed, "{:?}", ended.map(drop));
-    }
-}
