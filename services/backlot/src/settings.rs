@@ -71,7 +71,7 @@ pub(crate) fn read_download(env: &mut Env) -> download::Config {
         registry: env.get(
             "BACKLOT_NPM_REGISTRY",
             "https://registry.npmjs.org",
-            "npm registry from which PostgreSQL is downloaded if this machine has none",
+            "npm registry, without credentials: of the packages of previews, and of PostgreSQL if this machine has none",
         ),
         refused: env.get("BACKLOT_NO_DOWNLOAD", "false", "never download PostgreSQL; the start fails if this machine has none"),
     }

@@ -4,12 +4,13 @@ use std::{sync::Arc, time::Duration};
 
 use chassis::share::Shares;
 
-use crate::{cache::Cache, config::Config, store::Pool, tree::Limits, workers::Pool as WorkerPool};
+use crate::{cache::Cache, config::Config, packages::Packages, store::Pool, tree::Limits, workers::Pool as WorkerPool};
 
 /// The parts that calls share.
 pub(crate) struct App {
     pub(crate) cache: Cache,
     pub(crate) workers: WorkerPool,
+    pub(crate) packages: Packages,
     /// Open conversations.
     pub(crate) builds: Arc<Shares>,
     /// Bytes of trees and contents in memory.
@@ -23,7 +24,8 @@ impl App {
     pub(crate) fn new(config: &Config, pool: Pool) -> Self {
         let percent = config.server.limits.percent;
         Self {
-            cache: Cache::new(pool),
+            cache: Cache::new(pool.clone()),
+            packages: Packages::new(config, pool),
             workers: WorkerPool::new(config, percent),
             builds: Shares::new(config.max_builds, percent),
             bytes: Shares::new(config.memory, percent),

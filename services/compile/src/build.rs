@@ -3,10 +3,11 @@
 use std::{
     collections::{BTreeSet, HashSet},
     mem,
+    sync::{Arc, Mutex},
 };
 
 use chassis::share::{Holder, Share};
-use compiler_client::message::{Answer, Facts, Request};
+use compiler_client::message::{Answer, Facts, Request, finding::MAX_FINDINGS};
 use prost::Message as _;
 use proto::{
     compile::{Asset, Finding, Mode, Page, Start},
@@ -20,6 +21,7 @@ use crate::{
     dialogue::{Dialogue, hold},
     error::{Error, SERVICE},
     hash,
+    packages::{self, Provided, Sources, Texts, Wish},
     tree::Tree,
 };
 
@@ -119,14 +121,29 @@ struct Build<'a> {
     dialogue: Dialogue,
 }
 
+/// Packages, and the specifiers that they were provided for.
+struct Supply {
+    sources: Sources,
+    last: Option<(Vec<String>, Provided)>,
+}
+
+impl Supply {
+    fn provided(&self) -> &Provided {
+        static NONE: Provided = Provided { packages: Vec::new(), findings: Vec::new(), outputs: Vec::new(), is_temporary: false };
+        self.last.as_ref().map_or(&NONE, |(_, provided)| provided)
+    }
+}
+
 impl Build<'_> {
     /// Compiles the tree and keeps the answer. `None` if something that it names was deleted meanwhile.
     async fn compile(&mut self) -> Result<Option<Page>, Error> {
         let known = self.app.cache.facts(&self.tree).await?;
         self.read(self.tree.early(&known, &self.app.limits)).await?;
         let mut made = Made { reused: known.iter().map(|facts| facts.key.clone()).collect(), ..Made::default() };
+        let mut supply = self.supply().await?;
         let mut request = Request {
             known,
+            packages: supply.provided().packages.clone(),
             base: self.options.base.clone(),
             check_all: self.options.kind == Kind::Check,
             mode: self.options.mode().to_owned(),
@@ -141,7 +158,13 @@ impl Build<'_> {
             request.known.extend(compiled.iter().filter_map(|module| module.facts.clone()));
             made.compiled.extend(compiled);
             if answer.wanted.is_empty() {
-                return self.finish(answer, &request.known, made).await;
+                self.provide(&mut supply, &answer.bare).await?;
+                let provided = supply.provided();
+                if provided.is_refused() || request.packages == provided.packages {
+                    return self.finish(answer, &request.known, made, provided).await;
+                }
+                request.packages.clone_from(&provided.packages);
+                continue;
             }
             let absent = self.tree.absent(&answer.wanted);
             if absent.is_empty() {
@@ -172,28 +195,83 @@ impl Build<'_> {
         Ok(())
     }
 
-    async fn finish(&mut self, answer: Answer, known: &[Facts], mut made: Made) -> Result<Option<Page>, Error> {
-        let page = page(&answer, known, self.options.kind);
-        made.resources = answer.resources;
+    /// What the last page with the same `package.json` and lock file had of packages, so that one worker is enough for most edits.
+    async fn supply(&mut self) -> Result<Supply, Error> {
+        let lock = npm::Lock::FILES.iter().find_map(|name| Some(((*name).to_owned(), self.tree.id(name)?.to_owned())));
+        let sources = Sources { manifest: self.tree.id("package.json").map(str::to_owned), lock };
+        let mut supply = Supply { sources, last: None };
+        let remembered = self.app.packages.remembered(&supply.sources, self.options.mode());
+        if let Some(specifiers) = remembered.filter(|_| self.options.kind == Kind::Page) {
+            self.provide(&mut supply, &specifiers).await?;
+        }
+        Ok(supply)
+    }
+
+    /// Provides packages, unless the last ones had the same specifiers. A check has none.
+    async fn provide(&mut self, supply: &mut Supply, specifiers: &[String]) -> Result<(), Error> {
+        let is_known = supply.last.as_ref().is_some_and(|(last, _)| last == specifiers);
+        if is_known || specifiers.is_empty() || self.options.kind == Kind::Check {
+            supply.last = supply.last.take().filter(|_| is_known);
+            return Ok(());
+        }
+        let Some(manifest) = supply.sources.manifest.clone() else {
+            supply.last = Some((specifiers.to_vec(), packages::without_manifest(specifiers)));
+            return Ok(());
+        };
+        let is_resolved = self.app.packages.is_resolved(&supply.sources).await?;
+        let lock = supply.sources.lock.as_ref().filter(|_| !is_resolved).map(|(_, id)| id.clone());
+        self.read([Some(manifest.clone()), lock.clone()].into_iter().flatten().collect()).await?;
+        let content = |id: &str| self.tree.content(id).unwrap_or_default().to_vec();
+        let texts = Texts { manifest: content(&manifest), lock: lock.as_deref().map(content) };
+        let memory = self.app.bytes.try_take(&self.holder, 0).map_err(|by| Error::exhausted(by, "bytes in memory"))?;
+        let wish = Wish {
+            sources: &supply.sources,
+            texts: &texts,
+            specifiers,
+            mode: self.options.mode(),
+            holder: &self.holder,
+            workers: &self.app.workers,
+            memory: Arc::new(Mutex::new(memory)),
+        };
+        let provided = self.app.packages.provide(&wish).await?;
+        supply.last = Some((specifiers.to_vec(), provided));
+        Ok(())
+    }
+
+    async fn finish(&mut self, answer: Answer, known: &[Facts], mut made: Made, provided: &Provided) -> Result<Option<Page>, Error> {
+        let page = page(&answer, known, self.options.kind, provided);
         made.named.clone_from(&page.modules);
-        let is_kept = self.app.cache.put(&self.key, &page.encode_to_vec(), made, &self.tree).await?;
+        // Sheets and scripts of workers name others.
+        made.named.extend(answer.resources.iter().filter(|resource| resource.path.is_empty()).map(|resource| resource.url.clone()));
+        made.named.sort_unstable();
+        made.named.dedup();
+        made.resources = answer.resources;
+        let body = page.encode_to_vec();
+        let kept = (!provided.is_temporary).then_some((self.key.as_slice(), body.as_slice()));
+        let is_kept = self.app.cache.put(kept, made, &self.tree).await?;
         Ok(is_kept.then_some(page))
     }
 }
 
 /// The answer to the caller.
-fn page(answer: &Answer, known: &[Facts], kind: Kind) -> Page {
-    let findings = answer.findings.iter().map(finding).collect();
+fn page(answer: &Answer, known: &[Facts], kind: Kind, provided: &Provided) -> Page {
+    let mut findings: Vec<_> = answer.findings.iter().chain(&provided.findings).map(finding).collect();
+    findings.sort_by(|a, b| (&a.file, a.line, a.column, &a.code).cmp(&(&b.file, b.line, b.column, &b.code)));
+    findings.truncate(MAX_FINDINGS);
     if kind == Kind::Check {
         return Page { findings, ..Page::default() };
     }
     let generated = answer.resources.iter().filter(|resource| resource.path.is_empty()).map(|resource| resource.url.as_str());
     let outputs: HashSet<&str> = known.iter().map(|facts| facts.url.as_str()).chain(generated).collect();
-    let modules: BTreeSet<&str> = addresses(&answer.page).filter(|name| outputs.contains(name)).collect();
+    let html = if provided.is_refused() { "" } else { &answer.page };
+    let mut modules: BTreeSet<&str> = addresses(html).filter(|name| outputs.contains(name)).collect();
+    if !html.is_empty() {
+        modules.extend(provided.outputs.iter().map(String::as_str));
+    }
     let assets = answer.resources.iter().filter(|resource| !resource.path.is_empty());
     Page {
-        html: answer.page.clone(),
-        etag: hash::hex(hash::of_parts(&[answer.page.as_bytes()])),
+        html: html.to_owned(),
+        etag: hash::hex(hash::of_parts(&[html.as_bytes()])),
         findings,
         modules: modules.into_iter().map(str::to_owned).collect(),
         assets: assets.map(|asset| Asset { name: asset.url.clone(), path: asset.path.clone() }).collect(),

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Less than the margin of the sweep.
-const TOUCH: Duration = Duration::minutes(10);
+pub(crate) const TOUCH: Duration = Duration::minutes(10);
 
 pub(crate) struct Cache {
     pool: Pool,
@@ -71,8 +71,9 @@ impl Cache {
         modules::output(&self.pool, name).await?.ok_or(Error::ModuleNotFound)
     }
 
-    /// Keeps an answer with all that it names. Returns `false`, and keeps no answer, if an output was deleted meanwhile.
-    pub(crate) async fn put(&self, key: &[u8], body: &[u8], made: Made, tree: &Tree) -> Result<bool, Error> {
+    /// Keeps what a build made, and its answer with all that it names, if it has one. Returns `false`, and keeps no answer, if an output was
+    /// deleted meanwhile.
+    pub(crate) async fn put(&self, answer: Option<(&[u8], &[u8])>, made: Made, tree: &Tree) -> Result<bool, Error> {
         let now = clock::now();
         let old: OffsetDateTime = now - TOUCH;
         let (facts, outputs) = rows(&made, tree);
@@ -84,7 +85,7 @@ impl Cache {
         modules::put_outputs(&mut *tx, &names, &bodies, now).await?;
         modules::touch_outputs(&mut *tx, &made.named, now, old).await?;
         let is_whole = modules::lock_outputs(&mut *tx, &made.named).await? == made.named.len();
-        if is_whole {
+        if let Some((key, body)) = answer.filter(|_| is_whole) {
             pages::put(&mut *tx, key, body, &made.named, now).await?;
         }
         store::commit(tx).await?;

@@ -10,7 +10,11 @@ use chassis::{
     server,
 };
 
-use crate::{sweep::Keep, tree::Limits};
+use crate::{
+    registry_url::{DEFAULT, Url},
+    sweep::Keep,
+    tree::Limits,
+};
 
 const MIB: usize = 1024 * 1024;
 /// The name of the compiler's executable.
@@ -38,6 +42,12 @@ pub struct Config {
     pub(crate) memory: usize,
     pub(crate) limits: Limits,
     pub(crate) keep: Keep,
+    /// From which packages come.
+    pub(crate) registry: Url,
+    /// Bytes that one person's builds may get from the registry in an hour.
+    pub(crate) registry_bytes: u64,
+    /// Requests to the registry at the same time.
+    pub(crate) downloads: usize,
 }
 
 impl Config {
@@ -69,6 +79,16 @@ impl Config {
                 time: env.get("BACKLOT_COMPILE_KEEP", "7d", "how long a compiled page is kept after its last use"),
                 bytes: number::<1_048_576>(env, "BACKLOT_COMPILE_KEEP_MIB", "4096", "size of all that is kept, in MiB") * MIB,
             },
+            registry: env.get(
+                "BACKLOT_NPM_REGISTRY",
+                DEFAULT,
+                "npm registry, without credentials: of the packages of previews, and of PostgreSQL if this machine has none",
+            ),
+            registry_bytes: {
+                let help = "what the previews of one person may get from the registry in an hour, at one replica, in MiB";
+                (number::<1_048_576>(env, "BACKLOT_COMPILE_REGISTRY_MIB", "4096", help) * MIB) as u64
+            },
+            downloads: number::<1_000>(env, "BACKLOT_COMPILE_MAX_DOWNLOADS", "64", "requests to the registry at the same time"),
         };
         config.check(env);
         config
@@ -125,6 +145,9 @@ mod tests {
             ("BACKLOT_COMPILE_MAX_SOURCE_MIB", "81"),
             ("BACKLOT_COMPILE_KEEP", "59m"),
             ("BACKLOT_COMPILE_KEEP_MIB", "0"),
+            ("BACKLOT_NPM_REGISTRY", "https://name:secret@host"),
+            ("BACKLOT_COMPILE_REGISTRY_MIB", "0"),
+            ("BACKLOT_COMPILE_MAX_DOWNLOADS", "0"),
         ] {
             let faults = read(&[(name, value)]).map(drop).expect_err(name);
             assert!(faults.starts_with(name) && faults.lines().count() == 1, "{faults}");

@@ -30,6 +30,8 @@ pub(crate) enum Error {
     Timeout(Duration),
     #[error("there is no module with this name; build its page again")]
     ModuleNotFound,
+    #[error("a thread failed: {0}")]
+    Thread(String),
     #[error("the database failed")]
     Store(#[from] StoreError),
     #[error("a stored row cannot be decoded")]
@@ -58,7 +60,7 @@ impl Error {
             Self::Compiler(_) | Self::Restless(_) => ErrorCode::Conflict,
             Self::ModuleNotFound => ErrorCode::NotFound,
             Self::Store(e) if e.is_transient() => ErrorCode::Unavailable,
-            Self::Store(_) | Self::Row(_) => ErrorCode::Internal,
+            Self::Store(_) | Self::Row(_) | Self::Thread(_) => ErrorCode::Internal,
         }
     }
 
@@ -73,7 +75,7 @@ impl Error {
             Self::Compiler(_) | Self::Restless(_) => "COMPILER_FAILED",
             Self::ModuleNotFound => "MODULE_NOT_FOUND",
             Self::Store(e) if e.is_transient() => "UNAVAILABLE",
-            Self::Store(_) | Self::Row(_) => "INTERNAL",
+            Self::Store(_) | Self::Row(_) | Self::Thread(_) => "INTERNAL",
         }
     }
 }

@@ -55,8 +55,19 @@ impl CompileService for Service {
 
 fn media_type(name: &str) -> &'static str {
     match name.rsplit('.').next() {
+        // Files of packages.
+        Some("woff2") => "font/woff2",
+        Some("woff") => "font/woff",
+        Some("ttf") => "font/ttf",
+        Some("svg") => "image/svg+xml",
+        Some("png") => "image/png",
+        Some("jpg" | "jpeg") => "image/jpeg",
+        Some("gif") => "image/gif",
+        Some("webp") => "image/webp",
+        Some("wasm") => "application/wasm",
+        Some("js") => "text/javascript; charset=utf-8",
         Some("css") => "text/css; charset=utf-8",
         Some("map") => "application/json",
-        _ => "text/javascript; charset=utf-8",
+        _ => "application/octet-stream",
     }
 }

@@ -1,8 +1,9 @@
-//! compile: pages and modules of source trees for a browser, and checks of trees. It calls nobody. Callers send the files that it does not
-//! know. It never parses them: a worker process with the executable `backlot-compiler` does.
+//! compile: pages and modules of source trees for a browser, and checks of trees. It calls nobody but the npm registry. Callers send the files that it
+//! does not know. It never parses them: a worker process with the executable `backlot-compiler` does.
 //!
 //! In reading order:
 //! - [`build`]: one build, from the first message to the answer. [`dialogue`]: the questions to the caller. [`tree`]: the files.
+//! - [`packages`]: the npm packages that a page imports. [`registry_url`]: where they come from.
 //! - [`workers`]: the pool of worker processes. [`release`]: the executable, and the hash that keys of pages have.
 //! - [`cache`]: what is kept, and for how long. [`sweep`]: the deletion of what was not used.
 //! - [`store`]: the SQL.
@@ -17,6 +18,8 @@ mod dialogue;
 mod error;
 mod grpc;
 mod hash;
+mod packages;
+mod registry_url;
 mod release;
 mod store;
 mod sweep;

@@ -2,6 +2,7 @@
 
 pub(crate) mod contents;
 pub(crate) mod modules;
+pub(crate) mod packages;
 pub(crate) mod pages;
 pub(crate) mod sweep;
 

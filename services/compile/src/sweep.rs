@@ -19,7 +19,7 @@ const BATCH: i64 = 500;
 pub(crate) struct Keep {
     /// After the last use.
     pub(crate) time: Duration,
-    /// Of all contents, facts, outputs and pages.
+    /// Of all rows.
     pub(crate) bytes: usize,
 }
 
@@ -61,6 +61,9 @@ async fn delete_before(pool: &Pool, moment: OffsetDateTime) -> Result<u64, Store
         let deleted = store::sweep::pages(pool, moment, BATCH).await?
             + store::sweep::contents(pool, moment, BATCH).await?
             + store::sweep::facts(pool, moment, BATCH).await?
+            + store::sweep::resolutions(pool, moment, BATCH).await?
+            + store::sweep::tarballs(pool, moment, BATCH).await?
+            + store::sweep::bundles(pool, moment, BATCH).await?
             + store::sweep::outputs(pool, moment - MARGIN, BATCH).await?;
         if deleted == 0 {
             return Ok(rows);

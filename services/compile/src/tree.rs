@@ -106,6 +106,16 @@ impl Tree {
         ids.filter(|id| !self.contents.contains_key(*id)).cloned().collect()
     }
 
+    /// The id of a file's content.
+    pub(crate) fn id(&self, path: &str) -> Option<&str> {
+        self.files.get(path).map(|(id, _)| id.as_str())
+    }
+
+    /// A content that the build has.
+    pub(crate) fn content(&self, id: &str) -> Option<&[u8]> {
+        self.contents.get(id).map(Vec::as_slice)
+    }
+
     pub(crate) fn has_content(&self, id: &str) -> bool {
         self.contents.contains_key(id)
     }

@@ -7,7 +7,7 @@ use std::{
 
 use chassis::share::{Holder, Percent, Shares};
 use compiler_client::{
-    message::{Answer, Request},
+    message::{Answer, PackagesAnswer, PackagesRequest, Request},
     worker::{Error as WorkerError, Workers},
 };
 use opentelemetry::{KeyValue, global, metrics::Histogram};
@@ -42,11 +42,23 @@ impl Pool {
     /// # Errors
     /// No slot became free, the executable is missing, or the worker did not answer.
     pub(crate) async fn compile(&self, holder: &Holder, request: &Request) -> Result<Answer, Error> {
+        self.run(holder, self.workers.compile(request)).await
+    }
+
+    /// As [`Self::compile`], for packages.
+    ///
+    /// # Errors
+    /// As [`Self::compile`].
+    pub(crate) async fn bundle(&self, holder: &Holder, request: &PackagesRequest) -> Result<PackagesAnswer, Error> {
+        self.run(holder, self.workers.bundle(request)).await
+    }
+
+    async fn run<A>(&self, holder: &Holder, work: impl Future<Output = Result<A, WorkerError>>) -> Result<A, Error> {
         let exhausted = |by| Error::exhausted(by, "previews that are compiled");
         let mut slot = self.slots.try_take(holder, 0).map_err(exhausted)?;
         slot.grow(1, tokio::time::Instant::now() + WAIT).await.map_err(exhausted)?;
         let start = Instant::now();
-        let result = self.workers.compile(request).await;
+        let result = work.await;
         RUNS.record(start.elapsed().as_secs_f64(), &[KeyValue::new("outcome", outcome(&result))]);
         result.map_err(|error| match error {
             WorkerError::Start(cause) => Error::CompilerMissing { path: self.workers.executable.clone(), cause },
@@ -58,7 +70,7 @@ impl Pool {
     }
 }
 
-fn outcome(result: &Result<Answer, WorkerError>) -> &'static str {
+fn outcome<A>(result: &Result<A, WorkerError>) -> &'static str {
     match result {
         Ok(_) => "answer",
         Err(WorkerError::Start(_)) => "missing",

@@ -2,10 +2,11 @@
 //! has none of the compiler's dependencies.
 //!
 //! - [`message`]: the request and the answer. [`frame`]: how they travel.
-//! - [`error_page`]: what a person sees if errors stop the page.
+//! - [`text`]: findings at places of a text. [`error_page`]: what a person sees if errors stop the page.
 //! - [`worker`]: one process for one request. A crash, a loop and a full memory are typed errors.
 
 pub mod error_page;
 pub mod frame;
 pub mod message;
+pub mod text;
 pub mod worker;

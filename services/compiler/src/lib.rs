@@ -18,6 +18,7 @@ mod module;
 pub mod packages;
 mod page;
 mod project;
-mod text;
 mod tree;
 pub mod worker;
+
+pub(crate) use compiler_client::text;

@@ -11,6 +11,8 @@ pub(crate) async fn size(db: impl PgExecutor<'_>) -> Result<i64, StoreError> {
     let select = sqlx::query_scalar!(
         r#"select ((select coalesce(sum(octet_length(body)), 0) from contents) + (select coalesce(sum(octet_length(body)), 0) from facts)
                  + (select coalesce(sum(octet_length(body)), 0) from outputs) + (select coalesce(sum(octet_length(body)), 0) from pages)
+                 + (select coalesce(sum(octet_length(body)), 0) from resolutions) + (select coalesce(sum(octet_length(body)), 0) from tarballs)
+                 + (select coalesce(sum(octet_length(body)), 0) from bundles)
                   )::bigint as "size!""#
     );
     query("select sizes", select.fetch_one(db)).await
@@ -51,4 +53,34 @@ pub(crate) async fn outputs(db: impl PgExecutor<'_>, before: OffsetDateTime, lim
         limit,
     );
     Ok(query("delete outputs", delete.execute(db)).await?.rows_affected())
+}
+
+pub(crate) async fn resolutions(db: impl PgExecutor<'_>, before: OffsetDateTime, limit: i64) -> Result<u64, StoreError> {
+    let delete = sqlx::query!(
+        "delete from resolutions where key in
+           (select key from resolutions where used_at < $1 order by used_at limit $2 for update skip locked)",
+        before,
+        limit,
+    );
+    Ok(query("delete resolutions", delete.execute(db)).await?.rows_affected())
+}
+
+pub(crate) async fn tarballs(db: impl PgExecutor<'_>, before: OffsetDateTime, limit: i64) -> Result<u64, StoreError> {
+    let delete = sqlx::query!(
+        "delete from tarballs where integrity in
+           (select integrity from tarballs where used_at < $1 order by used_at limit $2 for update skip locked)",
+        before,
+        limit,
+    );
+    Ok(query("delete tarballs", delete.execute(db)).await?.rows_affected())
+}
+
+pub(crate) async fn bundles(db: impl PgExecutor<'_>, before: OffsetDateTime, limit: i64) -> Result<u64, StoreError> {
+    let delete = sqlx::query!(
+        "delete from bundles where key in
+           (select key from bundles where used_at < $1 order by used_at limit $2 for update skip locked)",
+        before,
+        limit,
+    );
+    Ok(query("delete bundles", delete.execute(db)).await?.rows_affected())
 }

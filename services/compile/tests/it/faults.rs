@@ -18,7 +18,7 @@ async fn a_missing_compiler_is_named() {
     assert!(fault.message.contains("/nowhere/backlot-compiler") && fault.message.contains("BACKLOT_COMPILER"), "{}", fault.message);
 }
 
-/// The executable is a script that dies in some requests, and starts the compiler in others.
+/// The executable is a script that dies in some requests, also when it bundles packages, and starts the compiler in others.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_crash_costs_one_request() {
     let database = database().await;
@@ -26,7 +26,8 @@ async fn a_crash_costs_one_request() {
     std::fs::create_dir_all(&folder).expect("a folder");
     let (script, trap) = (folder.join("compiler"), folder.join("trap"));
     let text = format!(
-        "#!/bin/sh\nif [ -e {} ]; then echo 'file: src/App.tsx' >&2; kill -SEGV $$; fi\nexec {}\n",
+        "#!/bin/sh\nif [ -e {} ] || [ -e {}.$1 ]; then echo 'file: src/App.tsx' >&2; kill -SEGV $$; fi\nexec {} \"$@\"\n",
+        trap.display(),
         trap.display(),
         compiler().display()
     );
@@ -37,6 +38,10 @@ async fn a_crash_costs_one_request() {
     let fault = replica.build(&react()).await.expect_err("a crash");
     assert_eq!((fault.code, fault.reason.as_str()), (ErrorCode::Conflict, "COMPILER_FAILED"));
     assert_eq!(fault.metadata.get("file").map(String::as_str), Some("src/App.tsx"));
+    std::fs::remove_file(&trap).expect("no trap");
+    let trap = folder.join("trap.packages");
+    std::fs::write(&trap, "").expect("a trap");
+    assert_eq!(replica.build(&react()).await.expect_err("a crash").reason, "COMPILER_FAILED");
     std::fs::remove_file(&trap).expect("no trap");
     assert_ne!(replica.build(&react()).await.expect("a page").page.html, "", "a crash is not kept");
     std::fs::remove_dir_all(&folder).expect("removed");

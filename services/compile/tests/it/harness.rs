@@ -30,6 +30,8 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::Status;
 
+use crate::upstream::Upstream;
+
 const SECRET: &str = "0d1c7e1f92ab4c5e8f60b3a2d4c5e6f7";
 
 /// A project, by path.
@@ -77,6 +79,7 @@ pub(crate) struct Replica {
     /// The same service as agent-streaming sees it.
     pub(crate) other: CompileServiceClient<ServiceChannel>,
     _running: Arc<DropGuard>,
+    _registry: Option<Upstream>,
 }
 
 /// A page, and what the service asked for.
@@ -96,12 +99,17 @@ pub(crate) async fn database() -> TestDatabase {
 pub(crate) async fn replica(database: &TestDatabase, settings: &[(&str, &str)]) -> Replica {
     let is_set = settings.iter().any(|(name, _)| *name == "BACKLOT_COMPILER");
     let path = if is_set { "" } else { compiler().to_str().expect("a path in UTF-8") };
+    let has_registry = settings.iter().any(|(name, _)| *name == "BACKLOT_NPM_REGISTRY");
+    let registry = if has_registry { None } else { Some(Upstream::with_react().await) };
+    let address = registry.as_ref().map(|registry| registry.url.clone()).unwrap_or_default();
     let base = [
+        ("BACKLOT_NPM_REGISTRY", address.as_str()),
+        ("BACKLOT_COMPILE_BUILD_TIMEOUT", "600s"),
         ("BACKLOT_COMPILE_DATABASE_URL", database.url.as_str()),
         ("BACKLOT_CLUSTER_SECRET", SECRET),
         ("BACKLOT_DATABASE_CONNECTIONS", "4"),
         // Other tests run beside this one.
-        ("BACKLOT_COMPILE_WORKER_TIMEOUT", "60s"),
+        ("BACKLOT_COMPILE_WORKER_TIMEOUT", "300s"),
         ("BACKLOT_COMPILER", path),
     ];
     let mut env = Env::of(base.iter().chain(settings).copied());
@@ -113,7 +121,12 @@ pub(crate) async fn replica(database: &TestDatabase, settings: &[(&str, &str)]) 
     task::spawn(compile::serve(config, listener, stop.clone()));
     let secret = ClusterSecret::of_bytes(SECRET.as_bytes());
     let client = |caller| CompileServiceClient::new(client::connect(caller, Caller::Compile, &uri, &secret));
-    Replica { client: client(Caller::Gateway), other: client(Caller::AgentStreaming), _running: Arc::new(stop.drop_guard()) }
+    Replica {
+        client: client(Caller::Gateway),
+        other: client(Caller::AgentStreaming),
+        _running: Arc::new(stop.drop_guard()),
+        _registry: registry,
+    }
 }
 
 pub(crate) fn start(project: &Project) -> Start {

@@ -3,3 +3,5 @@
 mod builds;
 mod faults;
 mod harness;
+mod packages;
+mod upstream;

@@ -31,6 +31,20 @@ pub mod code {
     pub const NESTED_TOO_DEEPLY: &str = "NESTED_TOO_DEEPLY";
     /// Syntax, a query or a kind of file that is not compiled.
     pub const UNSUPPORTED: &str = "UNSUPPORTED";
+    /// The registry has no such package, or no such version of it.
+    pub const UNKNOWN_PACKAGE: &str = "UNKNOWN_PACKAGE";
+    /// A dependency has a name, a value or a source that is not installed.
+    pub const INVALID_DEPENDENCY: &str = "INVALID_DEPENDENCY";
+    /// The packages need versions that exclude each other.
+    pub const PACKAGE_CONFLICT: &str = "PACKAGE_CONFLICT";
+    /// A package is damaged, or not the one that was published.
+    pub const DAMAGED_PACKAGE: &str = "DAMAGED_PACKAGE";
+    /// The packages are too many or too large.
+    pub const PACKAGES_TOO_LARGE: &str = "PACKAGES_TOO_LARGE";
+    /// The registry of packages does not answer.
+    pub const REGISTRY_UNAVAILABLE: &str = "REGISTRY_UNAVAILABLE";
+    /// A package needs compiled code or Node.js.
+    pub const NO_BROWSER_PACKAGE: &str = "NO_BROWSER_PACKAGE";
     /// A package cannot be bundled.
     pub const NOT_BUNDLED: &str = "NOT_BUNDLED";
     /// The tree has no `index.html`.

@@ -41,7 +41,7 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
     ("compiler-client", &[]),
     // Nobody depends on `compiler`: its executable is started by `compiler-client`, so no other build has its dependencies.
     ("compiler", &["compiler-client"]),
-    ("compile", &["chassis", "compiler-client", "proto"]),
+    ("compile", &["chassis", "compiler-client", "npm", "proto"]),
     ("gateway", &["chassis", "proto"]),
     (
         "backlot",

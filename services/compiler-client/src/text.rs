@@ -1,6 +1,6 @@
 //! Places in texts, and findings at them.
 
-use compiler_client::message::{Finding, Place};
+use crate::message::{Finding, Place};
 
 /// The characters of a line that are shown.
 const MAX_LINE: usize = 160;
@@ -9,19 +9,22 @@ const NEIGHBOURS: usize = 2;
 const MAX_MESSAGE: usize = 500;
 
 /// A text with the offsets of its lines.
-pub(crate) struct Text<'t> {
+#[derive(Debug)]
+pub struct Text<'t> {
     text: &'t str,
     starts: Vec<usize>,
 }
 
 impl<'t> Text<'t> {
-    pub(crate) fn new(text: &'t str) -> Self {
+    #[must_use]
+    pub fn new(text: &'t str) -> Self {
         let starts = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
         Self { text, starts }
     }
 
     /// The place of a byte. A byte after the end is at the end.
-    pub(crate) fn place(&self, offset: usize) -> Place {
+    #[must_use]
+    pub fn place(&self, offset: usize) -> Place {
         let mut offset = offset.min(self.text.len());
         while !self.text.is_char_boundary(offset) {
             offset -= 1;
@@ -32,7 +35,8 @@ impl<'t> Text<'t> {
     }
 
     /// The place of a line and a column, both from 1.
-    pub(crate) fn place_at(&self, line: u32, column: u32) -> Place {
+    #[must_use]
+    pub fn place_at(&self, line: u32, column: u32) -> Place {
         let line = (line as usize).clamp(1, self.starts.len());
         Place { line: count(line), column: column.max(1), text: self.line(line) }
     }
@@ -51,13 +55,16 @@ impl<'t> Text<'t> {
         lines.map(|line| framed(line, &self.line(line), (line == at).then_some(place.column))).collect()
     }
 
-    pub(crate) fn finding(&self, code: &str, file: &str, place: &Place, message: &str) -> Finding {
+    /// A finding with the lines around its place.
+    #[must_use]
+    pub fn finding(&self, code: &str, file: &str, place: &Place, message: &str) -> Finding {
         Finding { frame: self.frame(place), ..finding(code, file, place, message) }
     }
 }
 
 /// A finding whose frame is only the line of the place.
-pub(crate) fn finding(code: &str, file: &str, place: &Place, message: &str) -> Finding {
+#[must_use]
+pub fn finding(code: &str, file: &str, place: &Place, message: &str) -> Finding {
     let frame = if place.text.is_empty() { String::new() } else { framed(place.line as usize, &place.text, Some(place.column)) };
     let message = message.chars().take(MAX_MESSAGE).collect();
     Finding {
@@ -73,7 +80,8 @@ pub(crate) fn finding(code: &str, file: &str, place: &Place, message: &str) -> F
 }
 
 /// The start of a file.
-pub(crate) fn start() -> Place {
+#[must_use]
+pub fn start() -> Place {
     Place { line: 1, column: 1, text: String::new() }
 }
 

@@ -1,0 +1,237 @@
+//! The npm packages that a page imports: resolved as npm does, fetched from the registry that the operator sets, and bundled by a worker.
+//!
+//! - [`Packages::provide`]: from specifiers to addresses. `plan`: which packages of a resolution they need. `stored`: rows.
+//! - `provided`: the result. `registry`: HTTP. `shared`: what all builds share. `fetcher`: what one build may fetch. `allowance`: what one person may fetch in an hour.
+//! - `turns`: one build at a time for the same packages. `refusal`: errors as findings.
+
+mod allowance;
+mod fetcher;
+mod plan;
+mod provided;
+mod refusal;
+mod registry;
+mod shared;
+mod stored;
+mod turns;
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use chassis::{
+    clock,
+    share::{Holder, Share, Shares},
+    task,
+};
+use compiler_client::message::{PackagesAnswer, PackagesRequest};
+use npm::{Limits, Lock, PackageJson, Tree};
+use prost::Message as _;
+
+use self::{allowance::Allowance, fetcher::Fetcher, plan::Plan, registry::Registry, shared::Shared, turns::Turns};
+pub(crate) use self::{provided::Provided, refusal::without_manifest};
+use crate::{
+    cache::TOUCH,
+    config::Config,
+    error::Error,
+    hash,
+    store::{self, Pool, modules, packages},
+    workers,
+};
+
+/// Changes when the same files can get another resolution by a change of the code.
+const RESOLVER: &[u8] = b"1";
+/// Resolutions whose specifiers are remembered.
+const MAX_REMEMBERED: usize = 2_000;
+
+/// What one project asks for. Ids name contents.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Sources {
+    /// The id of `package.json`.
+    pub(crate) manifest: Option<String>,
+    /// The name of the lock file, and its id.
+    pub(crate) lock: Option<(String, String)>,
+}
+
+/// The contents of [`Sources`].
+pub(crate) struct Texts {
+    pub(crate) manifest: Vec<u8>,
+    /// Not needed if [`Packages::is_resolved`].
+    pub(crate) lock: Option<Vec<u8>>,
+}
+
+/// The key of a resolution, and a mode.
+type Choice = (Vec<u8>, &'static str);
+
+pub(crate) struct Packages {
+    shared: Arc<Shared>,
+    turns: Turns,
+    /// The specifiers of the last page.
+    remembered: Mutex<BTreeMap<Choice, Vec<String>>>,
+}
+
+/// One page's wish for packages.
+pub(crate) struct Wish<'w> {
+    pub(crate) sources: &'w Sources,
+    pub(crate) texts: &'w Texts,
+    pub(crate) specifiers: &'w [String],
+    pub(crate) mode: &'static str,
+    pub(crate) holder: &'w Holder,
+    pub(crate) workers: &'w workers::Pool,
+    /// Counts the bytes of the packages while they are read.
+    pub(crate) memory: Arc<Mutex<Share>>,
+}
+
+impl Packages {
+    pub(crate) fn new(config: &Config, pool: Pool) -> Self {
+        let limits = Limits {
+            packument_bytes: 32 << 20,
+            packuments_bytes: 1 << 30,
+            packuments: 3_000,
+            packed_bytes: 32 << 20,
+            unpacked_bytes: 128 << 20,
+            total_bytes: 256 << 20,
+            ..Limits::default()
+        };
+        let shared = Shared {
+            pool,
+            registry: Registry::new(config.registry.clone()),
+            limits,
+            allowance: Allowance::new(config.registry_bytes),
+            downloads: Shares::new(config.downloads, config.server.limits.percent),
+            time: config.build_timeout,
+        };
+        Self { shared: Arc::new(shared), turns: Turns::default(), remembered: Mutex::default() }
+    }
+
+    /// The specifiers that the last page with these sources had.
+    pub(crate) fn remembered(&self, sources: &Sources, mode: &'static str) -> Option<Vec<String>> {
+        let remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
+        remembered.get(&(self.key(sources), mode)).cloned()
+    }
+
+    fn remember(&self, key: Vec<u8>, wish: &Wish<'_>) {
+        let mut remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
+        if remembered.len() >= MAX_REMEMBERED {
+            remembered.clear();
+        }
+        remembered.insert((key, wish.mode), wish.specifiers.to_vec());
+    }
+
+    /// Whether the resolution is kept, so that [`Texts::lock`] is not needed.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub(crate) async fn is_resolved(&self, sources: &Sources) -> Result<bool, Error> {
+        let now = clock::now();
+        Ok(packages::resolution(&self.shared.pool, &self.key(sources), now, now - TOUCH).await?.is_some())
+    }
+
+    /// The addresses of the specifiers. What is wrong with the packages is a finding.
+    ///
+    /// # Errors
+    /// The database fails, or no worker bundles.
+    pub(crate) async fn provide(&self, wish: &Wish<'_>) -> Result<Provided, Error> {
+        let key = self.key(wish.sources);
+        let _turn = self.turns.wait(&key).await;
+        match self.attempt(&key, wish).await {
+            Ok(provided) => {
+                self.remember(key, wish);
+                Ok(provided)
+            }
+            Err(refusal::Stop::Refused(refusal)) => Ok(refusal.provided(&wish.texts.manifest)),
+            Err(refusal::Stop::Failed(error)) => Err(error),
+        }
+    }
+
+    async fn attempt(&self, key: &[u8], wish: &Wish<'_>) -> Result<Provided, refusal::Stop> {
+        let (tree, notes) = self.resolution(key, wish).await?;
+        let plan = Plan::new(&tree, wish.specifiers);
+        let mut provided = self.bundled(&tree, &plan, wish).await?;
+        provided.findings.extend(refusal::notes(&notes, &plan, &wish.texts.manifest));
+        Ok(provided)
+    }
+
+    fn key(&self, sources: &Sources) -> Vec<u8> {
+        let manifest = sources.manifest.as_deref().unwrap_or_default();
+        let (lock, id) = sources.lock.as_ref().map(|(name, id)| (name.as_str(), id.as_str())).unwrap_or_default();
+        let registry = self.shared.registry.base();
+        hash::of_parts(&[b"resolution", RESOLVER, registry.as_bytes(), manifest.as_bytes(), lock.as_bytes(), id.as_bytes()])
+    }
+
+    /// The kept resolution, or a new one. A project without a lock file keeps its versions while it is in use.
+    async fn resolution(&self, key: &[u8], wish: &Wish<'_>) -> Result<(Tree, Vec<npm::Finding>), refusal::Stop> {
+        let now = clock::now();
+        let pool = &self.shared.pool;
+        if let Some(body) = packages::resolution(pool, key, now, now - TOUCH).await? {
+            return Ok(stored::decode(&body)?);
+        }
+        let limits = &self.shared.limits;
+        let manifest = PackageJson::parse(&wish.texts.manifest, limits)?;
+        let lock = match (&wish.sources.lock, &wish.texts.lock) {
+            (Some((name, _)), Some(text)) => Some(Lock::parse(name, text, limits)?),
+            // The resolution was deleted after the caller had asked for it.
+            (Some(_), None) => return Err(Error::Restless(1).into()),
+            (None, _) => None,
+        };
+        let fetcher = self.fetcher(wish, None);
+        // A preview runs what npm installs with --force.
+        let options = npm::Options { accepts_peer_conflicts: true, limits: *limits, ..npm::Options::default() };
+        let resolution =
+            compute(self.shared.time, move || async move { npm::resolve(&manifest, lock.as_ref(), &fetcher, &options).await }).await??;
+        let body = packages::put_resolution(pool, key, &stored::encode(&resolution), clock::now()).await?;
+        Ok(stored::decode(&body)?)
+    }
+
+    fn fetcher(&self, wish: &Wish<'_>, tree: Option<&Tree>) -> Fetcher {
+        Fetcher::new(Arc::clone(&self.shared), *wish.holder, Arc::clone(&wish.memory), tree)
+    }
+
+    /// The kept bundle, or a new one.
+    async fn bundled(&self, tree: &Tree, plan: &Plan, wish: &Wish<'_>) -> Result<Provided, refusal::Stop> {
+        if plan.specifiers.is_empty() {
+            return Ok(Provided::default());
+        }
+        let release = wish.workers.release.hash().await?;
+        let key = plan.key(tree, wish.mode, &release);
+        let (pool, now) = (&self.shared.pool, clock::now());
+        if let Some(bundle) = packages::bundle(pool, &key, now, now - TOUCH).await? {
+            let PackagesAnswer { packages, findings, .. } = PackagesAnswer::decode(bundle.body.as_slice()).map_err(Error::from)?;
+            return Ok(Provided { packages, findings, outputs: bundle.outputs, is_temporary: false });
+        }
+        let fetcher = self.fetcher(wish, Some(tree));
+        let (wanted, limits, own) = (plan.paths.clone(), self.shared.limits, tree.clone());
+        let installed =
+            compute(self.shared.time, move || async move { npm::install(&own, |path, _| wanted.contains(path), &fetcher, &limits).await })
+                .await??;
+        let files = plan.files(tree, installed.packages);
+        fetcher::hold(&wish.memory, files.iter().map(|file| file.size as usize).sum())?;
+        let request = PackagesRequest { files, specifiers: plan.specifiers.clone(), mode: wish.mode.to_owned() };
+        let answer = wish.workers.bundle(wish.holder, &request).await?;
+        Ok(self.keep(&key, &request, answer).await?)
+    }
+
+    async fn keep(&self, key: &[u8], request: &PackagesRequest, answer: PackagesAnswer) -> Result<Provided, Error> {
+        let outputs = stored::outputs(request, &answer);
+        let (names, bodies): (Vec<_>, Vec<_>) = outputs.into_iter().unzip();
+        let PackagesAnswer { packages, mut findings, .. } = answer;
+        refusal::complete(&mut findings, &packages, &request.specifiers);
+        let kept = PackagesAnswer { packages, findings, ..PackagesAnswer::default() };
+        let bundle = packages::Bundle { body: kept.encode_to_vec(), outputs: names };
+        let now = clock::now();
+        let mut tx = store::begin(&self.shared.pool).await?;
+        modules::put_outputs(&mut *tx, &bundle.outputs, &bodies, now).await?;
+        modules::touch_outputs(&mut *tx, &bundle.outputs, now, now - TOUCH).await?;
+        packages::put_bundle(&mut *tx, key, &bundle, now).await?;
+        store::commit(tx).await?;
+        Ok(Provided { packages: kept.packages, findings: kept.findings, outputs: bundle.outputs, is_temporary: false })
+    }
+}
+
+/// Runs what computes between its reads on a thread of its own. It ends after `limit` although nobody waits for it any longer.
+async fn compute<T: Send + 'static, F: Future<Output = T>>(limit: Duration, work: impl FnOnce() -> F + Send + 'static) -> Result<T, Error> {
+    let runtime = tokio::runtime::Handle::current();
+    let done = task::blocking(move || runtime.block_on(async { tokio::time::timeout(limit, work()).await }));
+    done.await.map_err(|error| Error::Thread(error.to_string()))?.map_err(|_| Error::Timeout(limit))
+}

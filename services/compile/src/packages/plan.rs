@@ -1,0 +1,136 @@
+//! Which packages of a resolution a page needs: those that its specifiers name, and what these depend on.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use compiler_client::message::{File, packages::is_bundled};
+use npm::Tree;
+
+use crate::hash;
+
+/// Hexadecimal digits of a file's id.
+const ID_DIGITS: usize = 24;
+
+/// Paths of files, with their bytes.
+type Files = BTreeMap<String, Bytes>;
+
+pub(super) struct Plan {
+    /// Those whose package is installed, sorted.
+    pub(super) specifiers: Vec<String>,
+    /// The packages of the others, sorted.
+    pub(super) absent: BTreeSet<String>,
+    /// Paths of packages.
+    pub(super) paths: BTreeSet<String>,
+}
+
+impl Plan {
+    pub(super) fn new(tree: &Tree, specifiers: &[String]) -> Self {
+        let installed = |specifier: &&String| tree.dependencies.contains_key(package_of(specifier));
+        let wanted: BTreeSet<_> = specifiers.iter().filter(installed).cloned().collect();
+        let absent =
+            specifiers.iter().filter(|specifier| !installed(specifier)).map(|specifier| package_of(specifier).to_owned()).collect();
+        let mut open: Vec<_> = wanted.iter().map(|specifier| tree.dependencies[package_of(specifier)].clone()).collect();
+        let mut paths = BTreeSet::new();
+        while let Some(path) = open.pop() {
+            let Some(package) = tree.packages.get(&path) else { continue };
+            if package.is_skipped || !paths.insert(path) {
+                continue;
+            }
+            open.extend(package.dependencies.values().chain(&package.link).cloned());
+        }
+        Self { specifiers: wanted.into_iter().collect(), absent, paths }
+    }
+
+    /// What a bundle depends on.
+    pub(super) fn key(&self, tree: &Tree, mode: &str, release: &[u8]) -> Vec<u8> {
+        let mut parts: Vec<Vec<u8>> = vec![b"bundle".to_vec(), release.to_vec(), mode.as_bytes().to_vec()];
+        parts.extend(self.specifiers.iter().map(|specifier| specifier.clone().into_bytes()));
+        for path in &self.paths {
+            let package = &tree.packages[path];
+            let integrity = package.integrity.as_ref().map(ToString::to_string).unwrap_or_default();
+            let link = package.link.clone().unwrap_or_default();
+            parts.extend([path.clone(), package.name.clone(), package.version.clone(), integrity, link].map(String::into_bytes));
+        }
+        hash::of_parts(&parts.iter().map(Vec::as_slice).collect::<Vec<_>>())
+    }
+
+    /// The files as the bundler takes them. A package that another one stands in for has the files of that one.
+    pub(super) fn files(&self, tree: &Tree, mut installed: BTreeMap<String, Files>) -> Vec<File> {
+        let mut files = Vec::new();
+        let links: Vec<_> = self.paths.iter().filter_map(|path| Some((path, tree.packages[path].link.as_ref()?))).collect();
+        for (path, link) in links {
+            if let Some(target) = installed.get(link).cloned() {
+                installed.insert(path.clone(), target);
+            }
+        }
+        for (path, contents) in installed {
+            let package = &tree.packages[&path];
+            let integrity = package.integrity.as_ref().map(ToString::to_string).unwrap_or_default();
+            for (name, bytes) in contents.into_iter().filter(|(name, _)| is_bundled(name)) {
+                let id = hash::hex(hash::of_parts(&[integrity.as_bytes(), name.as_bytes()]));
+                files.push(File {
+                    path: format!("{path}/{name}"),
+                    id: id[..ID_DIGITS].to_owned(),
+                    size: bytes.len() as u64,
+                    content: Some(bytes.into()),
+                });
+            }
+        }
+        files
+    }
+}
+
+/// The name of a specifier's package: `@a/b` of `@a/b/c`.
+pub(super) fn package_of(specifier: &str) -> &str {
+    let slashes = if specifier.starts_with('@') { 2 } else { 1 };
+    specifier.match_indices('/').nth(slashes - 1).map_or(specifier, |(at, _)| &specifier[..at])
+}
+
+#[cfg(test)]
+mod tests {
+    use npm::Package;
+
+    use super::*;
+
+    fn package(dependencies: &[&str]) -> Package {
+        let dependencies = dependencies.iter().map(|name| ((*name).to_owned(), format!("node_modules/{name}"))).collect();
+        Package {
+            name: "p".to_owned(),
+            version: "1.0.0".to_owned(),
+            integrity: None,
+            dependencies,
+            bundled: Vec::new(),
+            is_dev: false,
+            is_optional: false,
+            is_skipped: false,
+            link: None,
+        }
+    }
+
+    #[test]
+    fn what_no_specifier_names_is_not_fetched() {
+        let mut tree = Tree::default();
+        for (name, needs) in [("a", vec!["b"]), ("b", vec!["a", "c"]), ("c", vec![]), ("vite", vec!["c"])] {
+            tree.packages.insert(format!("node_modules/{name}"), package(&needs));
+            tree.dependencies.insert(name.to_owned(), format!("node_modules/{name}"));
+        }
+        let specifiers = ["a/x".to_owned(), "none".to_owned(), "a".to_owned()];
+        let plan = Plan::new(&tree, &specifiers);
+        assert_eq!(plan.specifiers, ["a", "a/x"]);
+        assert_eq!(plan.paths.iter().collect::<Vec<_>>(), ["node_modules/a", "node_modules/b", "node_modules/c"]);
+        let key = plan.key(&tree, "development", b"1");
+        assert_ne!(plan.key(&tree, "production", b"1"), key);
+        assert_ne!(plan.key(&tree, "development", b"2"), key);
+        tree.packages.get_mut("node_modules/c").expect("c").version = "2.0.0".to_owned();
+        assert_ne!(plan.key(&tree, "development", b"1"), key);
+        tree.packages.get_mut("node_modules/vite").expect("vite").version = "2.0.0".to_owned();
+        assert_eq!(plan.key(&tree, "development", b"1"), Plan::new(&tree, &specifiers).key(&tree, "development", b"1"));
+    }
+
+    #[test]
+    fn a_package_has_one_name_or_two() {
+        for (specifier, package) in [("a", "a"), ("a/b/c", "a"), ("@a/b", "@a/b"), ("@a/b/c", "@a/b"), ("@a", "@a")] {
+            assert_eq!(package_of(specifier), package);
+        }
+    }
+}

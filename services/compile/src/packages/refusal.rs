@@ -1,0 +1,150 @@
+//! Errors of packages as findings of `package.json`, with what to do.
+
+use compiler_client::{
+    message::{Finding, Package, finding::code},
+    text::Text,
+    worker,
+};
+use npm::Code;
+
+use super::{
+    plan::{Plan, package_of},
+    provided::Provided,
+};
+use crate::{error::Error, store::StoreError};
+
+/// The file that names packages.
+const FILE: &str = "package.json";
+
+/// Why packages cannot be provided.
+pub(super) enum Stop {
+    /// The page shows it.
+    Refused(Refusal),
+    Failed(Error),
+}
+
+impl From<npm::Error> for Stop {
+    fn from(error: npm::Error) -> Self {
+        Self::Refused(Refusal(error))
+    }
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Compiler(worker::Error::RequestTooLarge { limit, .. }) => {
+                let subject = "the set of packages that the page imports".to_owned();
+                Self::Refused(Refusal(npm::Error::TooLarge { subject, limit: limit as u64, unit: "bytes" }))
+            }
+            error => Self::Failed(error),
+        }
+    }
+}
+
+impl From<StoreError> for Stop {
+    fn from(error: StoreError) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+pub(super) struct Refusal(npm::Error);
+
+impl Refusal {
+    /// The finding. It is not kept: what the registry lacks today it can have tomorrow.
+    pub(super) fn provided(&self, manifest: &[u8]) -> Provided {
+        let error = &self.0;
+        let (code, help) = match error {
+            npm::Error::NoPackage { package, .. } => {
+                (code::UNKNOWN_PACKAGE, format!("Correct the name of {} in package.json, or remove it.", name(package)))
+            }
+            npm::Error::NoVersion { package, .. } => {
+                (code::UNKNOWN_PACKAGE, format!("Set a version of {} that exists in package.json, such as \"latest\".", name(package)))
+            }
+            npm::Error::Syntax { .. } => (code::INVALID_DEPENDENCY, String::new()),
+            npm::Error::Field { .. } => (code::INVALID_DEPENDENCY, "Correct the entry in package.json.".to_owned()),
+            npm::Error::PeerConflict { .. } | npm::Error::OverrideConflict { .. } => {
+                (code::PACKAGE_CONFLICT, "Change one of the versions in package.json.".to_owned())
+            }
+            npm::Error::TooLarge { .. } => (code::PACKAGES_TOO_LARGE, "Remove dependencies that the page does not need.".to_owned()),
+            npm::Error::Registry { .. } => (code::REGISTRY_UNAVAILABLE, "Open the page again later.".to_owned()),
+            npm::Error::Integrity { .. } | npm::Error::Archive { .. } => {
+                (code::DAMAGED_PACKAGE, "Set another version, or write the lock file anew.".to_owned())
+            }
+        };
+        let finding = Finding { help, ..at(manifest, package(error), code, &error.to_string()) };
+        Provided { findings: vec![finding], is_temporary: true, ..Provided::default() }
+    }
+}
+
+/// The package that an error is about.
+fn package(error: &npm::Error) -> &str {
+    match error {
+        npm::Error::NoPackage { package, .. }
+        | npm::Error::NoVersion { package, .. }
+        | npm::Error::PeerConflict { package, .. }
+        | npm::Error::OverrideConflict { package, .. }
+        | npm::Error::Registry { package, .. }
+        | npm::Error::Integrity { package, .. }
+        | npm::Error::Archive { package, .. } => name(package),
+        npm::Error::Field { field, .. } => field.rsplit('.').next().unwrap_or_default(),
+        npm::Error::Syntax { .. } | npm::Error::TooLarge { .. } => "",
+    }
+}
+
+/// The name in `name@version`.
+fn name(label: &str) -> &str {
+    label.char_indices().skip(1).find(|(_, c)| *c == '@').map_or(label, |(at, _)| &label[..at])
+}
+
+/// A finding where `package.json` names the package, or at its start.
+fn at(manifest: &[u8], package: &str, code: &str, message: &str) -> Finding {
+    let manifest = String::from_utf8_lossy(manifest);
+    let lines = Text::new(&manifest);
+    let offset = manifest.find(&format!("\"{package}\"")).unwrap_or_default();
+    lines.finding(code, FILE, &lines.place(offset), message)
+}
+
+/// What a person should know of the packages that the page imports. A package that `package.json` names and that is not installed stops
+/// the page.
+pub(super) fn notes(findings: &[npm::Finding], plan: &Plan, manifest: &[u8]) -> Vec<Finding> {
+    let is_imported = |package: &str| plan.specifiers.iter().any(|specifier| package_of(specifier) == package);
+    let is_left_out = |finding: &npm::Finding| matches!(finding.code, Code::UnsupportedSource | Code::InvalidName);
+    let shown = findings.iter().filter(|finding| is_left_out(finding) || is_imported(&finding.package));
+    let mut notes: Vec<_> = shown
+        .map(|finding| {
+            let code = if is_left_out(finding) { code::INVALID_DEPENDENCY } else { code::NO_BROWSER_PACKAGE };
+            let found = at(manifest, &finding.package, code, &finding.message);
+            Finding { help: finding.instead.clone().unwrap_or_default(), is_warning: !plan.absent.contains(&finding.package), ..found }
+        })
+        .collect();
+    let text = String::from_utf8_lossy(manifest);
+    for package in &plan.absent {
+        let is_explained = findings.iter().any(|finding| is_left_out(finding) && finding.package == *package);
+        if !is_explained && text.contains(&format!("\"{package}\"")) {
+            let message = format!("the package {package} is not installed: it is optional, and does not run in a browser");
+            notes.push(at(manifest, package, code::NO_BROWSER_PACKAGE, &message));
+        }
+    }
+    notes
+}
+
+/// Adds a finding for each specifier that has neither an address nor a finding.
+pub(super) fn complete(findings: &mut Vec<Finding>, packages: &[Package], specifiers: &[String]) {
+    for specifier in specifiers {
+        let is_there = packages.iter().any(|package| package.specifier == *specifier);
+        let is_explained = || findings.iter().any(|finding| !finding.is_warning && finding.message.contains(specifier.as_str()));
+        if !is_there && !is_explained() {
+            findings.push(at(b"", "", code::NOT_BUNDLED, &format!("{specifier} cannot be bundled")));
+        }
+    }
+}
+
+/// Packages that are imported in a project without `package.json`.
+pub(crate) fn without_manifest(specifiers: &[String]) -> Provided {
+    let finding = |specifier: &String| {
+        let package = package_of(specifier);
+        let found = at(b"", "", code::MISSING_PACKAGE, &format!("the package {package} is imported, and the project has no package.json"));
+        Finding { help: format!("Add a package.json with {{\"dependencies\": {{\"{package}\": \"latest\"}}}}."), ..found }
+    };
+    Provided { findings: specifiers.iter().map(finding).collect(), ..Provided::default() }
+}

@@ -1,0 +1,20 @@
+//! What all builds share.
+
+use std::{sync::Arc, time::Duration};
+
+use chassis::share::Shares;
+use npm::Limits;
+
+use super::{allowance::Allowance, registry::Registry};
+use crate::store::Pool;
+
+/// What threads share.
+pub(super) struct Shared {
+    pub(super) pool: Pool,
+    pub(super) registry: Registry,
+    pub(super) limits: Limits,
+    pub(super) allowance: Allowance,
+    pub(super) downloads: Arc<Shares>,
+    /// How long packages are resolved or fetched.
+    pub(super) time: Duration,
+}

@@ -1,0 +1,222 @@
+//! Packages of pages: from a registry of the test, and from the registry that npm is set up for.
+
+use std::process::Command;
+
+use proto::compile::{Finding, Page};
+use serde_json::json;
+
+use crate::{
+    harness::{Project, Replica, database, react, replica},
+    upstream::{Answer, Upstream, integrity, tarball, tarball_path},
+};
+
+fn brief(findings: &[Finding]) -> Vec<String> {
+    findings.iter().map(|found| format!("{} {}:{}", found.code, found.file, found.line)).collect()
+}
+
+/// A page that imports packages.
+fn project(manifest: &str, imports: &[&str]) -> Project {
+    let script: String =
+        imports.iter().enumerate().map(|(at, import)| format!("import * as a{at} from '{import}'; console.log(a{at});\n")).collect();
+    [("index.html", "<head></head><script type=module src=/main.js></script>"), ("package.json", manifest), ("main.js", &script)]
+        .into_iter()
+        .map(|(path, text)| (path, text.to_owned()))
+        .collect()
+}
+
+/// The code of the page's modules.
+async fn code(replica: &Replica, page: &Page) -> String {
+    let mut code = String::new();
+    for name in &page.modules {
+        code.push_str(&String::from_utf8_lossy(&replica.module(name).await.expect("a module").body));
+    }
+    code
+}
+
+async fn rows(pool: &sqlx::PgPool, table: &str) -> i64 {
+    sqlx::query_scalar(sqlx::AssertSqlSafe(format!("select count(*) from {table}"))).fetch_one(pool).await.expect("a number")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn packages_are_fetched_and_bundled_once_for_all_projects_and_replicas() {
+    let (database, upstream) = (database().await, Upstream::with_react().await);
+    upstream.publish("vite", "6.0.0", &json!({}), &[("package.json", "{}")]);
+    let settings = [("BACKLOT_NPM_REGISTRY", upstream.url.as_str())];
+    let first = replica(&database, &settings).await;
+    let mut own = react();
+    own.insert(
+        "package.json",
+        r#"{"dependencies": {"react": "^19.0.0", "react-dom": "^19.0.0"}, "devDependencies": {"vite": "6"}}"#.to_owned(),
+    );
+    let page = first.build(&own).await.expect("a page").page;
+    assert_eq!(brief(&page.findings), Vec::<String>::new());
+    for specifier in ["react/jsx-runtime", "react-dom/client"] {
+        assert!(page.html.contains(&format!("\"{specifier}\":\"/@m/")), "{specifier} is not in {}", page.html);
+    }
+    let code = code(&first, &page).await;
+    assert!(code.contains("react itself") && code.contains("createRoot"), "{code}");
+    let expected = ["/react", "/react-dom", &tarball_path("react-dom", "19.0.0"), &tarball_path("react", "19.0.0"), "/vite"];
+    let mut expected = expected.map(str::to_owned).to_vec();
+    expected.sort();
+    assert_eq!(upstream.requests(), expected, "what no page imports is resolved, and not fetched");
+
+    // An edit, and another project with the same packages, at another replica.
+    own.insert("src/greet.ts", "export const greet = (name: string): string => name;\n".to_owned());
+    let edited = first.build(&own).await.expect("a page").page;
+    assert!(edited.html.contains("\"react/jsx-runtime\":\"/@m/"), "{}", edited.html);
+    assert_eq!(upstream.requests(), Vec::<String>::new());
+    let second = replica(&database, &settings).await;
+    own.insert("package.json", r#"{"name": "other", "dependencies": {"react": "19", "react-dom": "19"}}"#.to_owned());
+    let other = second.build(&own).await.expect("a page").page;
+    assert_eq!(upstream.requests(), ["/react", "/react-dom"], "resolved anew, and bundled already");
+    assert_eq!(other.html, edited.html);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unknown_package_is_a_finding_that_ends_when_it_is_published() {
+    let (database, upstream) = (database().await, Upstream::start().await);
+    let replica = replica(&database, &[("BACKLOT_NPM_REGISTRY", upstream.url.as_str())]).await;
+    let own = project("{\n  \"dependencies\": {\n    \"left-padd\": \"^1.0.0\"\n  }\n}", &["left-padd"]);
+    let page = replica.build(&own).await.expect("a page").page;
+    assert_eq!(brief(&page.findings), ["UNKNOWN_PACKAGE package.json:3"]);
+    assert!(page.html.is_empty() && page.findings[0].help.contains("left-padd") && page.findings[0].frame.contains('^'), "{page:?}");
+    upstream.publish("left-padd", "0.9.0", &json!({}), &[("index.js", "exports.a = 'padded';")]);
+    let page = replica.build(&own).await.expect("a page").page;
+    assert!(page.html.is_empty() && page.findings[0].help.contains("latest"), "no version matches: {page:?}");
+    upstream.publish("left-padd", "1.2.0", &json!({}), &[("index.js", "exports.a = 'padded';")]);
+    let page = replica.build(&own).await.expect("a page").page;
+    assert_eq!(brief(&page.findings), Vec::<String>::new());
+    assert!(code(&replica, &page).await.contains("padded"));
+    // A package that the project does not list.
+    let page = replica.build(&project("{}", &["left-padd"])).await.expect("a page").page;
+    assert_eq!(brief(&page.findings), ["MISSING_PACKAGE main.js:1"]);
+    assert!(page.findings[0].help.contains("Add left-padd to the dependencies"), "{page:?}");
+    let mut without = project("{}", &["left-padd"]);
+    without.remove("package.json");
+    let page = replica.build(&without).await.expect("a page").page;
+    assert_eq!(brief(&page.findings), ["MISSING_PACKAGE package.json:1"]);
+    assert!(page.html.is_empty() && page.findings[0].help.contains("\"left-padd\": \"latest\""), "{page:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bytes_that_were_not_published_are_refused() {
+    let (database, upstream) = (database().await, Upstream::start().await);
+    let replica = replica(&database, &[("BACKLOT_NPM_REGISTRY", upstream.url.as_str())]).await;
+    upstream.publish("a", "1.0.0", &json!({}), &[("index.js", "exports.a = 1;")]);
+    upstream.answer(&tarball_path("a", "1.0.0"), Answer::Body(tarball(&[("index.js", "exports.a = 'evil';")])));
+    let own = project(r#"{"dependencies": {"a": "1"}}"#, &["a"]);
+    let page = replica.build(&own).await.expect("a page").page;
+    assert_eq!(brief(&page.findings), ["DAMAGED_PACKAGE package.json:1"]);
+    assert_eq!((page.html.as_str(), rows(&database.pool, "tarballs").await, rows(&database.pool, "bundles").await), ("", 0, 0));
+    upstream.answer(&tarball_path("a", "1.0.0"), Answer::Body(b"no archive".to_vec()));
+    assert_eq!(brief(&replica.build(&own).await.expect("a page").page.findings), ["DAMAGED_PACKAGE package.json:1"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_other_host_is_asked() {
+    let (database, upstream, other) = (database().await, Upstream::start().await, Upstream::with_react().await);
+    let replica = replica(&database, &[("BACKLOT_NPM_REGISTRY", upstream.url.as_str())]).await;
+    // Redirects.
+    upstream.answer("/react", Answer::Redirect(format!("{}/react", other.url)));
+    let own = project(r#"{"dependencies": {"react": "19"}}"#, &["react"]);
+    let page = replica.build(&own).await.expect("a page").page;
+    assert_eq!(brief(&page.findings), ["REGISTRY_UNAVAILABLE package.json:1"]);
+    assert!(page.findings[0].message.contains("redirects to another host"), "{page:?}");
+    // One to the same registry is followed, and a circle ends.
+    upstream.publish("b", "1.0.0", &json!({}), &[("index.js", "exports.b = 'from b';")]);
+    upstream.answer("/moved", Answer::Redirect("/b".to_owned()));
+    upstream.answer("/circle", Answer::Redirect("/circle".to_owned()));
+    upstream.answer(&tarball_path("c", "1.0.0"), Answer::Redirect(tarball_path("b", "1.0.0")));
+    let circle = project(r#"{"dependencies": {"circle": "1"}}"#, &["circle"]);
+    assert_eq!(brief(&replica.build(&circle).await.expect("a page").page.findings), ["REGISTRY_UNAVAILABLE package.json:1"]);
+    // Addresses of a lock file.
+    let hash = integrity(&tarball(&[("index.js", "exports.b = 'from b';")]));
+    let mut locked = project(r#"{"dependencies": {"c": "^1.0.0"}}"#, &["c"]);
+    let lock = json!({
+        "lockfileVersion": 3,
+        "packages": {
+            "": {"dependencies": {"c": "^1.0.0"}},
+            "node_modules/c": {"version": "1.0.0", "resolved": format!("{}/react/-/react-19.0.0.tgz", other.url), "integrity": hash},
+        },
+    });
+    locked.insert("package-lock.json", lock.to_string());
+    upstream.requests();
+    let page = replica.build(&locked).await.expect("a page").page;
+    assert_eq!(brief(&page.findings), Vec::<String>::new());
+    assert!(code(&replica, &page).await.contains("from b"));
+    assert_eq!(upstream.requests(), [tarball_path("b", "1.0.0"), tarball_path("c", "1.0.0")], "a lock file that fits needs no document");
+    // The lock file is not read again for an edit.
+    locked.insert("main.js", "import * as c from 'c'; console.log(c, 'edited');".to_owned());
+    let built = replica.build(&locked).await.expect("a page");
+    assert_eq!((built.asked.len(), built.page.html.is_empty()), (1, false));
+    upstream.requests();
+    // Specifiers that are addresses.
+    for value in ["git+http://127.0.0.1:1/x.git", "OTHER/react/-/react-19.0.0.tgz", "file:../x", "github:a/b"] {
+        let manifest = json!({"dependencies": {"react": value.replace("OTHER", &other.url)}}).to_string();
+        let page = replica.build(&project(&manifest, &["react"])).await.expect("a page").page;
+        assert_eq!((brief(&page.findings), page.html.as_str()), (vec!["INVALID_DEPENDENCY package.json:1".to_owned()], ""), "{value}");
+        assert!(!page.findings[0].help.is_empty(), "{page:?}");
+    }
+    assert_eq!(other.requests(), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn floods_end_at_the_limits() {
+    let (database, upstream) = (database().await, Upstream::start().await);
+    let settings = [("BACKLOT_NPM_REGISTRY", upstream.url.as_str()), ("BACKLOT_COMPILE_REGISTRY_MIB", "40")];
+    let replica = replica(&database, &settings).await;
+    upstream.answer("/flood", Answer::Flood);
+    let page = replica.build(&project(r#"{"dependencies": {"flood": "1"}}"#, &["flood"])).await.expect("a page").page;
+    assert_eq!(brief(&page.findings), ["REGISTRY_UNAVAILABLE package.json:1"]);
+    assert!(page.findings[0].message.contains("more than"), "{page:?}");
+    // The rest of the hour.
+    upstream.publish("a", "1.0.0", &json!({}), &[("index.js", "exports.a = 1;")]);
+    upstream.answer(&tarball_path("a", "1.0.0"), Answer::Flood);
+    let own = project(r#"{"dependencies": {"a": "1"}}"#, &["a"]);
+    assert_eq!(brief(&replica.build(&own).await.expect("a page").page.findings), ["REGISTRY_UNAVAILABLE package.json:1"]);
+    let page = replica.build(&own).await.expect("a page").page;
+    assert!(page.findings[0].message.contains("registry fails"), "{page:?}");
+    upstream.publish("b", "1.0.0", &json!({}), &[("index.js", "exports.b = 1;")]);
+    let page = replica.build(&project(r#"{"dependencies": {"b": "1"}}"#, &["b"])).await.expect("a page").page;
+    assert!(page.findings[0].message.contains("within an hour"), "{page:?}");
+    // What needs no package has a page.
+    let page = replica.build(&project("{}", &[])).await.expect("a page").page;
+    assert!(!page.html.is_empty() && page.findings.is_empty(), "{page:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_package_without_a_place_in_a_browser_is_named() {
+    let (database, upstream) = (database().await, Upstream::start().await);
+    let replica = replica(&database, &[("BACKLOT_NPM_REGISTRY", upstream.url.as_str())]).await;
+    upstream.publish(
+        "a",
+        "1.0.0",
+        &json!({}),
+        &[("index.js", "import { b } from './none.js'; export const a = b;"), ("package.json", r#"{"type":"module"}"#)],
+    );
+    let own = project(r#"{"dependencies": {"a": "1"}}"#, &["a", "a/absent"]);
+    let page = replica.build(&own).await.expect("a page").page;
+    assert!(page.html.is_empty() && page.findings.iter().any(|found| !found.is_warning && found.message.contains("a/absent")), "{page:?}");
+}
+
+/// The packages that npm itself would install, from the registry that npm is set up for.
+#[tokio::test(flavor = "multi_thread")]
+async fn published_packages_have_the_same_bytes_on_two_replicas() {
+    let output = Command::new("npm").args(["config", "get", "registry"]).output().expect("npm");
+    let registry = String::from_utf8(output.stdout).expect("UTF-8").trim().to_owned();
+    let settings = [("BACKLOT_NPM_REGISTRY", registry.as_str())];
+    let (one, two) = (database().await, database().await);
+    let (first, second) = (replica(&one, &settings).await, replica(&two, &settings).await);
+    let mut own = react();
+    own.insert("package.json", r#"{"dependencies": {"react": "19.1.0", "react-dom": "19.1.0", "clsx": "2.1.1"}}"#.to_owned());
+    own.insert(
+        "src/greet.ts",
+        "import clsx from 'clsx';\nexport const greet = (name: string): string => clsx('hello', name);\n".to_owned(),
+    );
+    let page = first.build(&own).await.expect("a page").page;
+    assert_eq!(brief(&page.findings), Vec::<String>::new());
+    assert!(page.html.contains("\"react-dom/client\":\"/@m/"), "{}", page.html);
+    assert!(code(&first, &page).await.contains("react.transitional.element"));
+    assert_eq!(second.build(&own).await.expect("a page").page, page);
+    assert_eq!(code(&second, &page).await, code(&first, &page).await);
+}
