@@ -225,7 +225,7 @@ mod tests {
         assert_eq!((builds.len(), tree.packages.len()), (2, 2));
         let limited = |steps| Options { limits: Limits { steps, ..Limits::default() }, ..Options::default() };
         let all = steps.done();
-        assert_eq!(block_on(resolve(&package, Some(&lock), &One, &limited(all))).map(|resolution| resolution.tree), Ok(tree));
+        assert_eq!(block_on(resolve(&package, Some(&lock), &One, &limited(2 * all))).map(|resolution| resolution.tree), Ok(tree));
         // Enough for each build, and not for both.
         let most = builds.into_iter().max().expect("builds");
         let error = block_on(resolve(&package, Some(&lock), &One, &limited(most + (all - most) / 2))).expect_err("too many steps");

@@ -36,6 +36,14 @@ pub(crate) struct NpmLock {
     pub(crate) entries: Vec<Entry>,
 }
 
+impl NpmLock {
+    /// The package that the project itself finds by this name.
+    pub(crate) fn top(&self, name: &str) -> Option<&Entry> {
+        let at = self.entries.partition_point(|entry| entry.path.len() == 1 && *entry.path[0] < *name);
+        self.entries.get(at).filter(|entry| entry.path.len() == 1 && entry.path[0] == name)
+    }
+}
+
 /// The fields of a file that are read.
 #[derive(Default, Deserialize)]
 #[serde(default)]

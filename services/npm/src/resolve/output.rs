@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use super::{
     Resolution,
     build::Builder,
-    graph::{Graph, Kind, NodeId},
+    graph::{Edge, Graph, Kind, NodeId},
     marks::Marks,
 };
 use crate::{
@@ -48,7 +48,7 @@ impl Builder<'_> {
                 return Err(error.clone());
             }
         }
-        let skipped = self.skipped(&nodes, &marks);
+        let skipped = self.skipped(&nodes, &marks)?;
         let mut findings: BTreeSet<Finding> = lock.iter().flat_map(|lock| lock.findings.iter().cloned()).collect();
         let lists = [&package.dependencies, &package.dev_dependencies, &package.optional_dependencies, &package.peer_dependencies];
         lists.into_iter().for_each(|list| findings.extend(self.unsupported("The project", list)));
@@ -60,15 +60,16 @@ impl Builder<'_> {
             }
             findings.extend(self.package_findings(*node, &marks, &skipped));
         }
-        let tree = self.tree(&nodes, &marks, &skipped);
+        let tree = self.tree(&nodes, &marks, &skipped)?;
         Ok(Resolution { tree, findings: findings.into_iter().take(MAX_FINDINGS).collect() })
     }
 
     /// Optional packages that are not installed.
-    fn skipped(&self, nodes: &[NodeId], marks: &Marks) -> HashSet<NodeId> {
+    fn skipped(&self, nodes: &[NodeId], marks: &Marks) -> Result<HashSet<NodeId>, Error> {
         let mut skipped = HashSet::new();
         let platform = &self.options.platform;
         for node in nodes.iter().filter(|node| !marks.required.contains(node)) {
+            self.graph.step()?;
             let manifest = &self.graph[*node].manifest;
             let is_supported =
                 manifest.supports(&platform.os, &platform.cpu, platform.libc.as_deref()) && manifest.runs_on(&self.options.node);
@@ -77,12 +78,13 @@ impl Builder<'_> {
                 skipped.extend(group);
             }
         }
-        skipped
+        Ok(skipped)
     }
 
-    fn tree(&self, nodes: &[NodeId], marks: &Marks, skipped: &HashSet<NodeId>) -> Tree {
+    fn tree(&self, nodes: &[NodeId], marks: &Marks, skipped: &HashSet<NodeId>) -> Result<Tree, Error> {
         let mut packages = BTreeMap::new();
         for node in nodes.iter().copied().filter(|node| !self.graph[*node].is_failed) {
+            self.graph.step()?;
             let (of, manifest) = (&self.graph[node], &self.graph[node].manifest);
             let package = Package {
                 name: manifest.name.clone(),
@@ -97,13 +99,19 @@ impl Builder<'_> {
             };
             packages.insert(self.graph.path(node), package);
         }
-        Tree { packages, dependencies: self.dependencies(self.graph.project) }
+        Ok(Tree { packages, dependencies: self.dependencies(self.graph.project) })
     }
 
     fn dependencies(&self, node: NodeId) -> BTreeMap<String, String> {
         let edges = self.graph.edges_out(node).into_iter().map(|edge| &self.graph[edge]);
         let installed = edges.filter_map(|edge| Some((edge, edge.to.filter(|to| !self.graph[*to].is_failed)?)));
-        installed.map(|(edge, to)| (edge.name.to_string(), self.graph.path(to))).collect()
+        let with_path = |(edge, to): (&Edge, NodeId)| {
+            let path = self.graph.path(to);
+            // Deep trees of long names have long paths.
+            self.graph.count(path.len() / 4);
+            (edge.name.to_string(), path)
+        };
+        installed.map(with_path).collect()
     }
 
     fn package_findings(&self, node: NodeId, marks: &Marks, skipped: &HashSet<NodeId>) -> Vec<Finding> {
@@ -174,10 +182,7 @@ impl Builder<'_> {
             let (edge, spec) = (&self.graph[edge], self.graph.effective_spec(edge));
             let locked = match &lock.content {
                 Content::Versions(picks) => picks.get(None, &edge.name, &edge.spec).map(|locked| locked.version.clone()),
-                Content::Places(places) => {
-                    let top = places.entries.iter().find(|entry| entry.path.len() == 1 && *entry.path[0] == *edge.name);
-                    top.map(|entry| entry.version.clone())
-                }
+                Content::Places(places) => places.top(&edge.name).map(|entry| entry.version.clone()),
             };
             let actual = edge.to.filter(|node| !self.graph[*node].is_failed).map(|node| self.graph[node].manifest.version.clone());
             if locked == actual || edge.kind == Kind::OptionalPeer {

@@ -7,7 +7,7 @@ use super::{
     graph::{Graph, NodeId},
 };
 
-/// The steps of a package that is sorted.
+/// The steps of a package that is sorted, without those of its path.
 const SORTED: usize = 8;
 
 #[derive(Default)]
@@ -37,9 +37,12 @@ impl Queue {
     pub(super) fn next(&mut self, graph: &Graph) -> Option<NodeId> {
         loop {
             if !self.is_sorted {
-                graph.count(self.waiting.len() * SORTED);
                 // The first one is last.
-                self.waiting.sort_by_cached_key(|node| Key { depth: graph.depth(*node), path: graph.path(*node) });
+                self.waiting.sort_by_cached_key(|node| {
+                    let key = Key { depth: graph.depth(*node), path: graph.path(*node) };
+                    graph.count(SORTED + key.path.len() / 4);
+                    key
+                });
                 self.waiting.reverse();
                 self.is_sorted = true;
             }

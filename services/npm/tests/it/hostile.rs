@@ -251,6 +251,27 @@ fn packages_want_too_much() {
     }
 }
 
+/// A tree of many levels, in which every package is found from many others. `p0` has a version for each level, and with it another version
+/// of each part.
+fn deep_tree(name: &str, limits: Limits) -> String {
+    const LEVELS: usize = 25;
+    let versions = |level: usize, list: String| (format!("{level}.0.0"), format!("{{\"dependencies\": {list}}}"));
+    let parts = |level: usize| (0..12).map(move |at| (format!("{name}{at}"), format!("\"{level}\"")));
+    let next = |level: usize| (level < LEVELS).then(|| ("p0".to_owned(), format!("\"{}\"", level + 1)));
+    let registry = Made(|package: &str| {
+        let is_chain = package == "p0";
+        Some(object((1..=LEVELS).map(|level| versions(level, object(parts(level).chain(next(level).filter(|_| is_chain)))))))
+    });
+    outcome("{\"dependencies\": {\"p0\": \"1\"}}", None, &registry, limits)
+}
+
+#[test]
+fn long_paths_cost_more() {
+    let limits = Limits { steps: 1_900_000, ..Limits::default() };
+    assert_eq!(deep_tree("x", limits), "325 packages");
+    assert_eq!(deep_tree(&"x".repeat(210), limits), "the resolution has more than 1900000 steps");
+}
+
 #[test]
 fn overrides_want_too_much() {
     // Every rule is about one package, and every package wants it in another way.
