@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
+use bytes::Bytes;
 use compiler_client::message::{Facts, File};
 use proto::{compile::TreeFile, error::Violations};
 
@@ -36,7 +37,7 @@ pub(crate) struct Limits {
 #[derive(Debug, Default)]
 pub(crate) struct Tree {
     files: BTreeMap<String, (String, u64)>,
-    contents: HashMap<String, Vec<u8>>,
+    contents: HashMap<String, Bytes>,
     bytes: usize,
 }
 
@@ -113,7 +114,7 @@ impl Tree {
 
     /// A content that the build has.
     pub(crate) fn content(&self, id: &str) -> Option<&[u8]> {
-        self.contents.get(id).map(Vec::as_slice)
+        self.contents.get(id).map(Bytes::as_ref)
     }
 
     pub(crate) fn has_content(&self, id: &str) -> bool {
@@ -134,7 +135,7 @@ impl Tree {
             return Err(Error::TreeTooLarge { what: "bytes in the files that are compiled", limit: limits.bytes });
         }
         self.bytes += content.len();
-        self.contents.insert(id, content);
+        self.contents.insert(id, content.into());
         Ok(())
     }
 

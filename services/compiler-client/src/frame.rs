@@ -33,7 +33,7 @@ pub fn read(input: &mut impl Read, limit: usize) -> io::Result<Vec<u8>> {
     let mut header = [0; 4];
     input.read_exact(&mut header)?;
     let length = length(header, limit)?;
-    let mut message = Vec::new();
+    let mut message = Vec::with_capacity(length);
     input.take(length as u64).read_to_end(&mut message)?;
     if message.len() == length { Ok(message) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
 }

@@ -8,6 +8,8 @@ pub use facts::Facts;
 pub use finding::{Finding, Place};
 pub use packages::{PackageModule, PackagesAnswer, PackagesRequest};
 
+use bytes::Bytes;
+
 /// One tree to compile.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Request {
@@ -43,8 +45,8 @@ pub struct File {
     /// In bytes.
     #[prost(uint64, tag = "3")]
     pub size: u64,
-    #[prost(bytes = "vec", optional, tag = "4")]
-    pub content: Option<Vec<u8>>,
+    #[prost(bytes = "bytes", optional, tag = "4")]
+    pub content: Option<Bytes>,
 }
 
 /// A specifier that a package provides, such as `react/jsx-runtime`.

@@ -99,7 +99,7 @@ fn outline(html: &str, files: &mut BTreeMap<String, Entry>, findings: &mut Vec<F
     });
     for item in outline.items.iter().filter(|item| item.role == Role::InlineModule) {
         let content = "\n".repeat(item.place.line as usize - 1) + &item.value;
-        let entry = Entry { id: module::hash(&content), size: content.len() as u64, content: Some(content.into_bytes()) };
+        let entry = Entry { id: module::hash(&content), size: content.len() as u64, content: Some(content.into_bytes().into()) };
         files.insert(graph::inline_name(item), entry);
     }
     outline

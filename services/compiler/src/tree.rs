@@ -12,12 +12,14 @@ use std::{
     sync::Arc,
 };
 
+use bytes::Bytes;
+
 /// A file; its content is absent if the request has none.
 #[derive(Debug)]
 pub(crate) struct Entry {
     pub(crate) id: String,
     pub(crate) size: u64,
-    pub(crate) content: Option<Vec<u8>>,
+    pub(crate) content: Option<Bytes>,
 }
 
 /// The files and folders. Cheap to copy.

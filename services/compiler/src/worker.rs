@@ -14,6 +14,7 @@ use std::{
     thread,
 };
 
+use bytes::Bytes;
 use compiler_client::{
     frame,
     message::{Answer, PackagesRequest, Request},
@@ -85,7 +86,7 @@ fn answer_packages(threads: &Threads) -> io::Result<()> {
 
 fn read<M: Message + Default>() -> io::Result<M> {
     let bytes = frame::read(&mut io::stdin().lock(), frame::MAX_REQUEST)?;
-    M::decode(bytes.as_slice()).map_err(io::Error::other)
+    M::decode(Bytes::from(bytes)).map_err(io::Error::other)
 }
 
 fn write(answer: &impl Message) -> io::Result<()> {

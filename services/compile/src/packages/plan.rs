@@ -11,6 +11,13 @@ use crate::hash;
 /// Hexadecimal digits of a file's id.
 const ID_DIGITS: usize = 24;
 
+/// More than this is sent without files that a bundle is unlikely to contain.
+const MUCH: u64 = 48 << 20;
+/// Ends of the names of such files: builds for a `<script>`, tests, texts for people, sources in TypeScript.
+const UNLIKELY_ENDS: [&str; 13] =
+    [".min.js", ".umd.js", ".iife.js", ".global.js", ".test.js", ".spec.js", ".ts", ".tsx", ".mts", ".html", ".snap", ".txt", ".yml"];
+const UNLIKELY_FOLDERS: [&str; 8] = ["umd", "test", "tests", "__tests__", "docs", "demo", "fixtures", "benchmark"];
+
 /// Paths of files, with their bytes.
 type Files = BTreeMap<String, Bytes>;
 
@@ -72,12 +79,24 @@ impl Plan {
                     path: format!("{path}/{name}"),
                     id: id[..ID_DIGITS].to_owned(),
                     size: bytes.len() as u64,
-                    content: Some(bytes.into()),
+                    content: Some(bytes),
                 });
             }
         }
+        let bytes: u64 = files.iter().map(|file| file.size).sum();
+        if bytes > MUCH {
+            files.retain(|file| !is_unlikely(&file.path));
+        }
         files
     }
+}
+
+fn is_unlikely(path: &str) -> bool {
+    // The folder of a package can have any name.
+    let inside = path.rsplit("node_modules/").next().unwrap_or_default();
+    let inside = inside.strip_prefix(package_of(inside)).unwrap_or(inside);
+    let folder = inside.rsplit_once('/').map_or("", |(folder, _)| folder);
+    UNLIKELY_ENDS.iter().any(|end| path.ends_with(end)) || folder.split('/').any(|part| UNLIKELY_FOLDERS.contains(&part))
 }
 
 /// The name of a specifier's package: `@a/b` of `@a/b/c`.
@@ -125,6 +144,23 @@ mod tests {
         assert_ne!(plan.key(&tree, "development", b"1"), key);
         tree.packages.get_mut("node_modules/vite").expect("vite").version = "2.0.0".to_owned();
         assert_eq!(plan.key(&tree, "development", b"1"), Plan::new(&tree, &specifiers).key(&tree, "development", b"1"));
+    }
+
+    #[test]
+    fn builds_for_scripts_and_tests_are_unlikely() {
+        for path in [
+            "node_modules/a/dist/a.min.js",
+            "node_modules/@b/c/umd/x.js",
+            "node_modules/a/node_modules/d/src/x.ts",
+            "node_modules/a/test/x.js",
+        ] {
+            assert!(is_unlikely(path), "{path}");
+        }
+        for path in
+            ["node_modules/umd/index.js", "node_modules/@docs/test/index.js", "node_modules/a/dist/a.js", "node_modules/a/package.json"]
+        {
+            assert!(!is_unlikely(path), "{path}");
+        }
     }
 
     #[test]

@@ -199,6 +199,24 @@ async fn a_package_without_a_place_in_a_browser_is_named() {
     assert!(page.html.is_empty() && page.findings.iter().any(|found| !found.is_warning && found.message.contains("a/absent")), "{page:?}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn two_builds_at_once_fetch_once_and_an_absent_registry_is_named() {
+    let (database, upstream) = (database().await, Upstream::with_react().await);
+    let one = replica(&database, &[("BACKLOT_NPM_REGISTRY", upstream.url.as_str())]).await;
+    let (own, mut other) = (react(), react());
+    other.insert("src/greet.ts", "export const greet = (name: string): string => name;\n".to_owned());
+    let (first, second) = tokio::join!(one.build(&own), one.build(&other));
+    assert!(!first.expect("a page").page.html.is_empty() && !second.expect("a page").page.html.is_empty());
+    assert_eq!(upstream.requests().len(), 4);
+    let listener = chassis::testing::listener().await;
+    let closed = format!("http://{}", listener.local_addr().expect("an address"));
+    drop(listener);
+    let none = replica(&database, &[("BACKLOT_NPM_REGISTRY", closed.as_str())]).await;
+    other.insert("src/greet.ts", "export const greet = (name: string): string => name + 1;\n".to_owned());
+    let page = none.build(&other).await.expect("a page").page;
+    assert_eq!((brief(&page.findings), page.html.as_str()), (vec!["REGISTRY_UNAVAILABLE package.json:1".to_owned()], ""));
+}
+
 /// The packages that npm itself would install, from the registry that npm is set up for.
 #[tokio::test(flavor = "multi_thread")]
 async fn published_packages_have_the_same_bytes_on_two_replicas() {

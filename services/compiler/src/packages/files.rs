@@ -7,6 +7,7 @@ use std::{
     sync::Arc,
 };
 
+use bytes::Bytes;
 use compiler_client::message::File;
 use oxc_resolver::{FileMetadata, ResolveError, ResolveOptions, ResolverGeneric};
 use rolldown_fs::{FileSystem, OxcResolverFileSystem};
@@ -36,7 +37,7 @@ impl Mode {
 #[derive(Debug)]
 pub(super) struct Content {
     pub(super) id: String,
-    pub(super) bytes: Vec<u8>,
+    pub(super) bytes: Bytes,
 }
 
 /// What a specifier names.
@@ -178,7 +179,7 @@ impl OxcResolverFileSystem for System {
 
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
         let content = inside(path).and_then(|path| self.files.get(&path));
-        content.map(|content| content.bytes.clone()).ok_or_else(|| io::ErrorKind::NotFound.into())
+        content.map(|content| content.bytes.to_vec()).ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
     fn read_to_string(&self, path: &Path) -> io::Result<String> {

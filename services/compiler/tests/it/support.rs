@@ -14,7 +14,7 @@ pub(crate) fn request(files: &[(&str, &str)]) -> Request {
 
 pub(crate) fn file(path: &str, content: &[u8]) -> File {
     let id = content.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3));
-    File { path: path.to_owned(), id: format!("{id:016x}"), size: content.len() as u64, content: Some(content.to_vec()) }
+    File { path: path.to_owned(), id: format!("{id:016x}"), size: content.len() as u64, content: Some(content.to_vec().into()) }
 }
 
 pub(crate) fn compile(request: Request) -> Answer {
