@@ -5,6 +5,8 @@
 //!
 //! The module does no I/O: a [`MergePlan`] names the files whose contents it needs.
 
+mod target;
+
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
@@ -12,10 +14,13 @@ use std::{
 
 use prost::bytes::Bytes;
 
-use crate::git::{self, Clash, Content, Difference, Entry, FileChange, FileRef, Folder, Oid, Renames, diff, merge_text};
+use self::target::Target;
+use crate::git::{self, Content, Difference, FileChange, FileRef, Folder, Oid, Renames, diff, merge_text};
 
 /// Lines that one merge compares at most, of all versions of all files together. The largest project has about as many.
 const MAX_LINES: usize = 1_000_000;
+/// What the comparison of one file's path counts, in bytes of content that take as long.
+const PATH_BYTES: usize = 64;
 
 /// What happens to a path that both sides changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,12 +33,12 @@ pub(crate) enum MergeMode {
 
 /// The three trees of a merge.
 #[derive(Debug)]
-pub(crate) struct Merge<'a> {
+pub(crate) struct Merge {
     /// The tree that the change began with.
-    pub(crate) base: &'a Arc<Folder>,
+    pub(crate) base: Arc<Folder>,
     /// The base with the change.
-    pub(crate) result: &'a Folder,
-    pub(crate) head: &'a Arc<Folder>,
+    pub(crate) result: Arc<Folder>,
+    pub(crate) head: Arc<Folder>,
     /// A file with more bytes is not merged line by line.
     pub(crate) text_bytes: u32,
     /// The change replaces the whole tree, so every other change of the head conflicts with it.
@@ -88,9 +93,14 @@ pub(crate) struct MergeResult {
     pub(crate) contents: Vec<(String, Content)>,
 }
 
-impl Merge<'_> {
+impl Merge {
     pub(crate) fn sides(&self) -> Sides {
-        Sides { ours: diff(self.base, self.result), theirs: diff(self.base, self.head) }
+        Sides { ours: diff(&self.base, &self.result), theirs: diff(&self.base, &self.head) }
+    }
+
+    /// The cost of the work on the paths, in bytes of content that take as long.
+    pub(crate) fn cost(&self) -> usize {
+        [&self.base, &self.result, &self.head].iter().map(|tree| tree.files() as usize * PATH_BYTES).sum()
     }
 
     /// Plans the merge. `moves` are those of both sides, if [`Sides::renames`] asks for them.
@@ -115,8 +125,8 @@ impl Merge<'_> {
                 moves.get(our.path.as_str()).filter(|to| other.file(to).is_none()).map(|to| (*to).to_owned())
             };
             let moved_edit = match (our.new, their.new) {
-                (None, Some(edited)) => moved_to(&our_moves, self.head).zip(Some(edited)),
-                (Some(edited), None) => moved_to(&their_moves, self.result).zip(Some(edited)),
+                (None, Some(edited)) => moved_to(&our_moves, &self.head).zip(Some(edited)),
+                (Some(edited), None) => moved_to(&their_moves, &self.result).zip(Some(edited)),
                 _ => None,
             };
             match (our.old, our.new, their.new) {
@@ -234,34 +244,17 @@ impl MergePlan {
         for path in self.changes.iter().filter(|(_, file)| file.is_none()).map(|(path, _)| path) {
             tree.remove(path);
         }
-        let files = self.changes.iter().filter_map(|(path, file)| Some((path, (*file)?)));
-        for (path, file) in files.filter(|(path, file)| head.file(path) != Some(*file)) {
-            if let Err(clash) = tree.put(path, file) {
-                self.conflicts.insert(path.clone());
-                self.conflicts.extend(clashing_files(&tree, &clash));
-            }
-        }
+        let mut target = Target::new(tree);
+        let files = self.changes.iter().filter_map(|(path, file)| Some((path.as_str(), (*file)?)));
+        self.conflicts.extend(target.put(files.filter(|(path, file)| head.file(path) != Some(*file))));
         // The resolution that takes the change's side has to decide about the files that clash with it as well.
-        let mut other = tree.clone();
-        let conflicting: Vec<_> = self.conflicts.iter().filter_map(|path| Some((path.clone(), result.file(path)?))).collect();
-        for (path, file) in conflicting {
-            if let Err(clash) = other.put(&path, file) {
-                self.conflicts.extend(clashing_files(&other, &clash));
-            }
-        }
+        let mut other = Target::new(target.tree.clone());
+        let clashing = other.put(self.conflicts.iter().filter_map(|path| Some((path.as_str(), result.file(path)?))));
+        self.conflicts.extend(clashing);
         // If the new path of a moved file conflicts, its old path does, too.
         let old_paths: Vec<String> = self.conflicts.iter().filter_map(|to| self.moved_edits.get(to).cloned()).collect();
         self.conflicts.extend(old_paths);
-        MergeResult { tree, conflicts: self.conflicts.into_iter().collect(), contents }
-    }
-}
-
-/// The files that another file clashes with.
-fn clashing_files(tree: &Folder, clash: &Clash) -> Vec<String> {
-    let (Clash::IsFile(path) | Clash::IsFolder(path) | Clash::Case(path)) = clash;
-    match tree.get(path) {
-        Some(Entry::Folder(folder)) => folder.walk_files().into_iter().map(|(below, _)| format!("{path}/{below}")).collect(),
-        _ => vec![path.clone()],
+        MergeResult { tree: target.tree, conflicts: self.conflicts.into_iter().collect(), contents }
     }
 }
 

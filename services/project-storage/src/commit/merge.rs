@@ -38,8 +38,9 @@ pub(crate) async fn stage(
     let (store, limits) = (member.project.store, member.project.limits());
     let head = tree::at_revision(objects, store, member.head.as_ref()).await?;
     let text_bytes = member.project.limits().file_bytes;
-    let trees = Merge { base, result: theirs, head: &head, text_bytes, is_snapshot: false };
-    let merged = merge(objects, store, &trees, MergeMode::Lines, known).await?;
+    let [base, result, head_tree] = [base, theirs, &head].map(Arc::clone);
+    let trees = Merge { base, result, head: head_tree, text_bytes, is_snapshot: false };
+    let merged = merge(objects, store, trees, MergeMode::Lines, known).await?;
     if !merged.conflicts.is_empty() {
         return Ok(MergeStage::Conflicts(merged.conflicts));
     }

@@ -94,8 +94,14 @@ pub(crate) async fn stage(objects: &Objects, edit: Edit<'_>) -> Result<StageResu
     let merged = if base_id == head_id {
         MergeResult { tree: result, conflicts: Vec::new(), contents: Vec::new() }
     } else {
-        let trees = Merge { base: &base_tree, result: &result, head: &head_tree, text_bytes: limits.file_bytes, is_snapshot: set.replace };
-        let merged = merge(objects, project.store, &trees, edit.mode, &contents).await?;
+        let trees = Merge {
+            base: Arc::clone(&base_tree),
+            result: Arc::new(result.clone()),
+            head: Arc::clone(&head_tree),
+            text_bytes: limits.file_bytes,
+            is_snapshot: set.replace,
+        };
+        let merged = merge(objects, project.store, trees, edit.mode, &contents).await?;
         if !merged.conflicts.is_empty() {
             // The tree of the author, without a merge. The resolution of the conflict merges it.
             let staged = StagedTree::check(result, &base_tree, &limits, targets)?.with_parents(base_id).with_contents(contents);

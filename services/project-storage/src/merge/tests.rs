@@ -20,12 +20,12 @@ fn tree(files: &str, contents: &mut HashMap<Oid, Bytes>) -> Arc<Folder> {
 fn merged(sides: [&str; 3], is_snapshot: bool, mode: MergeMode) -> Result<String, String> {
     let mut contents = HashMap::new();
     let [base, result, head] = sides.map(|side| tree(side, &mut contents));
-    let merge = Merge { base: &base, result: &result, head: &head, text_bytes: u32::MAX, is_snapshot };
+    let merge = Merge { base, result, head, text_bytes: u32::MAX, is_snapshot };
     let sides = merge.sides();
     let found = sides.renames().map(|renames| renames.map(|side| moves(side.finish(|oid| contents.get(&oid).map(|bytes| &bytes[..])))));
     let plan = merge.plan(mode, &sides, &found.unwrap_or_default());
     let files = merge_files(plan.edits(), &contents);
-    let merged = plan.finish(&head, &result, files);
+    let merged = plan.finish(&merge.head, &merge.result, files);
     contents.extend(merged.contents.into_iter().map(|(_, content)| (content.file.oid, content.bytes)));
     if !merged.conflicts.is_empty() {
         return Err(merged.conflicts.join(" "));
@@ -139,6 +139,15 @@ fn a_snapshot_conflicts_with_every_other_change() {
         assert_eq!(merged(["a=1", "a=2", "a=1 b=1"], true, mode), Err("b".into()));
         assert_eq!(merged(["a=1", "a=2 b=1", "a=1 b=1"], true, mode), Ok("a=2 b=1".into()));
         assert_eq!(merged(["a=1|2|3|", "a=x|2|3|", "a=1|2|y|"], true, mode), Err("a".into()));
+    }
+}
+
+#[test]
+fn two_spellings_of_a_large_folder_conflict_file_by_file() {
+    let files = |folder: &str| (0..4900).map(|n| format!("{folder}/{n}=1 ")).collect::<String>();
+    for mode in [MergeMode::Paths, MergeMode::Lines] {
+        let conflicts = merged(["", &files("SRC"), &files("src")], false, mode).expect_err("conflicts");
+        assert_eq!(conflicts.split(' ').count(), 2 * 4900);
     }
 }
 

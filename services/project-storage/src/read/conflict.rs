@@ -127,8 +127,9 @@ impl Conflict {
     /// Merges the other side with the head.
     pub(crate) async fn merge(&self, objects: &Objects, member: &Member) -> Result<MergeResult, Error> {
         let text_bytes = member.project.limits().file_bytes;
-        let trees = Merge { base: &self.base_tree, result: &self.their_tree, head: &self.head_tree, text_bytes, is_snapshot: false };
-        merge(objects, member.project.store, &trees, MergeMode::Lines, &Contents::new()).await
+        let [base, result, head] = [&self.base_tree, &self.their_tree, &self.head_tree].map(Arc::clone);
+        let trees = Merge { base, result, head, text_bytes, is_snapshot: false };
+        merge(objects, member.project.store, trees, MergeMode::Lines, &Contents::new()).await
     }
 
     fn sides(&self, path: String) -> ConflictFile {

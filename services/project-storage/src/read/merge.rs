@@ -1,6 +1,6 @@
 //! Merging trees of a store.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use prost::bytes::Bytes;
 
@@ -23,22 +23,36 @@ pub(crate) type Contents = HashMap<Oid, Bytes>;
 pub(crate) async fn merge(
     objects: &Objects,
     store: StoreId,
-    merge: &Merge<'_>,
+    merge: Merge,
     mode: MergeMode,
     known: &Contents,
 ) -> Result<MergeResult, Error> {
-    let sides = merge.sides();
-    let moves = match sides.renames() {
+    let (cost, merge) = (merge.cost(), Arc::new(merge));
+    let trees = Arc::clone(&merge);
+    let compare = move || {
+        let sides = trees.sides();
+        let renames = sides.renames();
+        (sides, renames)
+    };
+    let (sides, renames) = blocking::run(cost, compare).await;
+    let moves = match renames {
         Some(renames) => moves(objects, store, renames, known).await?,
         None => Default::default(),
     };
-    let mut plan = merge.plan(mode, &sides, &moves);
-    plan.limit_edits(MAX_EDITED_BYTES);
+    let trees = Arc::clone(&merge);
+    let plan = move || {
+        let mut plan = trees.plan(mode, &sides, &moves);
+        plan.limit_edits(MAX_EDITED_BYTES);
+        plan
+    };
+    let plan = blocking::run(cost, plan).await;
     let versions: Vec<FileRef> = plan.edits().iter().flat_map(|file| [file.base, file.result, file.head]).collect();
     let contents = contents(objects, store, &versions, known).await?;
-    let edits = plan.edits().to_vec();
-    let merged = blocking::run(bytes(&versions), move || merge::merge_files(&edits, &contents)).await;
-    Ok(plan.finish(merge.head, merge.result, merged))
+    let finish = move || {
+        let merged = merge::merge_files(plan.edits(), &contents);
+        plan.finish(&merge.head, &merge.result, merged)
+    };
+    Ok(blocking::run(cost + bytes(&versions), finish).await)
 }
 
 /// Finds the files that each side moved, also if they changed.
