@@ -223,7 +223,7 @@ impl Build<'_> {
         self.read([Some(manifest.clone()), lock.clone()].into_iter().flatten().collect()).await?;
         let content = |id: &str| self.tree.content(id).unwrap_or_default().to_vec();
         let texts = Texts { manifest: content(&manifest), lock: lock.as_deref().map(content) };
-        let memory = self.app.bytes.try_take(&self.holder, 0).map_err(|by| Error::exhausted(by, "bytes in memory"))?;
+        let memory = self.app.packages.memory(&self.holder)?;
         let wish = Wish {
             sources: &supply.sources,
             texts: &texts,

@@ -46,6 +46,8 @@ pub struct Config {
     pub(crate) registry: Url,
     /// Bytes that one person's builds may get from the registry in an hour.
     pub(crate) registry_bytes: u64,
+    /// Bytes of packages in memory, of all builds together.
+    pub(crate) packages_memory: usize,
     /// Requests to the registry at the same time.
     pub(crate) downloads: usize,
 }
@@ -87,6 +89,10 @@ impl Config {
             registry_bytes: {
                 let help = "what the previews of one person may get from the registry in an hour, at one replica, in MiB";
                 (number::<1_048_576>(env, "BACKLOT_COMPILE_REGISTRY_MIB", "4096", help) * MIB) as u64
+            },
+            packages_memory: {
+                let help = "memory for packages that are fetched and bundled, of all builds, in MiB";
+                number::<65_536>(env, "BACKLOT_COMPILE_PACKAGES_MIB", "512", help) * MIB
             },
             downloads: number::<1_000>(env, "BACKLOT_COMPILE_MAX_DOWNLOADS", "64", "requests to the registry at the same time"),
         };
@@ -147,6 +153,7 @@ mod tests {
             ("BACKLOT_COMPILE_KEEP_MIB", "0"),
             ("BACKLOT_NPM_REGISTRY", "https://name:secret@host"),
             ("BACKLOT_COMPILE_REGISTRY_MIB", "0"),
+            ("BACKLOT_COMPILE_PACKAGES_MIB", "0"),
             ("BACKLOT_COMPILE_MAX_DOWNLOADS", "0"),
         ] {
             let faults = read(&[(name, value)]).map(drop).expect_err(name);

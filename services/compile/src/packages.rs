@@ -67,6 +67,8 @@ type Choice = (Vec<u8>, &'static str);
 pub(crate) struct Packages {
     shared: Arc<Shared>,
     turns: Turns,
+    /// Bytes of packages.
+    memory: Arc<Shares>,
     /// The specifiers of the last page.
     remembered: Mutex<BTreeMap<Choice, Vec<String>>>,
 }
@@ -85,6 +87,7 @@ pub(crate) struct Wish<'w> {
 
 impl Packages {
     pub(crate) fn new(config: &Config, pool: Pool) -> Self {
+        let memory = Shares::new(config.packages_memory, config.server.limits.percent);
         let limits = Limits {
             packument_bytes: 32 << 20,
             packuments_bytes: 1 << 30,
@@ -102,7 +105,7 @@ impl Packages {
             downloads: Shares::new(config.downloads, config.server.limits.percent),
             time: config.build_timeout,
         };
-        Self { shared: Arc::new(shared), turns: Turns::default(), remembered: Mutex::default() }
+        Self { shared: Arc::new(shared), turns: Turns::default(), memory, remembered: Mutex::default() }
     }
 
     /// The specifiers that the last page with these sources had.
@@ -117,6 +120,14 @@ impl Packages {
             remembered.clear();
         }
         remembered.insert((key, wish.mode), wish.specifiers.to_vec());
+    }
+
+    /// A share of the memory for packages, of nothing yet.
+    ///
+    /// # Errors
+    /// The person has too much.
+    pub(crate) fn memory(&self, holder: &Holder) -> Result<Share, Error> {
+        self.memory.try_take(holder, 0).map_err(|by| Error::exhausted(by, "bytes of packages in memory"))
     }
 
     /// Whether the resolution is kept, so that [`Texts::lock`] is not needed.
@@ -206,6 +217,7 @@ impl Packages {
             compute(self.shared.time, move || async move { npm::install(&own, |path, _| wanted.contains(path), &fetcher, &limits).await })
                 .await??;
         let files = plan.files(tree, installed.packages);
+        fetcher::release(&wish.memory);
         fetcher::hold(&wish.memory, files.iter().map(|file| file.size as usize).sum())?;
         let request = PackagesRequest { files, specifiers: plan.specifiers.clone(), mode: wish.mode.to_owned() };
         let answer = wish.workers.bundle(wish.holder, &request).await?;

@@ -99,6 +99,13 @@ impl npm::Registry for Fetcher {
     }
 }
 
+/// Counts nothing any longer: the tarballs are unpacked.
+pub(super) fn release(memory: &Mutex<Share>) {
+    let mut memory = lock(memory);
+    let bytes = memory.amount();
+    memory.shrink(bytes);
+}
+
 /// Counts bytes in memory.
 pub(super) fn hold(memory: &Mutex<Share>, bytes: usize) -> Result<(), Error> {
     lock(memory).try_grow(bytes).map_err(|by| Error::exhausted(by, "bytes of packages in memory"))

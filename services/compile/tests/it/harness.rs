@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
     process::Command,
-    sync::{Arc, OnceLock},
+    sync::{Arc, LazyLock, OnceLock},
 };
 
 use chassis::{
@@ -24,6 +24,7 @@ use proto::{
         compile_service_client::CompileServiceClient,
     },
     error::Fault,
+    id::UserId,
 };
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -31,6 +32,9 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::Status;
 
 use crate::upstream::Upstream;
+
+/// Whose share of the limits all builds use.
+static PERSON: LazyLock<String> = LazyLock::new(|| UserId::generate().to_string());
 
 const SECRET: &str = "0d1c7e1f92ab4c5e8f60b3a2d4c5e6f7";
 
@@ -131,7 +135,7 @@ pub(crate) async fn replica(database: &TestDatabase, settings: &[(&str, &str)]) 
 
 pub(crate) fn start(project: &Project) -> Start {
     let listed: String = project.iter().map(|(path, text)| format!("{path} {}\n", blob_id(text.as_bytes()))).collect();
-    Start { tree_id: blob_id(listed.as_bytes()), ..Start::default() }
+    Start { tree_id: blob_id(listed.as_bytes()), person_id: PERSON.clone(), ..Start::default() }
 }
 
 pub(crate) fn files(project: &Project) -> Files {

@@ -1,6 +1,7 @@
 import { useState, type ReactNode } from 'react';
 import styles, { title } from './a.module.css';
 import './a.css';
+import Job from './x1?worker';
 import data from './x4.json' with { type: 'json' };
 export * from './x1';
 export { default as other, helper } from './x0';
@@ -17,6 +18,7 @@ abstract class Base<T extends object = {}> {
 }
 export const pages = import.meta.glob(['./pages/*.tsx', '!./no.tsx'], { eager: true, import: 'default' });
 const image = new URL('./image.png', import.meta.url).href;
+const job = [new Job(), new Worker(new URL('./x0.tsx', import.meta.url), { name: 'n' })];
 const later = async () => { for await (const x of [import('./x2')]) yield_(x); };
 function* yield_(x: unknown) { yield* [x ?? image, data?.a!.b as const satisfies unknown]; }
 export default function App({ children, ...rest }: { children?: ReactNode; [key: string]: unknown }) {
