@@ -18,7 +18,7 @@ use std::any::Any;
 use axum::{
     Router,
     http::{HeaderValue, header},
-    middleware::from_fn_with_state,
+    middleware::{from_fn, from_fn_with_state},
     response::{IntoResponse, Response},
 };
 use chassis::{
@@ -49,7 +49,7 @@ const PREVIEW_FACTOR: u32 = 10;
 pub(crate) fn main(router: Router, app: &App, tasks: &Tasks) -> Router {
     let router = coding::compress(router).layer(csrf(&app.origins.main, &app.config.cors_origins));
     let router = limited(router, app, app.config.edge);
-    let names = HostNames::new(&app.origins.main, &app.config.hosts);
+    let names = HostNames::new(&app.origins.main, &app.config.hosts, &app.origins.preview);
     let router = router.layer(from_fn_with_state(names, host::check));
     let router = match cors(&app.config.cors_origins) {
         Some(cors) => router.layer(cors),
@@ -64,7 +64,7 @@ pub(crate) fn main(router: Router, app: &App, tasks: &Tasks) -> Router {
 /// [`crate::web::preview`].
 pub(crate) fn preview(router: Router, app: &App, tasks: &Tasks) -> Router {
     let edge = app.config.edge.times(PREVIEW_FACTOR);
-    let router = limited(coding::compress(router), app, edge);
+    let router = limited(coding::compress(router), app, edge).layer(from_fn(host::check_one));
     outermost(router, app, ListenerProfile { secret_paths: true, ..profile(app, edge, tasks) })
 }
 

@@ -15,6 +15,7 @@ use url::{Host, Url};
 use crate::{
     edge::origin,
     error::{Failure, fault},
+    web::preview_url::PreviewUrl,
 };
 
 /// Probes within a cluster may use any host name.
@@ -22,36 +23,47 @@ const PROBES: [&str; 2] = ["/healthz", "/readyz"];
 
 /// The host names of this gateway, without ports.
 #[derive(Debug, Clone)]
-pub(crate) struct HostNames(Arc<Vec<String>>);
+pub(crate) struct HostNames {
+    names: Arc<Vec<String>>,
+    /// Hosts of previews are never served here, also if they are names of loopback: a page of a preview can set cookies for its host.
+    previews: PreviewUrl,
+}
 
 impl HostNames {
     /// The name in the public URL and those of the setting.
-    pub(crate) fn new(public: &Url, others: &[String]) -> Self {
+    pub(crate) fn new(public: &Url, others: &[String], previews: &PreviewUrl) -> Self {
         let public = public.host_str().unwrap_or_default().to_owned();
-        Self(Arc::new(others.iter().map(|name| name.to_ascii_lowercase()).chain([public]).collect()))
+        let names = others.iter().map(|name| name.to_ascii_lowercase()).chain([public]).collect();
+        Self { names: Arc::new(names), previews: previews.clone() }
     }
 
     fn check(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), Failure> {
-        let invalid = |text: &str| Failure::from(fault(ErrorCode::InvalidArgument, "HOST_INVALID", text));
-        let mut lines = headers.get_all(header::HOST).iter();
-        let authority: Authority = match (uri.authority(), lines.next(), lines.next()) {
-            (_, _, Some(_)) => return Err(invalid("the request has more than one Host")),
-            (Some(authority), ..) => authority.clone(),
-            (None, Some(line), None) => line
-                .to_str()
-                .ok()
-                .filter(|text| !text.contains('@'))
-                .and_then(|text| text.parse().ok())
-                .ok_or_else(|| invalid("Host must be a name or an address, with an optional port"))?,
-            (None, None, None) => return Err(invalid("the request has no Host")),
-        };
+        let authority = authority(uri, headers)?;
         let name = authority.host().to_ascii_lowercase();
-        if self.0.contains(&name) || is_loopback(&name) || PROBES.contains(&uri.path()) {
+        let is_served = self.names.contains(&name) || is_loopback(&name) && !self.previews.has_host(&name);
+        if is_served || PROBES.contains(&uri.path()) {
             return Ok(());
         }
         let text = format!("the gateway does not serve the host {name}; its hosts are set by BACKLOT_PUBLIC_URL and BACKLOT_HOSTS");
         Err(fault(ErrorCode::InvalidArgument, "HOST_UNKNOWN", text).into())
     }
+}
+
+/// The host of a request, with its port.
+fn authority(uri: &Uri, headers: &HeaderMap) -> Result<Authority, Failure> {
+    let invalid = |text: &str| Failure::from(fault(ErrorCode::InvalidArgument, "HOST_INVALID", text));
+    let mut lines = headers.get_all(header::HOST).iter();
+    let authority: Option<Authority> = match (uri.authority(), lines.next(), lines.next()) {
+        (_, _, Some(_)) => return Err(invalid("the request has more than one Host")),
+        (Some(authority), ..) => Some(authority.clone()),
+        (None, Some(line), None) => line.to_str().ok().and_then(|text| text.parse().ok()),
+        (None, None, None) => return Err(invalid("the request has no Host")),
+    };
+    let has_valid_port = |authority: &Authority| {
+        let rest = authority.as_str().strip_prefix(authority.host());
+        rest.is_some_and(|rest| rest.is_empty() || authority.port_u16().is_some())
+    };
+    authority.filter(has_valid_port).ok_or_else(|| invalid("Host must be a name or an address, with an optional port"))
 }
 
 fn is_loopback(name: &str) -> bool {
@@ -70,13 +82,22 @@ pub(crate) async fn check(State(names): State<HostNames>, request: Request, next
     }
 }
 
+/// The middleware of previews, which find their host themselves: it refuses requests without a host, or with several.
+pub(crate) async fn check_one(request: Request, next: Next) -> Response {
+    match authority(request.uri(), request.headers()) {
+        Ok(_) => next.run(request).await,
+        Err(refusal) => refusal.into_response(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn only_known_host_names_are_served() {
-        let names = HostNames::new(&"https://apps.example".parse().unwrap(), &["Internal.example".to_owned()]);
+        let previews = PreviewUrl::new(None, "127.0.0.1:8081".parse().unwrap()).unwrap();
+        let names = HostNames::new(&"https://apps.example".parse().unwrap(), &["Internal.example".to_owned()], &previews);
         let check = |target: &str, hosts: &[&str]| {
             let mut request = Request::get(target).body(()).unwrap();
             for host in hosts {
@@ -96,6 +117,9 @@ mod tests {
             ("https://apps.example/", &[], Ok(())),
             ("/healthz", &["gateway:8080"], Ok(())),
             ("/readyz", &["10.0.0.7"], Ok(())),
+            ("/", &["app.localhost"], Ok(())),
+            ("/", &["abcdefghijklmnopqrstuvwx27.localhost:8080"], refused("HOST_UNKNOWN")),
+            ("/", &["ABCDEFGHIJKLMNOPQRSTUVWX27.LOCALHOST"], refused("HOST_UNKNOWN")),
             ("/", &["evil.example"], refused("HOST_UNKNOWN")),
             ("/", &["apps.example.evil.example"], refused("HOST_UNKNOWN")),
             ("/", &["10.0.0.7"], refused("HOST_UNKNOWN")),
@@ -106,6 +130,9 @@ mod tests {
             ("/", &["apps.example", "apps.example"], refused("HOST_INVALID")),
             ("/", &["apps.example/x"], refused("HOST_INVALID")),
             ("/", &["a b"], refused("HOST_INVALID")),
+            ("/", &["localhost:"], refused("HOST_INVALID")),
+            ("/", &["localhost:x"], refused("HOST_INVALID")),
+            ("/", &["localhost:99999"], refused("HOST_INVALID")),
             ("/", &["someone@apps.example"], refused("HOST_INVALID")),
         ] {
             assert_eq!(check(target, hosts), outcome, "{target} {hosts:?}");

@@ -47,13 +47,14 @@ use crate::{
 };
 
 /// The media types of a body.
-const TYPES: [&str; 7] = [
+const TYPES: [&str; 8] = [
     "application/zip",
     "application/x-zip-compressed",
     "application/gzip",
     "application/x-gzip",
     "application/x-tar",
     "application/x-gtar",
+    "application/x-compressed-tar",
     "application/octet-stream",
 ];
 const EVENTS: &str = "text/event-stream";

@@ -84,7 +84,9 @@ async fn respond(
         return Ok(response);
     }
     // Only a GET may request a part.
-    let (length, is_get) = (usize::try_from(answer.size_bytes).unwrap_or(usize::MAX), request.method == Method::GET);
+    let is_get = request.method == Method::GET;
+    // A project-storage of the release before sends the content without its size.
+    let length = if answer.content.is_empty() { usize::try_from(answer.size_bytes).unwrap_or(usize::MAX) } else { answer.content.len() };
     let (status, part, headers) = match if is_get { range::requested(&request.headers, &answer.etag, length) } else { ByteRange::Whole } {
         ByteRange::Whole => (StatusCode::OK, 0..length, HeaderMap::new()),
         ByteRange::Part(part) => (StatusCode::PARTIAL_CONTENT, part.clone(), range::content_range(&part, length)),

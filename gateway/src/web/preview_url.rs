@@ -64,6 +64,11 @@ impl PreviewUrl {
         }
     }
 
+    /// Whether a host, without its port, is that of a preview.
+    pub(crate) fn has_host(&self, name: &str) -> bool {
+        matches!(self, Self::Host { .. }) && self.target(name, "/").is_some()
+    }
+
     /// The capability and the file's path that a request asks for. `path` is decoded and begins with `/`.
     pub(crate) fn target<'a>(&self, host: &str, path: &'a str) -> Option<(String, &'a str)> {
         match self {

@@ -28,8 +28,9 @@ use crate::{
         tree,
     },
     store::{
-        Pool,
+        self, Pool,
         previews::{self, NewGrant},
+        projects,
     },
 };
 
@@ -96,16 +97,23 @@ pub(crate) async fn create(
     now: OffsetDateTime,
 ) -> Result<(Capability, OffsetDateTime), Error> {
     let NewPreview { user, session, project, revision } = new;
+    // Before the lock, so that only members wait for it.
     member::find(pool, user, &Target::Id(project), Role::Viewer).await?;
     if let Some(id) = revision {
         history::find(pool, project, id).await?;
     }
     let expires_at = now + LIFETIME;
     for _ in 0..MAX_ATTEMPTS {
-        let generation = previews::generation(pool, project, user).await?;
+        let mut tx = store::begin(pool).await?;
+        // The project cannot be deleted until the grant is stored, and a deletion ends the grant.
+        projects::lock(&mut tx, project).await?;
+        projects::find(&mut *tx, user, &Target::Id(project)).await?.ok_or(Error::ProjectNotFound)?;
+        let generation = previews::generation(&mut *tx, project, user).await?;
         let capability = labels.capability(project, user, generation);
         let grant = NewGrant { hash: &capability.hash(), generation, project, user, session, revision, now, expires_at };
-        if previews::grant(pool, &grant).await? {
+        let is_granted = previews::grant(&mut *tx, &grant).await?;
+        store::commit(tx).await?;
+        if is_granted {
             return Ok((capability, expires_at));
         }
         if previews::has_ended(pool, session).await? {

@@ -8,13 +8,15 @@ use serde_json::{Map, Value, json};
 use super::responses::{problem, problem_field};
 use crate::contract::{Binding, bindings, comment, pool};
 
-/// Fields that are not in the JSON, but in the URL of a preview or in a header.
-pub(super) const HIDDEN: [&str; 4] = [
-    "backlot.project_storage.v1.CreatePreviewResponse.capability",
-    "backlot.project_storage.v1.SaveProjectResponse.replayed",
-    "backlot.project_storage.v1.ResolveConflictResponse.replayed",
-    "backlot.project_storage.v1.UseTemplateResponse.replayed",
-];
+/// A field that is not in the JSON, but in the URL of a preview.
+const IN_URL: &str = "backlot.project_storage.v1.CreatePreviewResponse.capability";
+/// Fields with this name are not in the JSON, but the header Idempotency-Replayed.
+const IN_HEADER: &str = "replayed";
+
+/// Whether a field of an answer is not in its JSON.
+pub(super) fn is_hidden(field: &FieldDescriptor) -> bool {
+    field.full_name() == IN_URL || field.name() == IN_HEADER
+}
 const TURN_EVENT: &str = "backlot.agent_streaming.v1.TurnEvent";
 const PROJECT_EVENT: &str = "backlot.project_storage.v1.ProjectEvent";
 
@@ -122,7 +124,7 @@ impl Schemas {
         let file = message.parent_file();
         let is_in_request = self.in_requests.contains(message.full_name());
         let (mut properties, mut required) = (Map::new(), Vec::new());
-        for field in message.fields().filter(|field| is_shown(field) && !HIDDEN.contains(&field.full_name())) {
+        for field in message.fields().filter(|field| is_shown(field) && !is_hidden(field)) {
             let mut schema = self.of_field(&field);
             let text = comment(&file, field.path());
             if !text.is_empty() {

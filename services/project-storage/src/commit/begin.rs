@@ -92,6 +92,9 @@ impl BeginWrite<'_> {
             history::find(self.pool, project.id, base).await?;
         }
         let mut tx = store::begin(self.pool).await?;
+        if !is_new && !projects::keep(&mut tx, project.id).await? {
+            return Err(Error::ProjectNotFound);
+        }
         if is_new && !self.quotas.insert(&mut tx, &project).await? {
             return Ok(Attempt::Raced);
         }

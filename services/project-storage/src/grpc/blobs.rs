@@ -135,7 +135,7 @@ pub(super) async fn download(app: &Arc<App>, request: Request<pb::DownloadFileRe
     let entry = pb::FileEntry { media_type, ..encode::entry(path.to_string(), Some(file)) };
     let first = pb::DownloadFileResponse { file: Some(entry), revision: revision.to_string(), data: Bytes::new() };
     let why_ended = move |app: Arc<App>, error| async move { stream_status(&app, (user.id, project), error).await };
-    let parts = parts(Arc::clone(app), reader, why_ended).map_ok(move |data| {
+    let parts = parts(Arc::clone(app), reader, None, why_ended).map_ok(move |data| {
         let _until_the_end = &slot;
         pb::DownloadFileResponse { data, ..Default::default() }
     });
@@ -143,17 +143,25 @@ pub(super) async fn download(app: &Arc<App>, request: Request<pb::DownloadFileRe
 }
 
 /// The bytes of a file. Each part is read in a task of its own: if the client stops reading, this stream is not polled, and must not hold a
-/// connection to the database.
+/// connection to the database. With `slots`, each part waits for a slot of this caller and gives it back.
 pub(super) fn parts<F: Future<Output = Status> + Send + 'static>(
     app: Arc<App>,
     reader: BlobReader,
+    slots: Option<Context>,
     why_ended: impl Fn(Arc<App>, Error) -> F + Clone + Send + 'static,
 ) -> impl Stream<Item = Result<Bytes, Status>> {
     stream::try_unfold(reader, move |mut reader| {
-        let (app, why_ended) = (Arc::clone(&app), why_ended.clone());
+        let (app, why_ended, slots) = (Arc::clone(&app), why_ended.clone(), slots.clone());
         async move {
             let next = spawn_and_wait(async move {
-                match reader.next(&app.objects).await {
+                let read = async {
+                    let _slot = match &slots {
+                        Some(context) => Some(app.load_slots.take_next(context).await?),
+                        None => None,
+                    };
+                    reader.next(&app.objects).await
+                };
+                match read.await {
                     Ok(part) => Ok((part, reader)),
                     Err(error) => Err(why_ended(app, error).await),
                 }

@@ -79,15 +79,13 @@ pub(super) async fn download(app: &Arc<App>, request: Request<pb::DownloadPrevie
         violations.add("revision", "must be the revision that was read");
     }
     let revision = decode::checked(violations, revision)?;
-    let slot = app.upload_slots.take_download(&context)?;
     let reader = preview::open(&app.objects, &capability, (revision, &path), (offset, length), now()).await?;
     let capability = Arc::new(capability);
     let why_ended = move |app: Arc<App>, error| {
         let capability = Arc::clone(&capability);
         async move { status(preview::why_ended(app.pool(), &capability, error, now()).await) }
     };
-    Ok(Box::pin(blobs::parts(Arc::clone(app), reader, why_ended).map_ok(move |data| {
-        let _until_the_end = &slot;
-        pb::DownloadPreviewFileResponse { data }
-    })))
+    // A page loads many files at once, and a paused video is read for hours. So a stream holds no slot while it waits for its reader.
+    let parts = blobs::parts(Arc::clone(app), reader, Some(context), why_ended);
+    Ok(Box::pin(parts.map_ok(|data| pb::DownloadPreviewFileResponse { data })))
 }

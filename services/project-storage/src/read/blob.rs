@@ -71,7 +71,12 @@ impl BlobReader {
     /// [`Error::Corruption`] if a part is missing.
     pub(crate) async fn next(&mut self, objects: &Objects) -> Result<Option<Bytes>, Error> {
         match &mut self.source {
-            Source::Whole(content) => Ok(content.take()),
+            Source::Whole(content) => {
+                let Some(mut rest) = content.take() else { return Ok(None) };
+                let part = rest.split_to(rest.len().min(CHUNK_BYTES));
+                *content = Some(rest).filter(|rest| !rest.is_empty());
+                Ok(Some(part))
+            }
             Source::Chunks { left, .. } if left.start >= left.end => Ok(None),
             Source::Chunks { id, left } => {
                 let n = left.start / CHUNK_BYTES;

@@ -23,7 +23,7 @@ pub(crate) struct MergeBase {
     /// The tree of the common ancestor. If there are several, a file that differs between them is one that no side has, so that
     /// sides that differ conflict there.
     pub(crate) tree: Arc<Folder>,
-    /// LogNumbers of `tree` that the store does not have.
+    /// Contents of `tree` that the store does not have.
     pub(crate) contents: merge::Contents,
     /// The first common ancestor; `None` if both began without files.
     pub(crate) commit: Option<Oid>,

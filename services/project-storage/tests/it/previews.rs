@@ -3,18 +3,19 @@
 use std::time::Duration;
 
 use chassis::{identity::Caller, testing::eventually};
+use futures::future::join_all;
 use proto::{
     error::{ErrorCode, Fault},
     id::SessionId,
     project_storage::{
         CreatePreviewRequest, DeletePreviewRequest, DeleteProjectRequest, DownloadPreviewFileRequest, ReadPreviewFileRequest,
-        ReadPreviewFileResponse,
+        ReadPreviewFileResponse, UndeleteProjectRequest,
     },
 };
 
 use crate::{
     files::{pattern, upload},
-    harness::{Cluster, Person, answer, delete, reason, without_user, write},
+    harness::{Cluster, Person, Turn, answer, delete, reason, without_user, write},
 };
 
 async fn preview(person: &Person, project: &str, revision: &str) -> String {
@@ -112,6 +113,67 @@ async fn a_large_file_is_streamed() {
         (DownloadPreviewFileRequest { capability: "a".repeat(26), ..other }, "PREVIEW_NOT_FOUND"),
     ] {
         assert_eq!(reason(download(&cluster, request.clone()).await), expected, "{request:?}");
+    }
+}
+
+/// Without locks in one order, one of the two would fail now and then.
+#[tokio::test]
+async fn previews_and_turns_that_begin_beside_a_deletion_are_refused_and_do_not_delay_it() {
+    let cluster = Cluster::start().await;
+    let ann = cluster.person();
+    for round in 0..24 {
+        let project = ann.create().await.id;
+        ann.save(&project, vec![write("a", "1")]).await.expect("saved");
+        let previews = (0..4).map(|_| {
+            let request = ann.request(CreatePreviewRequest { project_id: project.clone(), revision: String::new() });
+            let mut client = ann.client.clone();
+            async move { answer(client.create_preview(request).await).map(|preview| preview.capability) }
+        });
+        let turn = Turn::new(&cluster);
+        let purge = round % 2 == 0;
+        let request = ann.request(DeleteProjectRequest { project_id: project.clone(), purge, ..Default::default() });
+        let mut client = ann.client.clone();
+        let (previews, begun, deleted) =
+            tokio::join!(join_all(previews), turn.begin(&ann, &project, "a clock"), client.delete_project(request));
+        answer(deleted).expect("deleted");
+        if let Err(fault) = begun {
+            assert_eq!(fault.reason, "PROJECT_NOT_FOUND");
+        }
+        if !purge {
+            let undelete = UndeleteProjectRequest { project_id: project.clone() };
+            answer(ann.client.clone().undelete_project(ann.request(undelete)).await).expect("restored");
+        }
+        for preview in previews {
+            match preview {
+                Ok(capability) => assert_eq!(reason(read(&cluster, &capability, "a", "").await), "PREVIEW_NOT_FOUND"),
+                Err(fault) => assert_eq!(fault.reason, "PROJECT_NOT_FOUND"),
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_page_with_many_large_files_gets_all_of_them() {
+    let cluster = Cluster::start().await;
+    let ann = cluster.person();
+    let project = ann.create().await.id;
+    let data = pattern(600_000);
+    upload(&ann, &project, "a.bin", &data).await.expect("uploaded");
+    let capability = preview(&ann, &project, "").await;
+    let revision = read(&cluster, &capability, "a.bin", "").await.expect("a file").revision;
+    let mut open = Vec::new();
+    // None of them is read before all are open, as with paused videos.
+    for _ in 0..80 {
+        let (capability, revision) = (capability.clone(), revision.clone());
+        let request = DownloadPreviewFileRequest { capability, path: "a.bin".into(), revision, offset: 0, length: None };
+        open.push(answer(cluster.client(Caller::Gateway).download_preview_file(without_user(request)).await).expect("a stream"));
+    }
+    for mut parts in open {
+        let mut read = 0;
+        while let Some(part) = parts.message().await.expect("a part") {
+            read += part.data.len();
+        }
+        assert_eq!(read, data.len());
     }
 }
 

@@ -144,7 +144,17 @@ async fn what_is_said_stays_whoever_deletes_the_template() {
     deleted.execute(&cluster.database.pool).await.expect("deleted");
     assert_eq!(reason(ann.publish(request).await), "TEMPLATE_NOT_FOUND");
     let again = published(&ann, publication(&project, "A page")).await;
-    assert_eq!((again.id, again.hidden), (first.id, true));
+    assert_eq!((again.id.as_str(), again.hidden), (first.id.as_str(), true));
+    assert_eq!(reports(&cluster).await, [(first.id, "spam".to_owned())]);
+
+    // A template that is only reported.
+    let other = ann.project_of(FILES).await;
+    let reported = published(&ann, publication(&other, "Other")).await;
+    report(&bob, &reported.id, "ugly").await;
+    let deleted = sqlx::query("DELETE FROM templates WHERE id = $1").bind(reported.id.parse::<Uuid>().expect("an id"));
+    deleted.execute(&cluster.database.pool).await.expect("deleted");
+    let again = published(&ann, publication(&other, "Other")).await;
+    assert_eq!((again.id, again.hidden), (reported.id, false));
 }
 
 #[tokio::test]
