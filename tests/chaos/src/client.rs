@@ -206,7 +206,7 @@ impl Client {
             }
             let view = self.view(response, last, watched, behavior).await;
             last = view.last();
-            let (finished, broken) = (view.end == End::Clean, view.end == End::Violations);
+            let (finished, broken) = (view.end == End::Clean, view.end == End::Broken);
             watched.views.push(view);
             if finished {
                 watched.finished = true;
@@ -224,7 +224,7 @@ impl Client {
 
     /// Reads one connection to its end.
     async fn view(&mut self, response: reqwest::Response, after: u32, watched: &mut WatchedTurn, behavior: Behavior) -> View {
-        let mut view = View { after, opened: timeline::now(), frames: Vec::new(), arrived: Vec::new(), end: End::Violations };
+        let mut view = View { after, opened: timeline::now(), frames: Vec::new(), arrived: Vec::new(), end: End::Broken };
         let mut viewer = match Viewer::open(response).await {
             Ok(viewer) => viewer,
             Err(error) => return View { end: End::Invalid(format!("{error:#}")), ..view },
@@ -242,7 +242,7 @@ impl Client {
                 Ok(Ok(None)) => Some(End::Clean),
                 Ok(Err(error)) if error.is::<Disconnected>() => Some(End::Disconnected),
                 Ok(Err(error)) if !error.is::<reqwest::Error>() => Some(End::Invalid(format!("{error:#}"))),
-                Ok(Err(_)) | Err(_) => Some(End::Violations),
+                Ok(Err(_)) | Err(_) => Some(End::Broken),
             };
             if let Some(end) = ended {
                 return View { end, ..view };

@@ -1,5 +1,5 @@
 //! Users who edit the project of a turn. Some save during a turn, resolve conflicts, interrupt a turn, replace an old prompt, and leave a
-//! turn. One saves, reads, forks and deletes without an agent. One replaces an old prompt while a later one is answered. One changes messages.
+//! turn. Three save, read, fork and delete without an agent. One replaces an old prompt while a later one is answered. One changes messages.
 //! Two use contents again that a sweep is about to delete.
 
 mod conversation;

@@ -53,7 +53,7 @@ pub async fn work(replicas: Vec<Storage>, record: Arc<Record>, stop: Arc<AtomicB
         let listed = storage.list_template_reports(Context::background().request(ListTemplateReportsRequest::default())).await;
         let reports = listed.map(|answer| answer.into_inner().reports);
         let template = reports.as_ref().ok().and_then(|reports| reports.first()).map(|report| report.template_id.clone());
-        if let Ok([.., oldest, _]) = reports.as_deref() {
+        if let Ok([_, .., oldest]) = reports.as_deref() {
             let (template_id, user_id) = (oldest.template_id.clone(), oldest.user_id.clone());
             let (request, sent) = (DismissTemplateReportsRequest { template_id, user_id }, Stopwatch::start());
             let dismissed = storage.dismiss_template_reports(Context::background().request(request)).await;

@@ -129,7 +129,7 @@ impl Link {
     pub async fn stall(&self, time: Duration) {
         self.hold();
         tokio::time::sleep(time).await;
-        self.heal();
+        self.shared.state.send_modify(|state| state.held = false);
     }
 
     /// Delays all bytes in both directions.

@@ -53,7 +53,7 @@ pub enum End {
     /// A clean end, which is only allowed after the turn has ended.
     Clean,
     /// The connection broke.
-    Violations,
+    Broken,
     /// The viewer disconnected.
     Disconnected,
     /// The viewer received invalid bytes.

@@ -43,6 +43,6 @@ fn check_view(turn: &Turn, view: &View, violations: &mut Violations<'_>) {
         End::Clean => violations
             .require(is_complete, "streams end cleanly only after the terminal event", || format!("it ended after event {expected}")),
         End::Invalid(why) => violations.require(false, "streams are well-formed", || why.clone()),
-        End::Violations | End::Disconnected => {}
+        End::Broken | End::Disconnected => {}
     }
 }
