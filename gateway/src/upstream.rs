@@ -8,6 +8,7 @@ use chassis::{
 use proto::{
     agent_streaming::{StartTurnRequest, Turn, agent_streaming_service_client::AgentStreamingServiceClient},
     auth::auth_service_client::AuthServiceClient,
+    compile::compile_service_client::CompileServiceClient,
     error::ErrorCode,
     project_storage::project_storage_service_client::ProjectStorageServiceClient,
     rate_limit::rate_limit_service_client::RateLimitServiceClient,
@@ -92,6 +93,10 @@ impl Upstream {
 
     pub(crate) fn rate_limit(&self) -> RateLimitServiceClient<ServiceChannel> {
         RateLimitServiceClient::new(self.rate_limit.clone())
+    }
+
+    pub(crate) fn compiler(&self) -> CompileServiceClient<ServiceChannel> {
+        CompileServiceClient::new(self.compile.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES)
     }
 
     /// Each service and its channel.

@@ -1,6 +1,7 @@
 //! The files of a project as web pages, on a listener and an origin of their own. Code that an agent wrote runs here, isolated from the API
 //! and the first page. The URL contains the capability; cookies are neither read nor set.
 
+mod compiled;
 mod missing;
 
 use std::{ops::Range, sync::Arc};
@@ -47,6 +48,10 @@ pub(crate) async fn file(
 
 async fn read(app: &App, info: &RequestInfo, path: &str, request: &Parts) -> Result<Response, Failure> {
     let (capability, file) = app.origins.preview.target(host(request), path).ok_or_else(not_found)?;
+    let target = Target { capability: &capability, path: file, request };
+    if let Some(module) = compiled::module(app, info, &target).await? {
+        return Ok(module);
+    }
     let etags = request.headers.get(header::IF_NONE_MATCH).and_then(|v| v.to_str().ok()).unwrap_or_default();
     let page = missing::wants_page(&request.headers);
     let read = ReadPreviewFileRequest {
@@ -61,7 +66,23 @@ async fn read(app: &App, info: &RequestInfo, path: &str, request: &Parts) -> Res
     if !file.ends_with('/') && answer.path.strip_prefix(file).is_some_and(|rest| rest.starts_with('/')) {
         return Ok(redirect_to_folder(&request.uri));
     }
-    respond(app, info, request, (capability, answer)).await
+    if !answer.compiled_tree_id.is_empty() {
+        return compiled::page(app, info, &target, answer).await;
+    }
+    let is_immutable = answer.immutable;
+    let mut response = respond(app, info, request, (capability, answer)).await?;
+    if is_immutable {
+        compiled::mark_immutable(&mut response);
+    }
+    Ok(response)
+}
+
+/// What a request asks for.
+struct Target<'a> {
+    capability: &'a str,
+    /// Decoded, without a slash at its start.
+    path: &'a str,
+    request: &'a Parts,
 }
 
 /// Redirects to the same path with a slash. `./` and the last segment cannot be mistaken for a host or a scheme.
@@ -150,7 +171,7 @@ pub(crate) fn with_headers(router: Router<Arc<App>>, origins: &Origins) -> Route
     let fixed = |name: HeaderName, value: HeaderValue| SetResponseHeaderLayer::overriding(name, value);
     let router = router
         .layer(fixed(header::CONTENT_SECURITY_POLICY, policy))
-        .layer(fixed(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache")))
+        .layer(SetResponseHeaderLayer::if_not_present(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache")))
         // The response for a path without a file depends on Accept.
         .layer(SetResponseHeaderLayer::appending(header::VARY, HeaderValue::from_static("accept")))
         .layer(fixed(HeaderName::from_static("cross-origin-resource-policy"), HeaderValue::from_static(resource)))

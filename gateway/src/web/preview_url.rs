@@ -56,6 +56,14 @@ impl PreviewUrl {
         }
     }
 
+    /// The path of the preview's root, which begins and ends with a slash.
+    pub(crate) fn base(&self, capability: &str) -> String {
+        match self {
+            Self::Host { .. } => "/".to_owned(),
+            Self::Path { .. } => format!("/p/{capability}/"),
+        }
+    }
+
     /// The source that the CSP of the first page allows in a frame.
     pub(crate) fn frame_source(&self) -> String {
         match self {
@@ -106,6 +114,7 @@ mod tests {
         let url = format!("http://{CAPABILITY}.localhost:8081/");
         assert_eq!(previews.url(CAPABILITY), url);
         assert_eq!(previews.frame_source(), "http://*.localhost:8081");
+        assert_eq!(previews.base(CAPABILITY), "/");
         let target = |host: &str, path: &str| previews.target(host, path).map(|(c, p)| (c, p.to_owned()));
         assert_eq!(target(&format!("{CAPABILITY}.localhost:8081"), "/a/b.js"), Some((CAPABILITY.into(), "a/b.js".into())));
         assert_eq!(target(&format!("{}.LOCALHOST", CAPABILITY.to_uppercase()), "/"), Some((CAPABILITY.into(), String::new())));
@@ -133,6 +142,7 @@ mod tests {
     fn a_preview_in_the_path() {
         let previews = url_of(Some("http://10.0.0.5:8081"));
         assert_eq!(previews.url(CAPABILITY), format!("http://10.0.0.5:8081/p/{CAPABILITY}/"));
+        assert_eq!(previews.base(CAPABILITY), format!("/p/{CAPABILITY}/"));
         assert_eq!(previews.target("whatever", &format!("/p/{CAPABILITY}/a/b.js")), Some((CAPABILITY.into(), "a/b.js")));
         for path in ["/", "/p/", &format!("/p/{CAPABILITY}"), "/p/short/x", &format!("/q/{CAPABILITY}/x")] {
             assert_eq!(previews.target("whatever", path), None, "{path}");

@@ -7,7 +7,14 @@ pub mod issuer;
 mod postgres;
 mod redis;
 
-use std::{future::Future, io, process::Command, time::Duration};
+use std::{
+    future::Future,
+    io,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::OnceLock,
+    time::Duration,
+};
 
 use private_postgres::sys;
 use tokio::net::TcpListener;
@@ -34,6 +41,25 @@ pub fn secret() -> ClusterSecret {
 /// No port is free.
 pub async fn listener() -> TcpListener {
     TcpListener::bind("127.0.0.1:0").await.expect("a free port on 127.0.0.1")
+}
+
+/// The compiler of this build, or the one that BACKLOT_TEST_COMPILER names. The first call builds it.
+///
+/// # Panics
+/// It cannot be built.
+#[must_use]
+pub fn compiler() -> &'static Path {
+    static PATH: OnceLock<PathBuf> = OnceLock::new();
+    PATH.get_or_init(|| {
+        #[allow(clippy::disallowed_methods, reason = "a variable of the tests, and no setting")]
+        if let Some(path) = std::env::var_os("BACKLOT_TEST_COMPILER") {
+            return path.into();
+        }
+        let status = Command::new(env!("CARGO")).args(["build", "--quiet", "--package", "compiler"]).status().expect("cargo");
+        assert!(status.success(), "the compiler cannot be built");
+        let this = std::env::current_exe().expect("the path of the test");
+        this.ancestors().nth(2).expect("the target folder").join("backlot-compiler")
+    })
 }
 
 /// Makes the kernel kill the process of the command when the thread that spawned it ends, so that a killed test leaves no processes.

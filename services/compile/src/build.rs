@@ -7,7 +7,10 @@ use std::{
 };
 
 use chassis::share::{Holder, Share};
-use compiler_client::message::{Answer, Facts, Request, finding::MAX_FINDINGS};
+use compiler_client::{
+    error_page::error_page,
+    message::{Answer, Facts, Request, finding::MAX_FINDINGS},
+};
 use prost::Message as _;
 use proto::{
     compile::{Asset, Finding, Mode, Page, Start},
@@ -264,6 +267,11 @@ fn page(answer: &Answer, known: &[Facts], kind: Kind, provided: &Provided) -> Pa
     let generated = answer.resources.iter().filter(|resource| resource.path.is_empty()).map(|resource| resource.url.as_str());
     let outputs: HashSet<&str> = known.iter().map(|facts| facts.url.as_str()).chain(generated).collect();
     let html = if provided.is_refused() { "" } else { &answer.page };
+    let error_html = match (html, answer.page.as_str()) {
+        ("", "") => answer.error_page.clone(),
+        ("", _) => error_page(&provided.findings),
+        _ => String::new(),
+    };
     let mut modules: BTreeSet<&str> = addresses(html).filter(|name| outputs.contains(name)).collect();
     if !html.is_empty() {
         modules.extend(provided.outputs.iter().map(String::as_str));
@@ -271,11 +279,12 @@ fn page(answer: &Answer, known: &[Facts], kind: Kind, provided: &Provided) -> Pa
     let assets = answer.resources.iter().filter(|resource| !resource.path.is_empty());
     Page {
         html: html.to_owned(),
-        etag: hash::hex(hash::of_parts(&[html.as_bytes()])),
+        etag: hash::hex(hash::of_parts(&[html.as_bytes(), error_html.as_bytes()])),
         findings,
         modules: modules.into_iter().map(str::to_owned).collect(),
         assets: assets.map(|asset| Asset { name: asset.url.clone(), path: asset.path.clone() }).collect(),
         packages: answer.bare.clone(),
+        error_html,
     }
 }
 

@@ -21,7 +21,7 @@ use crate::{
     error::{Error, SERVICE},
 };
 
-const MAX_NAME: usize = 64;
+const MAX_NAME: usize = 128;
 
 /// The service as tonic mounts it.
 pub(crate) struct Service(pub(crate) Arc<App>);

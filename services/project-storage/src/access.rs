@@ -95,6 +95,8 @@ pub(crate) const RULES: &[Rule] = &[
     // The capability authorises the call.
     Rule { rpc: "DownloadPreviewFile", callers: &[Gateway], user: false, scope: Internal, size: Ordinary },
     Rule { rpc: "ReadPreviewFile", callers: &[Gateway], user: false, scope: Internal, size: Ordinary },
+    Rule { rpc: "GetPreviewTree", callers: &[Gateway], user: false, scope: Internal, size: Ordinary },
+    Rule { rpc: "ReadPreviewContents", callers: &[Gateway], user: false, scope: Internal, size: Ordinary },
     Rule { rpc: "BeginTurn", callers: &[AgentStreaming], user: true, scope: Internal, size: Ordinary },
     // The turn's row authorises these calls.
     Rule { rpc: "GetTurnTree", callers: &[AgentStreaming], user: false, scope: Internal, size: Ordinary },

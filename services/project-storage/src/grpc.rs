@@ -167,6 +167,8 @@ rpcs! {
         list_template_reviews(ListTemplateReviewsRequest) -> ListTemplateReviewsResponse = reviews::list;
         list_template_reports(ListTemplateReportsRequest) -> ListTemplateReportsResponse = reviews::reports;
         read_preview_file(ReadPreviewFileRequest) -> ReadPreviewFileResponse = previews::read;
+        get_preview_tree(GetPreviewTreeRequest) -> GetPreviewTreeResponse = previews::tree;
+        read_preview_contents(ReadPreviewContentsRequest) -> ReadPreviewContentsResponse = previews::contents;
         get_turn_tree(GetTurnTreeRequest) -> GetTurnTreeResponse = turns::tree;
         read_turn_files(ReadTurnFilesRequest) -> ReadTurnFilesResponse = turns::read;
         list_turn_messages(ListTurnMessagesRequest) -> ListTurnMessagesResponse = turns::list_messages;

@@ -4,6 +4,7 @@
 //! - [`path`], [`limits`]: how a file may be named and how much a project may hold. [`per_plan`]: settings that depend on the plan.
 //! - [`change`]: the tree that a change set makes.
 //! - [`undo`]: what an undo and a redo revert. [`lock`]: paths that may not be changed.
+//! - [`layout`]: whether a project is compiled for a preview.
 //! - [`condition`]: `If-Match`. [`page`]: pages of lists. [`filter`]: filters of projects, and updates of them.
 //! - [`deletion`]: deleted projects, and what other services are told of them.
 //! - [`template`]: what can be made a project of. [`placeholder`]: variables of templates and their values.
@@ -13,6 +14,7 @@ pub(crate) mod condition;
 pub(crate) mod conflict;
 pub(crate) mod deletion;
 pub(crate) mod filter;
+pub(crate) mod layout;
 pub(crate) mod limits;
 pub(crate) mod lineage;
 pub(crate) mod lock;

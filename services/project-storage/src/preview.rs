@@ -3,6 +3,8 @@
 //! last use, with its creator's access to the project, or with the session that created it. Revoking the capability ends all its grants, and
 //! gives the person another one.
 
+use std::{collections::HashMap, sync::Arc};
+
 use chassis::{fault_time, secret::ClusterSecret};
 use prost::bytes::Bytes;
 use proto::id::{ProjectId, SessionId, UserId};
@@ -16,10 +18,11 @@ use crate::{
     error::Error,
     git::{Corruption, Entry, FileRef, Folder, Oid},
     model::{
+        layout,
         limits::CHUNK_BYTES,
         media,
         path::FilePath,
-        project::{Role, Target},
+        project::{Role, StoreId, Target},
     },
     read::{
         blob::{self, BlobReader},
@@ -42,6 +45,8 @@ const TOUCH_INTERVAL: std::time::Duration = std::time::Duration::from_secs(60);
 const CAPABILITY_LENGTH: usize = 26;
 /// The file that a folder stands for.
 const INDEX: &str = "index.html";
+/// Bytes of contents that are read together, unless there is only one.
+const MAX_CONTENTS_BYTES: u64 = 8 * 1024 * 1024;
 /// Attempts to store a grant while its origin is revoked.
 const MAX_ATTEMPTS: u32 = 4;
 
@@ -151,12 +156,18 @@ pub(crate) struct PreviewFile {
     pub(crate) path: String,
     pub(crate) id: Oid,
     pub(crate) revision: Oid,
+    /// The tree, if the file is its page and is compiled.
+    pub(crate) compiled: Option<Oid>,
+    /// The path names the content.
+    pub(crate) is_immutable: bool,
+    /// The person of the grant.
+    pub(crate) user: UserId,
 }
 
 /// The content of a file of a preview.
 pub(crate) enum Content {
     Whole(Bytes),
-    /// It is large, and not read here.
+    /// It is large, or the page of a tree that is compiled, and not read here.
     Omitted,
     /// The browser has it already.
     NotModified,
@@ -171,11 +182,12 @@ pub(crate) async fn read(objects: &Objects, capability: &Capability, request: Fi
         previews::touch(&objects.pool, (&hash, preview.session), now, now + LIFETIME).await?;
     }
     let not_found = || Error::FileNotFound { field: String::new(), path: path.to_owned() };
-    let (revision, root) = preview.revision_and_tree.ok_or_else(not_found)?;
-    let root = tree::load(objects, preview.store, root).await?;
-    let fallback = || if page && !has_extension(path) { resolve(&root, "") } else { None };
-    let (path, file) = resolve(&root, path).or_else(fallback).ok_or_else(not_found)?;
-    let content = if matches_etag(if_none_match, file.oid) {
+    let (revision, tree_id) = preview.revision_and_tree.ok_or_else(not_found)?;
+    let root = tree::load(objects, preview.store, tree_id).await?;
+    let Found { path, file, is_compiled, is_immutable } = find(&root, path, page).ok_or_else(not_found)?;
+    let content = if is_compiled {
+        Content::Omitted
+    } else if matches_etag(if_none_match, file.oid) {
         Content::NotModified
     } else if omit_large && file.size as usize > CHUNK_BYTES {
         Content::Omitted
@@ -183,7 +195,48 @@ pub(crate) async fn read(objects: &Objects, capability: &Capability, request: Fi
         let content = objects.contents(preview.store, &[file]).await?.remove(&file.oid);
         Content::Whole(content.ok_or(Corruption::Missing(file.oid))?)
     };
-    Ok(PreviewFile { content, size: file.size, content_type: media::by_name(&path), path, id: file.oid, revision })
+    Ok(PreviewFile {
+        content,
+        size: file.size,
+        content_type: media::by_name(&path),
+        path,
+        id: file.oid,
+        revision,
+        compiled: is_compiled.then_some(tree_id),
+        is_immutable,
+        user: preview.user,
+    })
+}
+
+/// The tree of a revision of the project that a capability shows.
+///
+/// # Errors
+/// [`Error::PreviewNotFound`], [`Error::RevisionNotFound`].
+pub(crate) async fn tree(
+    objects: &Objects,
+    capability: &Capability,
+    revision: Oid,
+    now: OffsetDateTime,
+) -> Result<(StoreId, Arc<Folder>), Error> {
+    let preview = previews::find(&objects.pool, &capability.hash(), Some(revision), now).await?.ok_or(Error::PreviewNotFound)?;
+    let (_, tree_id) = preview.revision_and_tree.ok_or(Error::RevisionNotFound)?;
+    Ok((preview.store, tree::load(objects, preview.store, tree_id).await?))
+}
+
+/// Contents of files of a tree, by their ids and in their order.
+///
+/// # Errors
+/// No file has one of the contents, or they are too large together.
+pub(crate) async fn contents(objects: &Objects, (store, root): (StoreId, &Folder), ids: &[Oid]) -> Result<Vec<Bytes>, Error> {
+    let known: HashMap<Oid, FileRef> = root.walk_files().into_iter().map(|(_, file)| (file.oid, file)).collect();
+    let absent = |id: &Oid| Error::FileNotFound { field: "blob_ids".to_owned(), path: id.to_string() };
+    let files: Vec<FileRef> = ids.iter().map(|id| known.get(id).copied().ok_or_else(|| absent(id))).collect::<Result<_, _>>()?;
+    if files.len() > 1 && files.iter().map(|file| u64::from(file.size)).sum::<u64>() > MAX_CONTENTS_BYTES {
+        let problem = format!("must be one id, or have contents of at most {MAX_CONTENTS_BYTES} bytes together");
+        return Err(Error::Field { field: "blob_ids".to_owned(), problem });
+    }
+    let found = objects.contents(store, &files).await?;
+    Ok(files.iter().filter_map(|file| found.get(&file.oid).cloned()).collect())
 }
 
 /// Opens a file that [`read`] has found at a revision, or a part of it.
@@ -218,6 +271,26 @@ pub(crate) struct FileRequest<'a> {
     /// The content of a large file is left out.
     pub(crate) omit_large: bool,
     pub(crate) now: OffsetDateTime,
+}
+
+/// What a path of a request leads to.
+struct Found {
+    path: String,
+    file: FileRef,
+    /// It is the page of a tree that is compiled.
+    is_compiled: bool,
+    is_immutable: bool,
+}
+
+/// The file that a request gets. `page`: a path without an extension may be a view of the app.
+fn find(root: &Folder, path: &str, page: bool) -> Option<Found> {
+    let has_compiler = layout::is_compiled(root);
+    let exact = |path: &str| resolve(root, path).map(|(path, file)| (path, file, false));
+    let of_layout = if has_compiler { layout::resolve(root, path) } else { None };
+    let view = || if page && !has_extension(path) { exact("") } else { None };
+    let (path, file, is_immutable) = of_layout.or_else(|| exact(path)).or_else(view)?;
+    let is_compiled = has_compiler && path == layout::PAGE;
+    Some(Found { path, file, is_compiled, is_immutable })
 }
 
 /// The file at a path. A folder stands for its index file.

@@ -210,7 +210,9 @@ async fn every_page_works_as_written_after_the_quickstart() -> Result<()> {
         }
         let folder = folder()?;
         let files = write_files(folder.path(), &yaml, &markdown)?;
-        let settings: Vec<_> = files.iter().map(|(name, path)| (*name, path.as_str())).collect();
+        let compiler = (page.name == "docs/previews.md").then(|| chassis::testing::compiler().to_string_lossy().into_owned());
+        let mut settings: Vec<_> = files.iter().map(|(name, path)| (*name, path.as_str())).collect();
+        settings.extend(compiler.as_deref().map(|path| ("BACKLOT_COMPILER", path)));
         let cluster = Cluster::with(&settings).await.with_context(|| page.name.clone())?;
         run(&format!("{quickstart}\n{own}"), folder.path(), &cluster).await.with_context(|| page.name.clone())?;
         for code in &js {

@@ -3,6 +3,7 @@
 //! - [`cluster`]: a whole cluster in this process. [`process`]: a cluster in its own process.
 //! - [`person`]: a user of the public HTTP API. [`sse`]: a viewer of events. [`grpc`]: calls by descriptor.
 //! - [`model_server`]: a model provider that answers from a script. [`script`]: journeys in Node.js.
+//! - [`vite`]: a project that is compiled for a preview.
 //! - [`contract`]: the HTTP bindings of the contract. [`document`]: the OpenAPI document. [`issuer`]: access tokens that a test issues.
 //! - [`canary`]: time limits that exclude the time during which the machine was starved.
 
@@ -16,6 +17,7 @@ pub mod person;
 pub mod process;
 pub mod script;
 pub mod sse;
+pub mod vite;
 
 pub use chassis::testing::canary;
 pub use cluster::Cluster;

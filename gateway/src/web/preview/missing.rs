@@ -1,11 +1,14 @@
-//! The page that people see if a preview or its file does not exist. Programs get the problem document.
+//! The page that people see if a preview or its file does not exist, or if it cannot be shown now. Programs get the problem document.
 
 use axum::{
-    http::{HeaderMap, HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderValue, header},
     response::{IntoResponse as _, Response},
 };
 
-use crate::{error::Failure, http::media::preference};
+use crate::{
+    error::{Failure, status::status_of},
+    http::media::preference,
+};
 
 /// Whether the client names HTML, and does not just accept anything.
 pub(super) fn wants_page(headers: &HeaderMap) -> bool {
@@ -20,13 +23,26 @@ pub(super) fn respond(failure: Failure, headers: &HeaderMap) -> Response {
             ("This preview has ended", "There is no such preview, or it was not used for an hour. Open it again from the app builder.")
         }
         "FILE_NOT_FOUND" => ("There is no page here", "The project has no file at this address. It may not have been written yet."),
+        "COMPILER_MISSING" => (
+            "This page cannot be shown",
+            "It has to be compiled, and this installation has no compiler. Its operator can install `backlot-compiler` beside `backlot`.",
+        ),
+        "COMPILER_FAILED" | "COMPILER_TIMEOUT" => (
+            "This page cannot be compiled",
+            "The compiler ended without an answer. Undo the last change, or make the file that you changed simpler.",
+        ),
+        "TREE_TOO_LARGE" => ("This project is too large", "It has more files, or more bytes of source code, than a preview may have."),
+        "UNAVAILABLE" | "OVERLOADED" | "SHARE_EXHAUSTED" | "TIMEOUT" => {
+            ("This page cannot be shown now", "A part of the app builder is not available, or has too much work. Try again in a moment.")
+        }
         _ => return failure.into_response(),
     };
     if !html.is_named() || html.weight < preference(headers, "application/problem+json").weight {
         return failure.into_response();
     }
     let kind = HeaderValue::from_static("text/html; charset=utf-8");
-    (StatusCode::NOT_FOUND, [(header::CONTENT_TYPE, kind)], page(words)).into_response()
+    let (status, _) = status_of(failure.0.code, &failure.0.reason);
+    (status, [(header::CONTENT_TYPE, kind)], page(words)).into_response()
 }
 
 /// The page contains nothing of the request, so nothing has to be escaped.
@@ -40,6 +56,7 @@ fn page((title, text): (&str, &str)) -> String {
 
 #[cfg(test)]
 mod tests {
+    use axum::http::StatusCode;
     use proto::error::ErrorCode;
 
     use super::*;
@@ -56,6 +73,22 @@ mod tests {
         assert!(is_page("FILE_NOT_FOUND", "text/html,*/*;q=0.8") && is_page("PREVIEW_NOT_FOUND", "text/html"));
         for accept in ["*/*", "application/json", "text/html;q=0", "application/problem+json, text/html;q=0.5"] {
             assert!(!is_page("FILE_NOT_FOUND", accept), "{accept}");
+        }
+    }
+
+    #[test]
+    fn a_page_that_cannot_be_compiled_says_why() {
+        for (code, reason, status) in [
+            (ErrorCode::Unavailable, "UNAVAILABLE", 503),
+            (ErrorCode::Unavailable, "COMPILER_MISSING", 503),
+            (ErrorCode::Conflict, "COMPILER_FAILED", 422),
+            (ErrorCode::Timeout, "COMPILER_TIMEOUT", 422),
+            (ErrorCode::RateLimited, "TREE_TOO_LARGE", 413),
+        ] {
+            let headers = HeaderMap::from_iter([(header::ACCEPT, HeaderValue::from_static("text/html"))]);
+            let response = respond(fault(code, reason, "x").into(), &headers);
+            assert_eq!(response.status().as_u16(), status, "{reason}");
+            assert_eq!(response.headers()[header::CONTENT_TYPE], "text/html; charset=utf-8", "{reason}");
         }
     }
 }

@@ -11,7 +11,7 @@ async fn a_react_project_becomes_a_page_whose_modules_are_served() {
     let database = database().await;
     let replica = replica(&database, &[]).await;
     let built = replica.build(&react()).await.expect("a page");
-    assert_eq!(built.page.findings, []);
+    assert_eq!((built.page.findings.as_slice(), built.page.error_html.as_str()), (&[][..], ""));
     assert!(built.page.html.contains("importmap") && built.page.html.contains("/src/App"), "{}", built.page.html);
     assert!(built.page.packages.iter().any(|name| name == "react/jsx-runtime"), "{:?}", built.page.packages);
     assert!(built.page.modules.len() >= 4, "{:?}", built.page.modules);
@@ -59,6 +59,7 @@ async fn faults_are_found_in_the_page_and_by_a_check() {
     assert_eq!(brief, [("MISSING_EXPORT", "src/App.tsx", 1), ("UNRESOLVED_IMPORT", "src/unused.ts", 1)]);
     let page = replica.build(&project).await.expect("a page").page;
     assert_eq!(page.html, "");
+    assert!(page.error_html.contains("src/App.tsx:1:"), "{}", page.error_html);
     assert_eq!(page.findings.iter().map(|found| found.file.as_str()).collect::<Vec<_>>(), ["src/App.tsx"], "only what the page loads");
 }
 

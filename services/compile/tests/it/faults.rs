@@ -2,12 +2,13 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 
+use chassis::testing::compiler;
 use proto::{
     compile::{Content, Files, GetModuleRequest, Start, TreeFile, build_page_request::Part},
     error::{ErrorCode, Fault},
 };
 
-use crate::harness::{compiler, database, files, react, replica, start};
+use crate::harness::{database, files, react, replica, start};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_missing_compiler_is_named() {

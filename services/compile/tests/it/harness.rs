@@ -2,9 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    path::{Path, PathBuf},
-    process::Command,
-    sync::{Arc, LazyLock, OnceLock},
+    sync::{Arc, LazyLock},
 };
 
 use chassis::{
@@ -14,7 +12,7 @@ use chassis::{
     identity::Caller,
     secret::ClusterSecret,
     task,
-    testing::{self, TestDatabase},
+    testing::{self, TestDatabase, compiler},
 };
 use compile::testing::{MIGRATOR, blob_id};
 use proto::{
@@ -60,21 +58,6 @@ pub(crate) fn react() -> Project {
         ("src/style.css", "h1 { color: teal }\n"),
     ];
     files.into_iter().map(|(path, text)| (path, text.to_owned())).collect()
-}
-
-/// The compiler of this build, or the one that BACKLOT_TEST_COMPILER names.
-pub(crate) fn compiler() -> &'static Path {
-    static PATH: OnceLock<PathBuf> = OnceLock::new();
-    PATH.get_or_init(|| {
-        #[allow(clippy::disallowed_methods, reason = "a variable of the tests, and no setting")]
-        if let Some(path) = std::env::var_os("BACKLOT_TEST_COMPILER") {
-            return path.into();
-        }
-        let status = Command::new(env!("CARGO")).args(["build", "--quiet", "--package", "compiler"]).status().expect("cargo");
-        assert!(status.success(), "the compiler cannot be built");
-        let this = std::env::current_exe().expect("the path of the test");
-        this.ancestors().nth(2).expect("the target folder").join("backlot-compiler")
-    })
 }
 
 /// A running replica. It stops when it is dropped.

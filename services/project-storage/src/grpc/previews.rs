@@ -12,12 +12,17 @@ use prost::bytes::Bytes;
 use proto::{error::Violations, project_storage as pb};
 use tonic::{Request, Status};
 
-use super::{blobs, decode};
+use super::{blobs, decode, encode};
 use crate::{
     app::App,
     error::Error,
+    git::{Folder, Oid},
+    model::project::StoreId,
     preview::{self, Capability, Content, FileRequest, NewPreview},
 };
+
+/// Contents of one answer.
+const MAX_CONTENTS: usize = 500;
 
 pub(super) async fn create(app: &App, request: Request<pb::CreatePreviewRequest>) -> Result<pb::CreatePreviewResponse, Error> {
     let context = Context::of(&request);
@@ -62,7 +67,42 @@ pub(super) async fn read(app: &App, request: Request<pb::ReadPreviewFileRequest>
         etag: read.id.etag(),
         revision: read.revision.to_string(),
         size_bytes: u64::from(read.size),
+        compiled_tree_id: read.compiled.map(|id| id.to_string()).unwrap_or_default(),
+        immutable: read.is_immutable,
+        user_id: read.user.to_string(),
     })
+}
+
+pub(super) async fn tree(app: &App, request: Request<pb::GetPreviewTreeRequest>) -> Result<pb::GetPreviewTreeResponse, Error> {
+    let pb::GetPreviewTreeRequest { capability, revision } = request.into_inner();
+    let (_, root) = open(app, &capability, &revision).await?;
+    Ok(pb::GetPreviewTreeResponse { files: encode::files(root.walk_files()) })
+}
+
+pub(super) async fn contents(
+    app: &App,
+    request: Request<pb::ReadPreviewContentsRequest>,
+) -> Result<pb::ReadPreviewContentsResponse, Error> {
+    let context = Context::of(&request);
+    let pb::ReadPreviewContentsRequest { capability, revision, blob_ids } = request.into_inner();
+    let mut violations = Violations::default();
+    if !(1..=MAX_CONTENTS).contains(&blob_ids.len()) {
+        violations.add("blob_ids", format!("must be 1 to {MAX_CONTENTS} ids"));
+    }
+    let parsed = blob_ids.iter().enumerate().map(|(n, id)| violations.parse(&format!("blob_ids[{n}]"), id)).collect();
+    let ids: Vec<Oid> = decode::checked(violations, parsed)?;
+    let (store, root) = open(app, &capability, &revision).await?;
+    let _working = app.load_slots.take(&context).await?;
+    Ok(pb::ReadPreviewContentsResponse { contents: preview::contents(&app.objects, (store, &root), &ids).await? })
+}
+
+/// The tree that a capability shows, at a revision.
+async fn open(app: &App, capability: &str, revision: &str) -> Result<(StoreId, Arc<Folder>), Error> {
+    let mut violations = Violations::default();
+    let parsed = violations.parse("revision", revision);
+    let revision = decode::checked(violations, parsed)?;
+    let capability = Capability::parse(capability).ok_or(Error::PreviewNotFound)?;
+    preview::tree(&app.objects, &capability, revision, now()).await
 }
 
 /// The messages of a download.

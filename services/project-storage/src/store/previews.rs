@@ -27,6 +27,8 @@ pub(crate) struct NewGrant<'a> {
 
 /// What a capability gives access to.
 pub(crate) struct Preview {
+    /// The person of the grant.
+    pub(crate) user: UserId,
     pub(crate) store: StoreId,
     /// The session of the grant; `None` where the release before made it.
     pub(crate) session: Option<SessionId>,
@@ -108,7 +110,7 @@ pub(crate) async fn find(
     now: OffsetDateTime,
 ) -> Result<Option<Preview>, StoreError> {
     let query = sqlx::query!(
-        r#"SELECT v.project_id, v.session_id, p.store_id, v.revision, v.touched_at, l.oid AS "oid?", l.tree AS "tree?"
+        r#"SELECT v.user_id, v.session_id, p.store_id, v.revision, v.touched_at, l.oid AS "oid?", l.tree AS "tree?"
            FROM previews v
            JOIN projects p ON p.id = v.project_id
            JOIN members m ON m.project_id = v.project_id AND m.user_id = v.user_id
@@ -136,6 +138,7 @@ pub(crate) async fn find(
     let Some(row) = chassis::postgres::query("select preview", query.fetch_optional(db)).await? else { return Ok(None) };
     let oid = |bytes: Option<Vec<u8>>| bytes.map_or(Ok(None), |bytes| oid_or_none(&bytes));
     Ok(Some(Preview {
+        user: UserId(row.user_id),
         store: StoreId(row.store_id),
         session: row.session_id.map(SessionId),
         revision_and_tree: oid(row.oid)?.zip(oid(row.tree)?),

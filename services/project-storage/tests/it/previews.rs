@@ -8,8 +8,8 @@ use proto::{
     error::{ErrorCode, Fault},
     id::SessionId,
     project_storage::{
-        CreatePreviewRequest, DeletePreviewRequest, DeleteProjectRequest, DownloadPreviewFileRequest, ReadPreviewFileRequest,
-        ReadPreviewFileResponse, UndeleteProjectRequest,
+        CreatePreviewRequest, DeletePreviewRequest, DeleteProjectRequest, DownloadPreviewFileRequest, GetPreviewTreeRequest,
+        ReadPreviewContentsRequest, ReadPreviewFileRequest, ReadPreviewFileResponse, UndeleteProjectRequest,
     },
 };
 
@@ -175,6 +175,54 @@ async fn a_page_with_many_large_files_gets_all_of_them() {
         }
         assert_eq!(read, data.len());
     }
+}
+
+#[tokio::test]
+async fn a_project_that_is_compiled_names_its_tree_and_its_files_are_read_with_the_capability() {
+    let cluster = Cluster::start().await;
+    let (ann, bob) = (cluster.person(), cluster.person());
+    let project = ann.create().await;
+    let text = "export const a = 1;\n";
+    let files = [("index.html", "<p>app"), ("src/main.ts", text), ("src/x.svg", "<svg/>"), ("public/icon.svg", "<svg>icon</svg>")];
+    let changes = files.iter().map(|(path, text)| write(path, text)).collect();
+    let first = ann.save(&project.id, changes).await.expect("saved").revision.expect("a revision").id;
+    let capability = preview(&ann, &project.id, "").await;
+    let page = read(&cluster, &capability, "", "*").await.expect("a page");
+    assert_eq!((page.compiled_tree_id.len(), page.content.len(), page.not_modified), (40, 0, false), "the page is not the file");
+    assert_eq!((page.user_id, page.revision.as_str()), (ann.id.to_string(), first.as_str()));
+    let icon = read(&cluster, &capability, "icon.svg", "").await.expect("a file of public");
+    assert_eq!((&icon.content[..], icon.compiled_tree_id.as_str(), icon.immutable), (&b"<svg>icon</svg>"[..], "", false));
+    assert_eq!(&read(&cluster, &capability, "src/main.ts", "").await.expect("a source").content[..], text.as_bytes());
+
+    let client = cluster.client(Caller::Gateway);
+    let tree = async |capability: &str, revision: &str| {
+        let request = GetPreviewTreeRequest { capability: capability.into(), revision: revision.into() };
+        answer(client.clone().get_preview_tree(without_user(request)).await)
+    };
+    let listed = tree(&capability, &first).await.expect("files").files;
+    let id = |path: &str| listed.iter().find(|file| file.path == path).expect(path).etag.trim_matches('"').to_owned();
+    assert_eq!(listed.len(), 4);
+    let asset = read(&cluster, &capability, &format!("@a/{}.svg", id("src/x.svg")), "").await.expect("an asset");
+    assert_eq!((&asset.content[..], asset.content_type.as_str(), asset.immutable), (&b"<svg/>"[..], "image/svg+xml", true));
+    let contents = async |capability: &str, ids: Vec<String>| {
+        let request = ReadPreviewContentsRequest { capability: capability.into(), revision: first.clone(), blob_ids: ids };
+        answer(client.clone().read_preview_contents(without_user(request)).await)
+    };
+    let read = contents(&capability, vec![id("src/main.ts"), id("src/x.svg"), id("src/main.ts")]).await.expect("contents").contents;
+    assert_eq!(read, [text.as_bytes(), b"<svg/>", text.as_bytes()]);
+
+    assert_eq!(reason(contents(&capability, vec!["0".repeat(40)]).await), "FILE_NOT_FOUND");
+    assert_eq!(reason(contents(&capability, Vec::new()).await), "INVALID_FIELD");
+    assert_eq!(reason(contents(&capability, vec!["x".into()]).await), "INVALID_FIELD");
+    assert_eq!(reason(contents(&"a".repeat(26), vec![id("src/x.svg")]).await), "PREVIEW_NOT_FOUND");
+    assert_eq!(reason(tree(&"a".repeat(26), &first).await), "PREVIEW_NOT_FOUND");
+    assert_eq!(reason(tree(&capability, "").await), "INVALID_FIELD");
+    let theirs = bob.create().await;
+    let foreign = bob.save(&theirs.id, vec![write("index.html", "secret")]).await.expect("saved").revision.expect("a revision").id;
+    assert_eq!(reason(tree(&capability, &foreign).await), "REVISION_NOT_FOUND");
+    // The head has moved, and a page of the revision before is still compiled.
+    ann.save(&project.id, vec![write("src/main.ts", "export {};\n")]).await.expect("saved");
+    assert_eq!(tree(&capability, &first).await.expect("files").files, listed);
 }
 
 #[tokio::test]

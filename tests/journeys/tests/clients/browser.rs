@@ -11,6 +11,7 @@ use test_support::{
     canary::within,
     model_server::{Answer, At, Request, Stop},
     script::{self, Gates, has_results, last_line},
+    vite,
 };
 use tokio::process::Command;
 
@@ -33,6 +34,19 @@ async fn the_main_path_of_the_first_page_works() -> Result<()> {
 async fn what_a_preview_stores_survives_a_revision() -> Result<()> {
     let cluster = Cluster::start().await?;
     run_script("previews.mjs", &cluster, &Gates::default()).await?;
+    cluster.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_typescript_project_runs_in_the_browser() -> Result<()> {
+    let cluster = Cluster::with(&[("BACKLOT_COMPILER", &chassis::testing::compiler().to_string_lossy())]).await?;
+    let person = cluster.person().await?;
+    let saved = person.post("/api/projects/save", json!({ "draftId": "d", "changes": vite::changes() })).await?;
+    let project = saved["project"]["id"].as_str().context("no project")?;
+    let preview = person.post(&format!("/api/projects/{project}/previews"), json!({})).await?;
+    let mut command = command("compiled.mjs");
+    command.env("BACKLOT_PREVIEW", preview["url"].as_str().context("no preview")?);
+    run_command(command, &Gates::default()).await?;
     cluster.stop().await
 }
 

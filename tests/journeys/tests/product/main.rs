@@ -2,11 +2,12 @@
 //!
 //! - Accounts: [`sessions`], [`sites`].
 //! - Turns: [`story`], [`turns`], [`resume`], [`limits`]; `tests/providers.rs` has the turns through the clients of model providers.
-//! - Projects: [`conflicts`], [`preconditions`], [`coding`], [`previews`], [`files`], [`contents`], [`search`], [`messages`], [`templates`],
-//!   [`archives`].
+//! - Projects: [`conflicts`], [`preconditions`], [`coding`], [`previews`], [`compiled`], [`files`], [`contents`], [`search`], [`messages`],
+//!   [`templates`], [`archives`].
 
 mod archives;
 mod coding;
+mod compiled;
 mod conflicts;
 mod contents;
 mod deletes;

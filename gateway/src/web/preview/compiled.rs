@@ -1,0 +1,157 @@
+//! Pages that are compiled before a browser runs them, and their modules. The compiler asks for files that it does not know; they are read
+//! with the capability of the preview, at the revision that the request found.
+
+mod source;
+
+use std::time::{Duration, Instant};
+
+use axum::{
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse as _, Response},
+};
+use futures::{SinkExt as _, channel::mpsc};
+use proto::{
+    compile::{BuildPageRequest, GetModuleRequest, Mode, Page, Start, build_page_request, build_page_response},
+    error::ErrorCode,
+    project_storage::{ReadPreviewFileRequest, ReadPreviewFileResponse},
+};
+use tonic::Status;
+
+use self::source::Source;
+use super::Target;
+use crate::{
+    app::App,
+    edge::request::RequestInfo,
+    error::{Failure, fault, fault_of},
+    http::etag::{has_version, put_etag},
+    upstream::present,
+};
+
+/// Where the addresses of modules begin, below the base of the preview.
+const MODULES: &str = "@m/";
+/// Where the addresses of files begin: those of the project have the id of a blob, and those of packages another hash.
+const ASSETS: &str = "@a/";
+/// Digits of the id of a blob.
+const BLOB_ID: usize = 40;
+/// How long a page may be compiled, with the files that the compiler asks for.
+const BUILD_TIME: Duration = Duration::from_secs(60);
+/// An address of content has the same answer for ever.
+const IMMUTABLE: HeaderValue = HeaderValue::from_static("private, max-age=31536000, immutable");
+
+/// The page of a tree, or a page with the errors that stop it.
+pub(super) async fn page(app: &App, info: &RequestInfo, target: &Target<'_>, file: ReadPreviewFileResponse) -> Result<Response, Failure> {
+    let page = build(app, info, target, file).await?;
+    let etag = format!("\"{}\"", page.etag);
+    let kind = (header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+    let mut response = match page.html.is_empty() {
+        true => (StatusCode::UNPROCESSABLE_ENTITY, [kind], page.error_html).into_response(),
+        false if has_version(&target.request.headers, &etag) => StatusCode::NOT_MODIFIED.into_response(),
+        false => ([kind], page.html).into_response(),
+    };
+    if response.status() != StatusCode::UNPROCESSABLE_ENTITY {
+        put_etag(response.headers_mut(), &etag);
+    }
+    Ok(response)
+}
+
+/// A module of a compiled page, or a file of a package. `None` if the path is that of neither, or if the project is not compiled. The name is
+/// a hash and opens nothing alone: the capability must be valid now.
+pub(super) async fn module(app: &App, info: &RequestInfo, target: &Target<'_>) -> Result<Option<Response>, Failure> {
+    if !is_output(target.path) {
+        return Ok(None);
+    }
+    let context = info.context(None);
+    let authorize = ReadPreviewFileRequest { capability: target.capability.to_owned(), ..ReadPreviewFileRequest::default() };
+    let (mut projects, mut compiler) = (app.upstream.projects(), app.upstream.compiler());
+    let authorized = projects.read_preview_file(context.request(authorize));
+    let read = compiler.get_module(context.request(GetModuleRequest { name: target.path.to_owned() }));
+    let (authorized, read) = tokio::join!(authorized, read);
+    match authorized.map_err(|status| fault_of(&status)) {
+        Ok(page) if !page.get_ref().compiled_tree_id.is_empty() => {}
+        // Without a page nothing is compiled.
+        Err(fault) if fault.reason != "FILE_NOT_FOUND" => return Err(fault.into()),
+        _ => return Ok(None),
+    }
+    let module = read.map_err(|status| failure(&status))?.into_inner();
+    let etag = format!("\"{}\"", target.path);
+    let mut response = match has_version(&target.request.headers, &etag) {
+        true => StatusCode::NOT_MODIFIED.into_response(),
+        false => module.body.into_response(),
+    };
+    if let Ok(kind) = HeaderValue::try_from(module.media_type)
+        && response.status().is_success()
+    {
+        response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    }
+    put_etag(response.headers_mut(), &etag);
+    mark_immutable(&mut response);
+    Ok(Some(response))
+}
+
+/// Whether the path is the address of something that compile has made or fetched.
+fn is_output(path: &str) -> bool {
+    let of_package = |name: &str| name.split('.').next().is_some_and(|id| id.len() != BLOB_ID);
+    path.starts_with(MODULES) || path.strip_prefix(ASSETS).is_some_and(of_package)
+}
+
+/// Lets browsers keep the answer without asking again.
+pub(super) fn mark_immutable(response: &mut Response) {
+    response.headers_mut().insert(header::CACHE_CONTROL, IMMUTABLE);
+}
+
+/// Compiles the tree, and answers what the compiler asks.
+async fn build(app: &App, info: &RequestInfo, target: &Target<'_>, file: ReadPreviewFileResponse) -> Result<Page, Failure> {
+    let mut context = info.context(None);
+    context.deadline = Some(Instant::now() + BUILD_TIME);
+    let start = Start {
+        tree_id: file.compiled_tree_id,
+        base_path: app.origins.preview.base(target.capability),
+        mode: Mode::Development.into(),
+        person_id: file.user_id,
+    };
+    let (mut messages, stream) = mpsc::channel(1);
+    let first = BuildPageRequest { part: Some(build_page_request::Part::Start(start)) };
+    // The channel has room for it.
+    messages.send(first).await.map_err(|_| unfinished())?;
+    let mut source = Source::new(app, context.clone(), target.capability.to_owned(), file.revision);
+    let call = app.upstream.compiler().build_page(context.stream_request(stream)).await;
+    let mut answers = call.map_err(|status| failure(&status))?.into_inner();
+    while let Some(answer) = answers.message().await.map_err(|status| failure(&status))? {
+        match present(answer.part)? {
+            build_page_response::Part::NeedTree(_) => source.send_tree(&mut messages).await?,
+            build_page_response::Part::NeedContents(need) => source.send_contents(need.blob_ids, &mut messages).await?,
+            build_page_response::Part::Page(page) => return Ok(page),
+        }
+    }
+    Err(unfinished())
+}
+
+fn unfinished() -> Failure {
+    fault(ErrorCode::Internal, "INTERNAL", "the compiler ended the stream without a page").into()
+}
+
+/// The failure of a call of compile. Where its executable should be is not told to everybody.
+fn failure(status: &Status) -> Failure {
+    let mut fault = fault_of(status);
+    if fault.reason == "COMPILER_MISSING" {
+        tracing::warn!("{}", fault.message);
+        "the compiler of previews is not installed".clone_into(&mut fault.message);
+    }
+    fault.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_tell_outputs_from_files_of_the_project() {
+        let (blob, hash) = ("0".repeat(40), "0".repeat(24));
+        for path in [format!("@m/{hash}.js"), format!("@m/{hash}.js.map"), format!("@a/{hash}.woff2")] {
+            assert!(is_output(&path), "{path}");
+        }
+        for path in [format!("@a/{blob}.svg"), format!("{hash}.js"), format!("src/@m/{hash}.js"), String::new()] {
+            assert!(!is_output(&path), "{path}");
+        }
+    }
+}
