@@ -300,9 +300,9 @@ impl FaultInjector {
         Ok(())
     }
 
-    /// Restarts the replicas of project-storage that shall fail when they read objects: a restart empties the object cache.
+    /// Restarts the replicas of project-storage that have failpoints left. A restart empties the cache of objects, so that they are read again.
     async fn empty_object_caches(&self) -> Result<()> {
-        for node in self.deployment.of(Role::ProjectStorage).filter(|node| has_armed(node, "select-objects/")) {
+        for node in self.deployment.of(Role::ProjectStorage).filter(|node| !node.armed().is_empty()) {
             node.kill().await?;
             node.start().await?;
         }
