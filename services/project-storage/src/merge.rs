@@ -40,7 +40,7 @@ pub(crate) struct Merge {
     /// The base with the change.
     pub(crate) result: Arc<Folder>,
     pub(crate) head: Arc<Folder>,
-    /// A file with more bytes is not merged line by line.
+    /// A file with more bytes is not merged line by line, and is not the result of such a merge.
     pub(crate) text_bytes: u32,
     /// The change replaces the whole tree, so every other change of the head conflicts with it.
     pub(crate) is_snapshot: bool,
@@ -90,8 +90,8 @@ pub(crate) struct MergeResult {
     pub(crate) tree: Folder,
     /// The paths in conflict, sorted: both sides changed them, or they cannot exist beside each other.
     pub(crate) conflicts: Vec<String>,
-    /// The contents of merged files by path. Neither side has them.
-    pub(crate) contents: Vec<(String, Content)>,
+    /// The contents of merged files. Neither side has them.
+    pub(crate) contents: HashMap<Oid, Bytes>,
 }
 
 impl Merge {
@@ -261,12 +261,12 @@ impl MergePlan {
 
     /// Applies the change and the merged files to the head.
     pub(crate) fn finish(mut self, head: &Folder, result: &Folder, merged: Vec<MergedFile>) -> MergeResult {
-        let mut contents = Vec::new();
+        let mut contents = HashMap::new();
         for (path, content) in merged {
             match content {
                 Some(content) => {
-                    self.changes.insert(path.clone(), Some(content.file));
-                    contents.push((path, content));
+                    self.changes.insert(path, Some(content.file));
+                    contents.insert(content.file.oid, content.bytes);
                 }
                 None => {
                     self.conflicts.insert(path);
@@ -302,8 +302,9 @@ impl MergePlan {
 }
 
 /// Merges files line by line. `contents` has every version of them. A file that would take the merge beyond [`MAX_LINES`] is not
-/// merged, because texts can be made so that their comparison takes long.
-pub(crate) fn merge_files(edits: &[FileVersions], contents: &HashMap<Oid, Bytes>) -> Vec<MergedFile> {
+/// merged, because texts can be made so that their comparison takes long. Neither is one whose result has more than `text_bytes` bytes: a
+/// person can shorten it.
+pub(crate) fn merge_files(edits: &[FileVersions], contents: &HashMap<Oid, Bytes>, text_bytes: u32) -> Vec<MergedFile> {
     let mut left = MAX_LINES;
     let mut merge = |edit: &FileVersions| {
         let version = |file: &FileRef| contents.get(&file.oid);
@@ -313,7 +314,7 @@ pub(crate) fn merge_files(edits: &[FileVersions], contents: &HashMap<Oid, Bytes>
         let bytes = merge_text(base, result, head)?;
         // Content that cannot be stored is a conflict.
         let oid = git::blob_id(&bytes).ok()?;
-        let size = u32::try_from(bytes.len()).ok()?;
+        let size = u32::try_from(bytes.len()).ok().filter(|size| *size <= text_bytes)?;
         Some(Content { bytes: bytes.into(), file: FileRef { oid, size } })
     };
     edits.iter().map(|edit| (edit.path.clone(), merge(edit))).collect()

@@ -45,10 +45,9 @@ pub(crate) async fn stage(
         return Ok(MergeStage::Conflicts(merged.conflicts));
     }
     let paths = ChangedPaths { named: Vec::new(), default_field: "revision" };
-    let contents = paths.check_sizes(merged.contents, &limits)?;
     let staged = StagedTree::check(merged.tree, &head, &limits, paths)?;
     if staged.differences.is_empty() {
         return Ok(MergeStage::Unchanged(head));
     }
-    Ok(MergeStage::Clean(staged.with_parents(member.head.as_ref().map(|head| head.id)).with_contents(contents)))
+    Ok(MergeStage::Clean(staged.with_parents(member.head.as_ref().map(|head| head.id)).with_contents(merged.contents)))
 }

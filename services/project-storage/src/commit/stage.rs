@@ -4,7 +4,7 @@ use std::{collections::HashSet, sync::Arc};
 
 use crate::{
     error::Error,
-    git::{self, Content, Difference, Folder, Oid},
+    git::{self, Difference, Folder, Oid},
     merge::{Merge, MergeMode, MergeResult},
     model::{
         change::ChangeSet,
@@ -92,7 +92,7 @@ pub(crate) async fn stage(objects: &Objects, edit: Edit<'_>) -> Result<StageResu
     let mut contents: Contents = set.contents().map(|content| (content.file.oid, content.bytes.clone())).collect();
     let targets = ChangedPaths { named: set.targets(), default_field: "changes" };
     let merged = if base_id == head_id {
-        MergeResult { tree: result, conflicts: Vec::new(), contents: Vec::new() }
+        MergeResult { tree: result, conflicts: Vec::new(), contents: Contents::new() }
     } else {
         let trees = Merge {
             base: Arc::clone(&base_tree),
@@ -109,7 +109,7 @@ pub(crate) async fn stage(objects: &Objects, edit: Edit<'_>) -> Result<StageResu
         }
         merged
     };
-    contents.extend(targets.check_sizes(merged.contents, &limits)?);
+    contents.extend(merged.contents);
     let staged = StagedTree::check(merged.tree, &head_tree, &limits, targets)?.with_parents(head_id).with_contents(contents);
     Ok(if staged.differences.is_empty() { StageResult::Unchanged(head_tree) } else { StageResult::Applies(staged) })
 }
@@ -133,20 +133,6 @@ pub(crate) struct ChangedPaths<'a> {
 }
 
 impl<'a> ChangedPaths<'a> {
-    /// The contents of merged files, if none exceeds the limit of a file.
-    pub(crate) fn check_sizes(&self, merged: Vec<(String, Content)>, limits: &Limits) -> Result<Contents, Error> {
-        let check = |(path, content): (String, Content)| {
-            let (size, limit) = (content.file.size, limits.file_bytes);
-            if size > limit {
-                let named = self.named.iter().find(|named| named.path == path);
-                let field = named.map_or(self.default_field, |named| &named.field).to_owned();
-                return Err(Error::FileTooLarge { field, path, size, limit });
-            }
-            Ok((content.file.oid, content.bytes))
-        };
-        merged.into_iter().map(check).collect()
-    }
-
     /// The named paths, and then the other paths that differ.
     fn with(mut self, differences: &'a [Difference]) -> Vec<ChangedPath<'a>> {
         let named: HashSet<&str> = self.named.iter().map(|named| named.path).collect();

@@ -4,6 +4,9 @@ use proptest::prelude::*;
 
 use super::*;
 
+/// The largest text of these merges.
+const TEXT_BYTES: u32 = 50_000;
+
 /// Parses a tree: `path=text` separated by spaces, where `|` ends a line. Adds the contents of its files to `contents`.
 fn tree(files: &str, contents: &mut HashMap<Oid, Bytes>) -> Arc<Folder> {
     let mut root = Folder::default();
@@ -19,14 +22,14 @@ fn tree(files: &str, contents: &mut HashMap<Oid, Bytes>) -> Arc<Folder> {
 /// Merges trees. Adds the contents of all files to `contents`.
 fn run(sides: [&str; 3], is_snapshot: bool, mode: MergeMode, contents: &mut HashMap<Oid, Bytes>) -> (Merge, MergeResult) {
     let [base, result, head] = sides.map(|side| tree(side, contents));
-    let merge = Merge { base, result, head, text_bytes: u32::MAX, is_snapshot };
+    let merge = Merge { base, result, head, text_bytes: TEXT_BYTES, is_snapshot };
     let sides = merge.sides();
     let found =
         merge.renames(&sides).map(|renames| renames.map(|side| moves(side.finish(|oid| contents.get(&oid).map(|bytes| &bytes[..])))));
     let plan = merge.plan(mode, &sides, &found.unwrap_or_default());
-    let files = merge_files(plan.edits(), contents);
+    let files = merge_files(plan.edits(), contents, merge.text_bytes);
     let merged = plan.finish(&merge.head, &merge.result, files);
-    contents.extend(merged.contents.iter().map(|(_, content)| (content.file.oid, content.bytes.clone())));
+    contents.extend(merged.contents.iter().map(|(oid, bytes)| (*oid, bytes.clone())));
     (merge, merged)
 }
 
@@ -86,6 +89,17 @@ fn lines_are_merged_where_they_do_not_overlap() {
     // A folder must not replace a file in conflict.
     check("a=1", "a/b=1", "a=2", MergeMode::Lines, Ok("a/b=2"));
     check("a=1", "a/b=9", "a=2", MergeMode::Lines, Err("a a/b"));
+}
+
+#[test]
+fn a_merged_text_above_the_limit_conflicts() {
+    let side = |first: usize, last: usize| format!("a={}|1|2|3|{}| b=1", "x".repeat(first), "y".repeat(last));
+    let limit = TEXT_BYTES as usize;
+    let (more, most) = (limit / 2, limit - limit / 2 - "|1|2|3||".len());
+    for (last, is_merged) in [(most, true), (most + 1, false)] {
+        let found = merged([&side(1, 1), &side(more, 1), &side(1, last)], false, MergeMode::Lines);
+        assert!(found == if is_merged { Ok(side(more, last)) } else { Err("a".to_owned()) }, "{last}");
+    }
 }
 
 #[test]

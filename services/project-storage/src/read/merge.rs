@@ -49,7 +49,7 @@ pub(crate) async fn merge(
     let versions: Vec<FileRef> = plan.edits().iter().flat_map(|file| [file.base, file.result, file.head]).collect();
     let contents = contents(objects, store, &versions, known).await?;
     let finish = move || {
-        let merged = merge::merge_files(plan.edits(), &contents);
+        let merged = merge::merge_files(plan.edits(), &contents, merge.text_bytes);
         plan.finish(&merge.head, &merge.result, merged)
     };
     Ok(blocking::run(cost + bytes(&versions), finish).await)

@@ -213,6 +213,18 @@ async fn a_rename_in_conflict_loses_no_file() {
 }
 
 #[tokio::test]
+async fn a_merged_text_above_the_limit_is_chosen() {
+    let cluster = Cluster::start().await;
+    let side = |first: &str, last: &str, b: &str| vec![write("a", &format!("{first}1\n2\n3\n{last}")), write("b", b)];
+    let long = format!("{}\n", "x".repeat(30_000));
+    let conflict = Conflict::of(&cluster, side("", "", "base"), side(&long, "", "ann"), side("", &long, "turn")).await;
+    let found = conflict.get(&conflict.ann).await.expect("a conflict");
+    assert_eq!(found.files.iter().map(|f| f.path.as_str()).collect::<Vec<_>>(), ["a", "b"]);
+    conflict.resolve(conflict.request(vec![with_content("a", "both\n"), take("b", Take::Head)])).await.expect("resolved");
+    assert_eq!(conflict.ann.files(&conflict.project).await, ["a=both\n", "b=ann"]);
+}
+
+#[tokio::test]
 async fn a_resolution_names_the_paths_and_the_head_of_the_conflict() {
     let cluster = Cluster::start().await;
     let conflict = Conflict::start(&cluster).await;

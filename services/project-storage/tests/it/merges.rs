@@ -119,7 +119,7 @@ async fn a_repeat_may_name_the_default() {
 }
 
 #[tokio::test]
-async fn limits_hold_for_the_result_of_a_merge() {
+async fn a_text_that_a_merge_makes_too_large_is_a_conflict() {
     let cluster = Cluster::start().await;
     let ann = cluster.person();
     let project = ann.create().await.id;
@@ -134,11 +134,10 @@ async fn limits_hold_for_the_result_of_a_merge() {
         ..Default::default()
     };
     let fault = ann.send(merge).await.expect_err("too large");
-    assert_eq!((fault.code, fault.reason.as_str()), (ErrorCode::InvalidArgument, "FILE_TOO_LARGE"));
-    assert_eq!((fault.violations[0].field.as_str(), fault.metadata["path"].as_str()), ("changes[1].path", "a"));
+    assert_eq!((fault.code, fault.reason.as_str(), fault.metadata["paths"].as_str()), (ErrorCode::Conflict, "STALE_REVISION", "a"));
     let turn = Turn::new(&cluster);
     turn.begin(&ann, &project, "go").await.expect("begun");
     let result = turn.result(&base, vec![write("a", &format!("{BASE}{half}\n"))]);
-    assert_eq!(reason(commit(&turn.agent, result).await), "FILE_TOO_LARGE");
+    assert_eq!(commit(&turn.agent, result).await.expect("kept").outcome(), CommitOutcome::Conflicted);
     assert_eq!(ann.files(&project).await.len(), 2, "neither of the two was written");
 }
