@@ -55,6 +55,12 @@ impl App {
     }
 
     pub(crate) fn writer(&self) -> Writer<'_> {
-        Writer { objects: &self.objects, locks: &self.locks, quotas: self.quotas, changes: &self.watch.changes }
+        Writer {
+            objects: &self.objects,
+            locks: &self.locks,
+            quotas: self.quotas,
+            load_slots: &self.load_slots,
+            changes: &self.watch.changes,
+        }
     }
 }

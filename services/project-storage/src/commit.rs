@@ -13,7 +13,10 @@
 //! - [`begin`], [`turn`], [`end`]: the beginning of a turn, its commit, and its end without files.
 
 use self::{lock::Locks, quota::Quotas};
-use crate::{read::objects::Objects, watch::changes::Changes};
+use crate::{
+    read::{load::LoadSlots, objects::Objects},
+    watch::changes::Changes,
+};
 
 pub(crate) mod attempt;
 pub(crate) mod begin;
@@ -48,6 +51,7 @@ pub(crate) struct Writer<'a> {
     pub(crate) objects: &'a Objects,
     pub(crate) locks: &'a Locks,
     pub(crate) quotas: Quotas,
+    pub(crate) load_slots: &'a LoadSlots,
     /// Gets every revision of a project that exists, after it is committed.
     pub(crate) changes: &'a Changes,
 }

@@ -2,8 +2,13 @@
 
 use std::sync::Arc;
 
+use chassis::share::Share;
+
 use crate::{
-    commit::stage::{ChangedPaths, StagedTree},
+    commit::{
+        request::SaveRequest,
+        stage::{ChangedPaths, StagedTree},
+    },
     error::Error,
     git::Folder,
     merge::{Merge, MergeMode},
@@ -23,6 +28,15 @@ pub(crate) enum MergeStage {
     Clean(StagedTree),
     /// The paths that cannot be merged.
     Conflicts(Vec<String>),
+}
+
+/// Waits for a slot for a merge, which reads and compares as much as a page of differences. The caller gives it back before it waits for the
+/// project's lock.
+///
+/// # Errors
+/// [`Error::Fault`] with the reason OVERLOADED.
+pub(crate) async fn slot(request: &SaveRequest<'_>) -> Result<Share, Error> {
+    request.writer.load_slots.take(request.policy.context).await
 }
 
 /// Merges what `theirs` changes in `base` into the head, line by line. `known` has contents that the store does not have.

@@ -86,12 +86,16 @@ impl OptimisticWrite for MergeWrite<'_> {
         let (found, point) = self.source(&member).await?;
         let Some((source, point)) = found.zip(point) else { return self.unchanged(member).await };
         let target = member.head.as_ref().map(|head| Point { log: member.project.id, number: head.number });
+        let slot = merge::slot(&self.request).await?;
         let base = merge_base::find(objects, member.project.store, target, point).await?;
         if base.missing.is_empty() {
+            drop(slot);
             return self.unchanged(member).await;
         }
         let parents = || member.head.as_ref().map(|head| head.id).into_iter().chain([source.revision.id]);
-        match merge::stage(objects, &member, (&base.tree, &source.tree), &base.contents).await? {
+        let stage = merge::stage(objects, &member, (&base.tree, &source.tree), &base.contents).await?;
+        drop(slot);
+        match stage {
             MergeStage::Clean(staged) => {
                 let staged = staged.with_parents(parents());
                 self.commit(member, &base, staged, &source.message).await

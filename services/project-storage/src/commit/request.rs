@@ -65,7 +65,7 @@ impl RequestKey {
 /// The policy `save` of rate-limit. A request counts once, however often it is repeated after a race.
 pub(crate) struct SavePolicy<'a> {
     limiter: RateLimitServiceClient<ServiceChannel>,
-    context: &'a Context,
+    pub(crate) context: &'a Context,
     is_counted: bool,
 }
 
@@ -114,7 +114,7 @@ pub(crate) struct SaveRequest<'a> {
     pub(crate) undoes: Option<Undoes>,
     /// What makes the revision. Locks take it for the user's own change.
     pub(crate) actor: Actor,
-    policy: SavePolicy<'a>,
+    pub(crate) policy: SavePolicy<'a>,
     user: User,
     key: Option<&'a RequestKey>,
     lease: Option<Uuid>,

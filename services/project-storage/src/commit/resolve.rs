@@ -10,6 +10,7 @@ use crate::{
     commit::{
         Writer,
         attempt::{Attempt, OptimisticWrite, retry_on_race},
+        merge,
         objects::CommitObjects,
         request::{RequestKey, SavePolicy, SaveRequest},
         stage::{ChangedPaths, StagedTree},
@@ -103,7 +104,7 @@ impl OptimisticWrite for ResolveWrite<'_> {
         if let Some(recorded) = self.request.find_recorded().await? {
             return self.replay(recorded).await.map(Attempt::Done);
         }
-        let conflict = match conflicts::find(pool, resolve.project, resolve.conflict).await?.ok_or(Error::ConflictNotFound)? {
+        let (conflict, slot) = match conflicts::find(pool, resolve.project, resolve.conflict).await?.ok_or(Error::ConflictNotFound)? {
             ConflictState::Resolved { revision, key } if key == resolve.key => {
                 let recorded = RecordedSave {
                     project: resolve.project,
@@ -120,12 +121,14 @@ impl OptimisticWrite for ResolveWrite<'_> {
                 if head != Some(resolve.base) {
                     return Err(Error::stale(Some(resolve.base), head, Vec::new(), MergeMode::Paths));
                 }
-                Conflict::load(objects, &member, *open).await?
+                let slot = merge::slot(&self.request).await?;
+                (Conflict::load(objects, &member, *open).await?, slot)
             }
         };
         self.request.apply_plan(&mut member);
         let merged = conflict.merge(objects, &member).await?;
         let staged = resolve.stage(&conflict, merged, &member.project.limits())?;
+        drop(slot);
         self.request.count().await?;
         if matches!(self.request.lock(&member.project).await, Attempt::Raced) {
             return Ok(Attempt::Raced);

@@ -120,6 +120,7 @@ impl RevertWrite<'_> {
     async fn merge(&self, member: &Member) -> Result<(Reverted, MergeStage), Error> {
         let mut subjects = self.subjects(member).await?;
         subjects.truncate(MAX_TRIES);
+        let _slot = merge::slot(&self.request).await?;
         let last = subjects.pop().ok_or(Error::RevisionNotFound)?;
         for subject in subjects {
             let reverted = self.load(member, subject).await?;

@@ -8,7 +8,8 @@ use proto::{
     error::Fault,
     project_storage::{
         BlameFileRequest, DiffRevisionsRequest, DownloadFileRequest, ExportProjectRequest, GetConflictRequest, GetFileRequest,
-        ListFileRevisionsRequest, ListFilesRequest, LoadProjectRequest, ReadFilesRequest, SearchFilesRequest,
+        ListFileRevisionsRequest, ListFilesRequest, LoadProjectRequest, ReadFilesRequest, ResolveConflictRequest, RevertRevisionRequest,
+        SearchFilesRequest,
     },
 };
 use sqlx::PgConnection;
@@ -16,7 +17,7 @@ use uuid::Uuid;
 
 use crate::{
     garbage::{end, transaction, waits},
-    harness::{Cluster, Person, answer, reason},
+    harness::{Cluster, Person, answer, reason, write},
 };
 
 type Outcome = Result<(), Box<Fault>>;
@@ -180,12 +181,25 @@ async fn a_stream_is_refused_before_it_begins_or_completes() {
 async fn a_conflict_is_merged_with_a_slot() {
     let cluster = Cluster::with_settings(&[("BACKLOT_LOADS_IN_WORK", "1")]).await;
     let conflict = crate::conflicts::Conflict::start(&cluster).await;
+    let edited = conflict.ann.edit(&conflict.project, vec![write("k", "1")]).await;
+    let revert = || RevertRevisionRequest { project_id: conflict.project.clone(), revision: edited.clone(), ..Default::default() };
+    let head = conflict.ann.revert(revert()).await.expect("reverted").revision.expect("a revision").id;
+    let unresolved = || ResolveConflictRequest { base_revision: head.clone(), ..conflict.request(Vec::new()) };
     conflict.ann.conflict(&conflict.project, &conflict.turn.id).await.expect("it is in the cache now");
     let working = Working::start(&cluster).await;
     let get = GetConflictRequest { project_id: conflict.project.clone(), turn_id: conflict.turn.id.clone() };
     let mut request = conflict.ann.request(get);
     request.set_timeout(LIMIT);
     assert!(is_refusal(&reason(answer(conflict.ann.client.clone().get_conflict(request).await))));
+    // Without a merge, the missing choices would be refused.
+    let mut request = conflict.ann.request(unresolved());
+    request.set_timeout(LIMIT);
+    assert!(is_refusal(&reason(answer(conflict.ann.client.clone().resolve_conflict(request).await))));
+    // Without a merge, this revert would find that the change is reverted already.
+    let mut request = conflict.ann.request(revert());
+    request.set_timeout(LIMIT);
+    assert!(is_refusal(&reason(answer(conflict.ann.client.clone().revert_revision(request).await))));
     working.end().await;
+    assert_eq!(conflict.resolve(unresolved()).await.expect_err("no choices").reason, "INVALID_FIELD");
     conflict.ann.conflict(&conflict.project, &conflict.turn.id).await.expect("a slot is free");
 }
