@@ -70,11 +70,16 @@ pub(super) fn limits(limits: Limits) -> pb::ProjectLimits {
     }
 }
 
+/// The parents that an answer names. Those of the other side of an open merge are revisions of the other project.
+fn parents(revision: &Revision) -> &[Oid] {
+    if revision.is_on_branch() && revision.actor == Actor::Merge { &[] } else { &revision.parents }
+}
+
 pub(super) fn revision(revision: &Revision) -> pb::Revision {
     pb::Revision {
         id: revision.id.to_string(),
         number: revision.number,
-        parent_ids: revision.parents.iter().map(Oid::to_string).collect(),
+        parent_ids: parents(revision).iter().map(Oid::to_string).collect(),
         message: revision.message.clone(),
         actor: match revision.actor {
             Actor::Person => pb::Actor::User,

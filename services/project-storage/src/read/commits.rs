@@ -28,8 +28,25 @@ pub(crate) async fn of_turn(objects: &Objects, member: &Member, turn: TurnId) ->
     find(objects, &member.project, id).await?.ok_or(Error::RevisionNotFound)
 }
 
-/// A commit of the project by its id, which the caller must have from the project's log or from one of its turns.
-pub(crate) async fn find(objects: &Objects, project: &Project, id: Oid) -> Result<Option<Revision>, Error> {
+/// What a revision of the log merged, by the id of its further parent: another revision of the log, or the commit of a conflict that was
+/// resolved. The revision of another project is none, even if the projects share their objects, and neither is the commit of a conflict
+/// that the project from which a fork was made had before the fork.
+pub(crate) async fn merged(objects: &Objects, project: &Project, revision: &Revision, parent: Oid) -> Result<Option<Revision>, Error> {
+    if has_own_conflict(project, revision) {
+        return find(objects, project, parent).await;
+    }
+    Ok(revisions::find(&objects.pool, project.id, parent).await?.filter(|found| !found.is_on_branch()))
+}
+
+/// Whether the further parents of a revision of the log are commits of conflicts of this project.
+fn has_own_conflict(project: &Project, revision: &Revision) -> bool {
+    let inherited = project.forked_from.map_or(0, |origin| origin.number);
+    revision.actor != Actor::Merge && revision.number > inherited
+}
+
+/// A commit by its id, which the caller must have from the project's log or from one of its turns or conflicts. The store has the commits
+/// of all forks, so an id that comes from a merge of projects must not get here.
+async fn find(objects: &Objects, project: &Project, id: Oid) -> Result<Option<Revision>, Error> {
     if let Some(revision) = revisions::find(&objects.pool, project.id, id).await? {
         return Ok(Some(revision));
     }

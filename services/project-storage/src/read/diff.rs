@@ -58,6 +58,7 @@ pub(crate) struct Part {
 pub(crate) struct Diff {
     /// `None` is a project without files.
     pub(crate) newer: Option<Revision>,
+    /// `None` is no files, or a revision that the project does not have.
     pub(crate) base: Option<Revision>,
     pub(crate) files: Vec<FileDiff>,
     /// The last path, if more files follow.
@@ -114,6 +115,8 @@ pub(crate) async fn diff(objects: &Objects, slots: &LoadSlots, context: &Context
         files.truncate(count);
         next = files.last().map(|file| file.change.path().to_owned());
     }
+    // A revision of another project, with which the merge began, is not named: nobody could ask for it.
+    let base = base.filter(|base| query.base.is_some() || !base.is_on_branch());
     Ok(Diff { newer, base, files, next, stat: FileChange::stat(&changes) })
 }
 

@@ -18,7 +18,7 @@ impl Person {
 }
 
 /// The ranges on one line each: lines, number of the revision, path and original line.
-fn lines(blame: &BlameFileResponse) -> Vec<String> {
+pub(crate) fn lines(blame: &BlameFileResponse) -> Vec<String> {
     let number = |id: &str| blame.revisions.iter().find(|revision| revision.id == id).expect("a revision").number;
     let line = |range: &proto::project_storage::BlameRange| {
         let end = range.start_line + range.line_count - 1;

@@ -27,6 +27,7 @@ mod pages;
 mod parts;
 mod paths;
 mod previews;
+mod private_forks;
 mod projects;
 mod purged;
 mod quotas;

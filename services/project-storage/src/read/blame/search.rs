@@ -215,7 +215,8 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// The parents of a revision of the log: the revision before it, and what it merged.
+    /// The parents of a revision of the log: the revision before it, and what it merged. Lines of another project, of which only the
+    /// result of the merge can be read, so belong to the merge.
     async fn parents(&self, version: &Version) -> Result<Vec<Parent>, Error> {
         let Version { revision, previous_tree, .. } = version;
         let mut parents = Vec::new();
@@ -224,7 +225,7 @@ impl<'a> Search<'a> {
             parents.push(Parent { place, tree: *previous_tree, beside: None, same_path: SamePath::Known(version.old) });
         }
         for id in revision.parents.iter().skip(1).take(MAX_PARENTS - 1) {
-            let Some(merged) = commits::find(self.objects, self.project, *id).await? else { continue };
+            let Some(merged) = commits::merged(self.objects, self.project, revision, *id).await? else { continue };
             // The search only goes back, so that it ends.
             if merged.number >= revision.number {
                 continue;
