@@ -69,10 +69,13 @@ pub fn bindings() -> Vec<Binding> {
     rpcs().into_iter().flat_map(|rpc| rules_of(&rpc).into_iter().filter_map(move |rule| binding(&rpc, &rule))).collect()
 }
 
-/// Whether the RPC is part of the HTTP API: by `google.api.http`, or, because both sides stream, by a route of the gateway's own.
+/// The RPC of which both sides stream, so that `google.api.http` cannot bind it, and the gateway has routes of its own for it.
+const OWN_ROUTES: &str = "backlot.project_storage.v1.ProjectStorageService.ImportArchive";
+
+/// Whether the RPC is part of the HTTP API: by `google.api.http`, or by routes of the gateway's own.
 #[must_use]
 pub fn is_public(rpc: &MethodDescriptor) -> bool {
-    !rules_of(rpc).is_empty() || (rpc.is_client_streaming() && rpc.is_server_streaming())
+    !rules_of(rpc).is_empty() || rpc.full_name() == OWN_ROUTES
 }
 
 fn rules_of(rpc: &MethodDescriptor) -> Vec<DynamicMessage> {
