@@ -31,7 +31,7 @@ pub(crate) async fn merge(
     let trees = Arc::clone(&merge);
     let compare = move || {
         let sides = trees.sides();
-        let renames = trees.renames(&sides);
+        let renames = sides.renames();
         (sides, renames)
     };
     let (sides, renames) = blocking::run(cost, compare).await;

@@ -200,19 +200,6 @@ async fn a_file_and_a_folder_of_the_same_name_conflict() {
 }
 
 #[tokio::test]
-async fn a_rename_in_conflict_loses_no_file() {
-    let cluster = Cluster::start().await;
-    for (side, after) in [(Take::Head, ["a=1", "b=2"].as_slice()), (Take::Turn, &["B=1"])] {
-        let theirs = vec![delete("a"), write("B", "1")];
-        let conflict = Conflict::of(&cluster, vec![write("a", "1")], vec![write("b", "2")], theirs).await;
-        let found = conflict.get(&conflict.ann).await.expect("a conflict");
-        assert_eq!(found.files.iter().map(|f| f.path.as_str()).collect::<Vec<_>>(), ["B", "a", "b"]);
-        conflict.resolve(conflict.request(["B", "a", "b"].map(|path| take(path, side)).to_vec())).await.expect("resolved");
-        assert_eq!(conflict.ann.files(&conflict.project).await, after);
-    }
-}
-
-#[tokio::test]
 async fn a_merged_text_above_the_limit_is_chosen() {
     let cluster = Cluster::start().await;
     let side = |first: &str, last: &str, b: &str| vec![write("a", &format!("{first}1\n2\n3\n{last}")), write("b", b)];
