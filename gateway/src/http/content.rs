@@ -12,7 +12,7 @@ use crate::error::{Failure, fault, fault_of};
 /// The answer has begun, so an error can only abort it.
 #[derive(Debug, thiserror::Error)]
 #[error("the answer was aborted: {0}")]
-pub(crate) struct Aborted(pub(crate) String);
+pub(crate) struct StreamError(pub(crate) String);
 
 /// How long the first message of a stream may take.
 const OPENING_TIME: Duration = Duration::from_secs(30);
@@ -23,9 +23,9 @@ pub(crate) async fn within_opening_time<T>(opening: impl Future<Output = Result<
 }
 
 /// The bytes of an answer, part by part.
-pub(crate) fn streamed<M: Send + 'static>(parts: Streaming<M>, data: fn(M) -> Bytes) -> impl Stream<Item = Result<Bytes, Aborted>> {
+pub(crate) fn streamed<M: Send + 'static>(parts: Streaming<M>, data: fn(M) -> Bytes) -> impl Stream<Item = Result<Bytes, StreamError>> {
     parts.map_ok(data).map_err(|status| {
-        let error = Aborted(fault_of(&status).to_string());
+        let error = StreamError(fault_of(&status).to_string());
         tracing::warn!("{error}");
         error
     })

@@ -15,7 +15,7 @@ use tonic::{Status, Streaming};
 use crate::{
     app::App,
     error::{Failure, fault_of},
-    http::content::{Aborted, within_opening_time},
+    http::content::{StreamError, within_opening_time},
     identity::authenticate::Authenticated,
     json::{body::Json, params::PathParam, reply::Reply},
     upstream::{Upstream, present},
@@ -48,15 +48,15 @@ async fn open(
     Ok((first, parts))
 }
 
-fn lines(messages: impl Stream<Item = Result<ReadFilesResponse, Status>>) -> impl Stream<Item = Result<Bytes, Aborted>> {
+fn lines(messages: impl Stream<Item = Result<ReadFilesResponse, Status>>) -> impl Stream<Item = Result<Bytes, StreamError>> {
     messages.map(|message| {
-        let line = message.map_err(|status| Aborted(fault_of(&status).to_string())).and_then(|message| line(&message));
+        let line = message.map_err(|status| StreamError(fault_of(&status).to_string())).and_then(|message| line(&message));
         line.inspect_err(|error| tracing::warn!("{error}"))
     })
 }
 
-fn line(message: &ReadFilesResponse) -> Result<Bytes, Aborted> {
-    let mut line = serde_json::to_vec(message).map_err(|error| Aborted(error.to_string()))?;
+fn line(message: &ReadFilesResponse) -> Result<Bytes, StreamError> {
+    let mut line = serde_json::to_vec(message).map_err(|error| StreamError(error.to_string()))?;
     line.push(b'\n');
     Ok(line.into())
 }

@@ -20,11 +20,11 @@ use proto::{
 
 use crate::{
     app::App,
-    cache::Made,
+    cache::BuildOutput,
     dialogue::{Dialogue, hold},
     error::{Error, SERVICE},
     hash,
-    packages::{self, Provided, Sources, Texts, Wish},
+    packages::{self, ImportRequest, PagePackages, Sources, Texts},
     tree::Tree,
 };
 
@@ -74,7 +74,7 @@ async fn unlimited(app: &App, kind: Kind, mut dialogue: Dialogue) -> Result<Page
             return Ok(page);
         }
     }
-    Err(Error::Restless(3))
+    Err(Error::TooManyRounds(3))
 }
 
 /// Checks the fields of the first message.
@@ -124,15 +124,15 @@ struct Build<'a> {
     dialogue: Dialogue,
 }
 
-/// Packages, and the specifiers that they were provided for.
+/// The packages of a page, and the specifiers that it had.
 struct Supply {
     sources: Sources,
-    last: Option<(Vec<String>, Provided)>,
+    last: Option<(Vec<String>, PagePackages)>,
 }
 
 impl Supply {
-    fn provided(&self) -> &Provided {
-        static NONE: Provided = Provided { packages: Vec::new(), findings: Vec::new(), outputs: Vec::new(), is_temporary: false };
+    fn provided(&self) -> &PagePackages {
+        static NONE: PagePackages = PagePackages { packages: Vec::new(), findings: Vec::new(), outputs: Vec::new(), is_temporary: false };
         self.last.as_ref().map_or(&NONE, |(_, provided)| provided)
     }
 }
@@ -142,7 +142,7 @@ impl Build<'_> {
     async fn compile(&mut self) -> Result<Option<Page>, Error> {
         let known = self.app.cache.facts(&self.tree).await?;
         self.read(self.tree.early(&known, &self.app.limits)).await?;
-        let mut made = Made { reused: known.iter().map(|facts| facts.key.clone()).collect(), ..Made::default() };
+        let mut made = BuildOutput { reused: known.iter().map(|facts| facts.key.clone()).collect(), ..BuildOutput::default() };
         let mut supply = self.supply().await?;
         let mut request = Request {
             known,
@@ -175,7 +175,7 @@ impl Build<'_> {
             }
             self.read(absent).await?;
         }
-        Err(Error::Restless(MAX_ROUNDS))
+        Err(Error::TooManyRounds(MAX_ROUNDS))
     }
 
     /// Reads contents from the cache, and those that it lacks from the caller.
@@ -227,7 +227,7 @@ impl Build<'_> {
         let content = |id: &str| self.tree.content(id).unwrap_or_default().to_vec();
         let texts = Texts { manifest: content(&manifest), lock: lock.as_deref().map(content) };
         let memory = self.app.packages.memory(&self.holder)?;
-        let wish = Wish {
+        let imports = ImportRequest {
             sources: &supply.sources,
             texts: &texts,
             specifiers,
@@ -236,12 +236,18 @@ impl Build<'_> {
             workers: &self.app.workers,
             memory: Arc::new(Mutex::new(memory)),
         };
-        let provided = self.app.packages.provide(&wish).await?;
+        let provided = self.app.packages.provide(&imports).await?;
         supply.last = Some((specifiers.to_vec(), provided));
         Ok(())
     }
 
-    async fn finish(&mut self, answer: Answer, known: &[Facts], mut made: Made, provided: &Provided) -> Result<Option<Page>, Error> {
+    async fn finish(
+        &mut self,
+        answer: Answer,
+        known: &[Facts],
+        mut made: BuildOutput,
+        provided: &PagePackages,
+    ) -> Result<Option<Page>, Error> {
         let page = page(&answer, known, self.options.kind, provided);
         made.named.clone_from(&page.modules);
         // Sheets and scripts of workers name others.
@@ -257,7 +263,7 @@ impl Build<'_> {
 }
 
 /// The answer to the caller.
-fn page(answer: &Answer, known: &[Facts], kind: Kind, provided: &Provided) -> Page {
+fn page(answer: &Answer, known: &[Facts], kind: Kind, provided: &PagePackages) -> Page {
     let mut findings: Vec<_> = answer.findings.iter().chain(&provided.findings).map(finding).collect();
     findings.sort_by(|a, b| (&a.file, a.line, a.column, &a.code).cmp(&(&b.file, b.line, b.column, &b.code)));
     findings.truncate(MAX_FINDINGS);

@@ -22,7 +22,7 @@ pub(crate) struct Cache {
 
 /// What a build made and used.
 #[derive(Default)]
-pub(crate) struct Made {
+pub(crate) struct BuildOutput {
     pub(crate) compiled: Vec<Module>,
     /// Keys of facts that earlier builds made.
     pub(crate) reused: Vec<String>,
@@ -73,7 +73,7 @@ impl Cache {
 
     /// Keeps what a build made, and its answer with all that it names, if it has one. Returns `false`, and keeps no answer, if an output was
     /// deleted meanwhile.
-    pub(crate) async fn put(&self, answer: Option<(&[u8], &[u8])>, made: Made, tree: &Tree) -> Result<bool, Error> {
+    pub(crate) async fn put(&self, answer: Option<(&[u8], &[u8])>, made: BuildOutput, tree: &Tree) -> Result<bool, Error> {
         let now = clock::now();
         let old: OffsetDateTime = now - TOUCH;
         let (facts, outputs) = rows(&made, tree);
@@ -94,7 +94,7 @@ impl Cache {
 }
 
 /// The rows of facts, and the outputs by name.
-fn rows(made: &Made, tree: &Tree) -> (FactRows, BTreeMap<String, Vec<u8>>) {
+fn rows(made: &BuildOutput, tree: &Tree) -> (FactRows, BTreeMap<String, Vec<u8>>) {
     let (mut rows, mut outputs) = (FactRows::default(), BTreeMap::new());
     for module in &made.compiled {
         let Some(facts) = &module.facts else { continue };

@@ -24,8 +24,8 @@ pub(crate) enum Error {
     CompilerMissing { path: PathBuf, cause: io::Error },
     #[error("{0}")]
     Compiler(worker::Error),
-    #[error("the compiler asked for more files {0} times")]
-    Restless(usize),
+    #[error("the page was not complete after the compiler had asked for more files {0} times")]
+    TooManyRounds(usize),
     #[error("the build took longer than {0:?}")]
     Timeout(Duration),
     #[error("there is no module with this name; build its page again")]
@@ -57,7 +57,7 @@ impl Error {
             Self::TreeTooLarge { .. } | Self::Compiler(worker::Error::RequestTooLarge { .. }) => ErrorCode::RateLimited,
             Self::CompilerMissing { .. } => ErrorCode::Unavailable,
             Self::Compiler(worker::Error::Timeout { .. }) | Self::Timeout(_) => ErrorCode::Timeout,
-            Self::Compiler(_) | Self::Restless(_) => ErrorCode::Conflict,
+            Self::Compiler(_) | Self::TooManyRounds(_) => ErrorCode::Conflict,
             Self::ModuleNotFound => ErrorCode::NotFound,
             Self::Store(e) if e.is_transient() => ErrorCode::Unavailable,
             Self::Store(_) | Self::Row(_) | Self::Thread(_) => ErrorCode::Internal,
@@ -72,7 +72,7 @@ impl Error {
             Self::CompilerMissing { .. } => "COMPILER_MISSING",
             Self::Compiler(worker::Error::Timeout { .. }) => "COMPILER_TIMEOUT",
             Self::Timeout(_) => "TIMEOUT",
-            Self::Compiler(_) | Self::Restless(_) => "COMPILER_FAILED",
+            Self::Compiler(_) | Self::TooManyRounds(_) => "COMPILER_FAILED",
             Self::ModuleNotFound => "MODULE_NOT_FOUND",
             Self::Store(e) if e.is_transient() => "UNAVAILABLE",
             Self::Store(_) | Self::Row(_) | Self::Thread(_) => "INTERNAL",

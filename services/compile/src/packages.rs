@@ -1,18 +1,18 @@
 //! The npm packages that a page imports: resolved as npm does, fetched from the registry that the operator sets, and bundled by a worker.
 //!
 //! - [`Packages::provide`]: from specifiers to addresses. `plan`: which packages of a resolution they need. `stored`: rows.
-//! - `provided`: the result. `registry`: HTTP. `shared`: what all builds share. `fetcher`: what one build may fetch. `allowance`: what one person may fetch in an hour.
-//! - `turns`: one build at a time for the same packages. `refusal`: errors as findings.
+//! - `page_packages`: the result. `registry`: HTTP. `shared`: what all builds share. `fetcher`: what one build may fetch. `allowance`: what one person may fetch in an hour.
+//! - `key_locks`: one build at a time for the same packages. `refusal`: errors as findings.
 
 mod allowance;
 mod fetcher;
+mod key_locks;
+mod page_packages;
 mod plan;
-mod provided;
 mod refusal;
 mod registry;
 mod shared;
 mod stored;
-mod turns;
 
 use std::{
     collections::BTreeMap,
@@ -29,8 +29,8 @@ use compiler_client::message::{PackagesAnswer, PackagesRequest};
 use npm::{Limits, Lock, PackageJson, Tree};
 use prost::Message as _;
 
-use self::{allowance::Allowance, fetcher::Fetcher, plan::Plan, registry::Registry, shared::Shared, turns::Turns};
-pub(crate) use self::{provided::Provided, refusal::without_manifest};
+use self::{allowance::Allowance, fetcher::Fetcher, key_locks::KeyLocks, plan::Plan, registry::Registry, shared::Shared};
+pub(crate) use self::{page_packages::PagePackages, refusal::without_manifest};
 use crate::{
     cache::TOUCH,
     config::Config,
@@ -66,15 +66,15 @@ type Choice = (Vec<u8>, &'static str);
 
 pub(crate) struct Packages {
     shared: Arc<Shared>,
-    turns: Turns,
+    locks: KeyLocks,
     /// Bytes of packages.
     memory: Arc<Shares>,
     /// The specifiers of the last page.
     remembered: Mutex<BTreeMap<Choice, Vec<String>>>,
 }
 
-/// One page's wish for packages.
-pub(crate) struct Wish<'w> {
+/// What one page imports of packages.
+pub(crate) struct ImportRequest<'w> {
     pub(crate) sources: &'w Sources,
     pub(crate) texts: &'w Texts,
     pub(crate) specifiers: &'w [String],
@@ -105,7 +105,7 @@ impl Packages {
             downloads: Shares::new(config.downloads, config.server.limits.percent),
             time: config.build_timeout,
         };
-        Self { shared: Arc::new(shared), turns: Turns::default(), memory, remembered: Mutex::default() }
+        Self { shared: Arc::new(shared), locks: KeyLocks::default(), memory, remembered: Mutex::default() }
     }
 
     /// The specifiers that the last page with these sources had.
@@ -114,12 +114,12 @@ impl Packages {
         remembered.get(&(self.key(sources), mode)).cloned()
     }
 
-    fn remember(&self, key: Vec<u8>, wish: &Wish<'_>) {
+    fn remember(&self, key: Vec<u8>, imports: &ImportRequest<'_>) {
         let mut remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
         if remembered.len() >= MAX_REMEMBERED {
             remembered.clear();
         }
-        remembered.insert((key, wish.mode), wish.specifiers.to_vec());
+        remembered.insert((key, imports.mode), imports.specifiers.to_vec());
     }
 
     /// A share of the memory for packages, of nothing yet.
@@ -143,24 +143,24 @@ impl Packages {
     ///
     /// # Errors
     /// The database fails, or no worker bundles.
-    pub(crate) async fn provide(&self, wish: &Wish<'_>) -> Result<Provided, Error> {
-        let key = self.key(wish.sources);
-        let _turn = self.turns.wait(&key).await;
-        match self.attempt(&key, wish).await {
+    pub(crate) async fn provide(&self, imports: &ImportRequest<'_>) -> Result<PagePackages, Error> {
+        let key = self.key(imports.sources);
+        let _lock = self.locks.lock(&key).await;
+        match self.attempt(&key, imports).await {
             Ok(provided) => {
-                self.remember(key, wish);
+                self.remember(key, imports);
                 Ok(provided)
             }
-            Err(refusal::Stop::Refused(refusal)) => Ok(refusal.provided(&wish.texts.manifest)),
+            Err(refusal::Stop::Refused(refusal)) => Ok(refusal.provided(&imports.texts.manifest)),
             Err(refusal::Stop::Failed(error)) => Err(error),
         }
     }
 
-    async fn attempt(&self, key: &[u8], wish: &Wish<'_>) -> Result<Provided, refusal::Stop> {
-        let (tree, notes) = self.resolution(key, wish).await?;
-        let plan = Plan::new(&tree, wish.specifiers);
-        let mut provided = self.bundled(&tree, &plan, wish).await?;
-        provided.findings.extend(refusal::notes(&notes, &plan, &wish.texts.manifest));
+    async fn attempt(&self, key: &[u8], imports: &ImportRequest<'_>) -> Result<PagePackages, refusal::Stop> {
+        let (tree, notes) = self.resolution(key, imports).await?;
+        let plan = Plan::new(&tree, imports.specifiers);
+        let mut provided = self.bundled(&tree, &plan, imports).await?;
+        provided.findings.extend(refusal::notes(&notes, &plan, &imports.texts.manifest));
         Ok(provided)
     }
 
@@ -172,21 +172,21 @@ impl Packages {
     }
 
     /// The kept resolution, or a new one. A project without a lock file keeps its versions while it is in use.
-    async fn resolution(&self, key: &[u8], wish: &Wish<'_>) -> Result<(Tree, Vec<npm::Finding>), refusal::Stop> {
+    async fn resolution(&self, key: &[u8], imports: &ImportRequest<'_>) -> Result<(Tree, Vec<npm::Finding>), refusal::Stop> {
         let now = clock::now();
         let pool = &self.shared.pool;
         if let Some(body) = packages::resolution(pool, key, now, now - TOUCH).await? {
             return Ok(stored::decode(&body)?);
         }
         let limits = &self.shared.limits;
-        let manifest = PackageJson::parse(&wish.texts.manifest, limits)?;
-        let lock = match (&wish.sources.lock, &wish.texts.lock) {
+        let manifest = PackageJson::parse(&imports.texts.manifest, limits)?;
+        let lock = match (&imports.sources.lock, &imports.texts.lock) {
             (Some((name, _)), Some(text)) => Some(Lock::parse(name, text, limits)?),
             // The resolution was deleted after the caller had asked for it.
-            (Some(_), None) => return Err(Error::Restless(1).into()),
+            (Some(_), None) => return Err(Error::TooManyRounds(1).into()),
             (None, _) => None,
         };
-        let fetcher = self.fetcher(wish, None);
+        let fetcher = self.fetcher(imports, None);
         // A preview runs what npm installs with --force.
         let options = npm::Options { accepts_peer_conflicts: true, limits: *limits, ..npm::Options::default() };
         let resolution =
@@ -195,36 +195,36 @@ impl Packages {
         Ok(stored::decode(&body)?)
     }
 
-    fn fetcher(&self, wish: &Wish<'_>, tree: Option<&Tree>) -> Fetcher {
-        Fetcher::new(Arc::clone(&self.shared), *wish.holder, Arc::clone(&wish.memory), tree)
+    fn fetcher(&self, imports: &ImportRequest<'_>, tree: Option<&Tree>) -> Fetcher {
+        Fetcher::new(Arc::clone(&self.shared), *imports.holder, Arc::clone(&imports.memory), tree)
     }
 
     /// The kept bundle, or a new one.
-    async fn bundled(&self, tree: &Tree, plan: &Plan, wish: &Wish<'_>) -> Result<Provided, refusal::Stop> {
+    async fn bundled(&self, tree: &Tree, plan: &Plan, imports: &ImportRequest<'_>) -> Result<PagePackages, refusal::Stop> {
         if plan.specifiers.is_empty() {
-            return Ok(Provided::default());
+            return Ok(PagePackages::default());
         }
-        let release = wish.workers.release.hash().await?;
-        let key = plan.key(tree, wish.mode, &release);
+        let release = imports.workers.release.hash().await?;
+        let key = plan.key(tree, imports.mode, &release);
         let (pool, now) = (&self.shared.pool, clock::now());
         if let Some(bundle) = packages::bundle(pool, &key, now, now - TOUCH).await? {
             let PackagesAnswer { packages, findings, .. } = PackagesAnswer::decode(bundle.body.as_slice()).map_err(Error::from)?;
-            return Ok(Provided { packages, findings, outputs: bundle.outputs, is_temporary: false });
+            return Ok(PagePackages { packages, findings, outputs: bundle.outputs, is_temporary: false });
         }
-        let fetcher = self.fetcher(wish, Some(tree));
+        let fetcher = self.fetcher(imports, Some(tree));
         let (wanted, limits, own) = (plan.paths.clone(), self.shared.limits, tree.clone());
         let installed =
             compute(self.shared.time, move || async move { npm::install(&own, |path, _| wanted.contains(path), &fetcher, &limits).await })
                 .await??;
         let files = plan.files(tree, installed.packages);
-        fetcher::release(&wish.memory);
-        fetcher::hold(&wish.memory, files.iter().map(|file| file.size as usize).sum())?;
-        let request = PackagesRequest { files, specifiers: plan.specifiers.clone(), mode: wish.mode.to_owned() };
-        let answer = wish.workers.bundle(wish.holder, &request).await?;
+        fetcher::release(&imports.memory);
+        fetcher::hold(&imports.memory, files.iter().map(|file| file.size as usize).sum())?;
+        let request = PackagesRequest { files, specifiers: plan.specifiers.clone(), mode: imports.mode.to_owned() };
+        let answer = imports.workers.bundle(imports.holder, &request).await?;
         Ok(self.keep(&key, &request, answer).await?)
     }
 
-    async fn keep(&self, key: &[u8], request: &PackagesRequest, answer: PackagesAnswer) -> Result<Provided, Error> {
+    async fn keep(&self, key: &[u8], request: &PackagesRequest, answer: PackagesAnswer) -> Result<PagePackages, Error> {
         let outputs = stored::outputs(request, &answer);
         let (names, bodies): (Vec<_>, Vec<_>) = outputs.into_iter().unzip();
         let PackagesAnswer { packages, mut findings, .. } = answer;
@@ -237,7 +237,7 @@ impl Packages {
         modules::touch_outputs(&mut *tx, &bundle.outputs, now, now - TOUCH).await?;
         packages::put_bundle(&mut *tx, key, &bundle, now).await?;
         store::commit(tx).await?;
-        Ok(Provided { packages: kept.packages, findings: kept.findings, outputs: bundle.outputs, is_temporary: false })
+        Ok(PagePackages { packages: kept.packages, findings: kept.findings, outputs: bundle.outputs, is_temporary: false })
     }
 }
 

@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use compiler_client::message::{
     Facts, Module,
     facts::{Import, Kind},
+    packages::package_of,
 };
 
 pub(crate) use self::{
@@ -22,7 +23,7 @@ pub(crate) use self::{
 use crate::{
     environment,
     module::{self, Source, helpers},
-    project::{self, Project},
+    project::Project,
     tree::{Tree, path, resolve::Resolver},
 };
 
@@ -111,7 +112,7 @@ impl<'g> Graph<'g> {
                 Err(message) => Target::Unsupported(message),
             },
             None if self.resolver.is_local(&importer.0, specifier) => Target::Missing,
-            None => Target::Package(project::package_of(path::split_query(specifier).0).to_owned()),
+            None => Target::Package(package_of(path::split_query(specifier).0).to_owned()),
         }
     }
 

@@ -87,24 +87,3 @@ impl Project {
         FRAMEWORKS.iter().copied().find(|(package, _)| self.has(package))
     }
 }
-
-/// The name of the package of a specifier.
-pub(crate) fn package_of(specifier: &str) -> &str {
-    let parts = if specifier.starts_with('@') { 2 } else { 1 };
-    let end = specifier.match_indices('/').nth(parts - 1).map_or(specifier.len(), |(at, _)| at);
-    &specifier[..end]
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn packages_of_specifiers() {
-        for (specifier, package) in
-            [("react", "react"), ("react/jsx-runtime", "react"), ("@a/b", "@a/b"), ("@a/b/c/d", "@a/b"), ("@a", "@a")]
-        {
-            assert_eq!(package_of(specifier), package);
-        }
-    }
-}

@@ -18,13 +18,13 @@ use crate::{
 #[derive(Debug)]
 pub struct Packument {
     tags: Texts,
-    versions: Vec<Published>,
+    versions: Vec<PublishedVersion>,
     /// About how many bytes of memory it takes.
     pub(crate) bytes: usize,
 }
 
 #[derive(Debug)]
-struct Published {
+struct PublishedVersion {
     manifest: Arc<Manifest>,
     /// Whether `engines` allows the version of Node.js.
     runs: bool,
@@ -67,7 +67,7 @@ impl Packument {
                 Some(runs) => *runs,
                 None => *engines.entry(manifest.node.clone()).or_insert_with(|| manifest.runs_on(node)),
             };
-            published.push(Published { manifest: Arc::new(manifest), runs });
+            published.push(PublishedVersion { manifest: Arc::new(manifest), runs });
         }
         Ok(Self { tags, versions: published, bytes: memory })
     }
@@ -80,10 +80,12 @@ impl Packument {
             Wanted::Tag(tag) => self.version(self.tags.get(tag)?),
             Wanted::Version(version) => self.versions.iter().find(|published| published.manifest.parsed.as_ref() == Some(version)),
             Wanted::Range(range) => {
-                let accepts = |published: &&Published| published.manifest.parsed.as_ref().is_some_and(|version| range.accepts(version));
+                let accepts =
+                    |published: &&PublishedVersion| published.manifest.parsed.as_ref().is_some_and(|version| range.accepts(version));
                 let latest = self.tags.get("latest").and_then(|version| self.version(version));
-                let is_preferred =
-                    |published: &&Published| (range.is_any() || accepts(published)) && !published.manifest.is_deprecated && published.runs;
+                let is_preferred = |published: &&PublishedVersion| {
+                    (range.is_any() || accepts(published)) && !published.manifest.is_deprecated && published.runs
+                };
                 // Of two equal versions, which differ in their builds, the first one counts: the last maximum of the reversed list.
                 latest.filter(is_preferred).or_else(|| self.versions.iter().rev().filter(accepts).max_by_key(|published| published.rank()))
             }
@@ -96,7 +98,7 @@ impl Packument {
         1 + self.versions.len() * wanted.size()
     }
 
-    fn version(&self, text: &str) -> Option<&Published> {
+    fn version(&self, text: &str) -> Option<&PublishedVersion> {
         self.versions.iter().find(|published| published.manifest.version == text)
     }
 }
@@ -108,7 +110,7 @@ fn version(name: &str, key: String, raw: &RawValue) -> Option<Manifest> {
     Some(Manifest { name: name.to_owned(), version: key, parsed: Some(parsed), ..Manifest::of(document) })
 }
 
-impl Published {
+impl PublishedVersion {
     /// The order of versions that match.
     fn rank(&self) -> (bool, bool, bool, Option<&Version>) {
         let is_kept = !self.manifest.is_deprecated;

@@ -96,15 +96,15 @@ pub async fn resolve<R: Registry>(
     loop {
         packuments.read(registry, needed, &mut steps).await?;
         match build(package, lock, (&mut packuments, &mut steps), options)? {
-            Built::Complete(resolution) => return Ok(resolution),
-            Built::Needs(requests) => needed = requests,
+            BuildResult::Complete(resolution) => return Ok(resolution),
+            BuildResult::Needs(requests) => needed = requests,
         }
     }
 }
 
 /// What comes of a build.
 #[derive(Debug)]
-enum Built {
+enum BuildResult {
     Complete(Resolution),
     /// Packuments are missing that nobody could foresee: all those that the build met. Their dependencies were left out of it.
     Needs(Vec<Request>),
@@ -116,7 +116,7 @@ fn build(
     lock: Option<&Lock>,
     (packuments, steps): (&mut Packuments, &mut Steps),
     options: &Options,
-) -> Result<Built, Error> {
+) -> Result<BuildResult, Error> {
     let rules = Rules::new(&package.overrides);
     let graph = Graph::new(Arc::new(manifest(package)), rules, steps.clone());
     graph.check_own_overrides()?;
@@ -130,10 +130,10 @@ fn build(
     *steps = builder.graph.steps.clone();
     if !builder.needs.is_empty() {
         steps.check()?;
-        return Ok(Built::Needs(builder.needs.into_iter().collect()));
+        return Ok(BuildResult::Needs(builder.needs.into_iter().collect()));
     }
     result?;
-    builder.finish(package, lock).map(Built::Complete)
+    builder.finish(package, lock).map(BuildResult::Complete)
 }
 
 /// What `overrides` may put in the place of what packages ask for.
@@ -194,9 +194,9 @@ mod tests {
     use super::*;
     use crate::registry::RegistryError;
 
-    struct One;
+    struct OneVersion;
 
-    impl Registry for One {
+    impl Registry for OneVersion {
         async fn packument(&self, _: &str) -> Result<Bytes, RegistryError> {
             Ok(Bytes::from_static(br#"{"versions": {"1.0.0": {}}}"#))
         }
@@ -218,17 +218,17 @@ mod tests {
             let built = build(&package, Some(&lock), (&mut packuments, &mut steps), &options).expect("a build");
             builds.push(steps.done() - before);
             match built {
-                Built::Complete(resolution) => break resolution.tree,
-                Built::Needs(requests) => block_on(packuments.read(&One, requests, &mut steps)).expect("packuments"),
+                BuildResult::Complete(resolution) => break resolution.tree,
+                BuildResult::Needs(requests) => block_on(packuments.read(&OneVersion, requests, &mut steps)).expect("packuments"),
             }
         };
         assert_eq!((builds.len(), tree.packages.len()), (2, 2));
         let limited = |steps| Options { limits: Limits { steps, ..Limits::default() }, ..Options::default() };
         let all = steps.done();
-        assert_eq!(block_on(resolve(&package, Some(&lock), &One, &limited(2 * all))).map(|resolution| resolution.tree), Ok(tree));
+        assert_eq!(block_on(resolve(&package, Some(&lock), &OneVersion, &limited(2 * all))).map(|resolution| resolution.tree), Ok(tree));
         // Enough for each build, and not for both.
         let most = builds.into_iter().max().expect("builds");
-        let error = block_on(resolve(&package, Some(&lock), &One, &limited(most + (all - most) / 2))).expect_err("too many steps");
+        let error = block_on(resolve(&package, Some(&lock), &OneVersion, &limited(most + (all - most) / 2))).expect_err("too many steps");
         assert!(matches!(error, Error::TooLarge { unit: "steps", .. }), "{error}");
     }
 }

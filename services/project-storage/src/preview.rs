@@ -184,7 +184,7 @@ pub(crate) async fn read(objects: &Objects, capability: &Capability, request: Fi
     let not_found = || Error::FileNotFound { field: String::new(), path: path.to_owned() };
     let (revision, tree_id) = preview.revision_and_tree.ok_or_else(not_found)?;
     let root = tree::load(objects, preview.store, tree_id).await?;
-    let Found { path, file, is_compiled, is_immutable } = find(&root, path, page).ok_or_else(not_found)?;
+    let Location { path, file, is_compiled, is_immutable } = find(&root, path, page).ok_or_else(not_found)?;
     let content = if is_compiled {
         Content::Omitted
     } else if matches_etag(if_none_match, file.oid) {
@@ -274,7 +274,7 @@ pub(crate) struct FileRequest<'a> {
 }
 
 /// What a path of a request leads to.
-struct Found {
+struct Location {
     path: String,
     file: FileRef,
     /// It is the page of a tree that is compiled.
@@ -283,14 +283,14 @@ struct Found {
 }
 
 /// The file that a request gets. `page`: a path without an extension may be a view of the app.
-fn find(root: &Folder, path: &str, page: bool) -> Option<Found> {
+fn find(root: &Folder, path: &str, page: bool) -> Option<Location> {
     let has_compiler = layout::is_compiled(root);
     let exact = |path: &str| resolve(root, path).map(|(path, file)| (path, file, false));
     let of_layout = if has_compiler { layout::resolve(root, path) } else { None };
     let view = || if page && !has_extension(path) { exact("") } else { None };
     let (path, file, is_immutable) = of_layout.or_else(|| exact(path)).or_else(view)?;
     let is_compiled = has_compiler && path == layout::PAGE;
-    Some(Found { path, file, is_compiled, is_immutable })
+    Some(Location { path, file, is_compiled, is_immutable })
 }
 
 /// The file at a path. A folder stands for its index file.

@@ -3,7 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use compiler_client::message::{File, packages::is_bundled};
+use compiler_client::message::{
+    File,
+    packages::{is_bundled, package_of},
+};
 use npm::Tree;
 
 use crate::hash;
@@ -99,12 +102,6 @@ fn is_unlikely(path: &str) -> bool {
     UNLIKELY_ENDS.iter().any(|end| path.ends_with(end)) || folder.split('/').any(|part| UNLIKELY_FOLDERS.contains(&part))
 }
 
-/// The name of a specifier's package: `@a/b` of `@a/b/c`.
-pub(super) fn package_of(specifier: &str) -> &str {
-    let slashes = if specifier.starts_with('@') { 2 } else { 1 };
-    specifier.match_indices('/').nth(slashes - 1).map_or(specifier, |(at, _)| &specifier[..at])
-}
-
 #[cfg(test)]
 mod tests {
     use npm::Package;
@@ -160,13 +157,6 @@ mod tests {
             ["node_modules/umd/index.js", "node_modules/@docs/test/index.js", "node_modules/a/dist/a.js", "node_modules/a/package.json"]
         {
             assert!(!is_unlikely(path), "{path}");
-        }
-    }
-
-    #[test]
-    fn a_package_has_one_name_or_two() {
-        for (specifier, package) in [("a", "a"), ("a/b/c", "a"), ("@a/b", "@a/b"), ("@a/b/c", "@a/b"), ("@a", "@a")] {
-            assert_eq!(package_of(specifier), package);
         }
     }
 }

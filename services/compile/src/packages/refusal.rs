@@ -1,16 +1,13 @@
 //! Errors of packages as findings of `package.json`, with what to do.
 
 use compiler_client::{
-    message::{Finding, Package, finding::code},
+    message::{Finding, Package, finding::code, packages::package_of},
     text::Text,
     worker,
 };
 use npm::Code;
 
-use super::{
-    plan::{Plan, package_of},
-    provided::Provided,
-};
+use super::{page_packages::PagePackages, plan::Plan};
 use crate::{error::Error, store::StoreError};
 
 /// The file that names packages.
@@ -51,7 +48,7 @@ pub(super) struct Refusal(npm::Error);
 
 impl Refusal {
     /// The finding. It is not kept: what the registry lacks today it can have tomorrow.
-    pub(super) fn provided(&self, manifest: &[u8]) -> Provided {
+    pub(super) fn provided(&self, manifest: &[u8]) -> PagePackages {
         let error = &self.0;
         let (code, help) = match error {
             npm::Error::NoPackage { package, .. } => {
@@ -72,7 +69,7 @@ impl Refusal {
             }
         };
         let finding = Finding { help, ..at(manifest, package(error), code, &error.to_string()) };
-        Provided { findings: vec![finding], is_temporary: true, ..Provided::default() }
+        PagePackages { findings: vec![finding], is_temporary: true, ..PagePackages::default() }
     }
 }
 
@@ -140,11 +137,11 @@ pub(super) fn complete(findings: &mut Vec<Finding>, packages: &[Package], specif
 }
 
 /// Packages that are imported in a project without `package.json`.
-pub(crate) fn without_manifest(specifiers: &[String]) -> Provided {
+pub(crate) fn without_manifest(specifiers: &[String]) -> PagePackages {
     let finding = |specifier: &String| {
         let package = package_of(specifier);
         let found = at(b"", "", code::MISSING_PACKAGE, &format!("the package {package} is imported, and the project has no package.json"));
         Finding { help: format!("Add a package.json with {{\"dependencies\": {{\"{package}\": \"latest\"}}}}."), ..found }
     };
-    Provided { findings: specifiers.iter().map(finding).collect(), ..Provided::default() }
+    PagePackages { findings: specifiers.iter().map(finding).collect(), ..PagePackages::default() }
 }

@@ -18,69 +18,32 @@ pub(crate) async fn size(db: impl PgExecutor<'_>) -> Result<i64, StoreError> {
     query("select sizes", select.fetch_one(db)).await
 }
 
-pub(crate) async fn pages(db: impl PgExecutor<'_>, before: OffsetDateTime, limit: i64) -> Result<u64, StoreError> {
-    let delete = sqlx::query!(
-        "delete from pages where key in (select key from pages where used_at < $1 order by used_at limit $2 for update skip locked)",
-        before,
-        limit,
-    );
-    Ok(query("delete pages", delete.execute(db)).await?.rows_affected())
+/// A function that deletes the rows of a table, at most so many, whose last use is before a time. Returns their number.
+macro_rules! delete_unused {
+    ($table:ident, $name:literal, $key:literal) => {
+        pub(crate) async fn $table(db: impl PgExecutor<'_>, before: OffsetDateTime, limit: i64) -> Result<u64, StoreError> {
+            let delete = sqlx::query!(
+                "delete from "
+                    + $name
+                    + " where "
+                    + $key
+                    + " in (select "
+                    + $key
+                    + " from "
+                    + $name
+                    + " where used_at < $1 order by used_at limit $2 for update skip locked)",
+                before,
+                limit,
+            );
+            Ok(query("delete unused rows", delete.execute(db)).await?.rows_affected())
+        }
+    };
 }
 
-pub(crate) async fn contents(db: impl PgExecutor<'_>, before: OffsetDateTime, limit: i64) -> Result<u64, StoreError> {
-    let delete = sqlx::query!(
-        "delete from contents where blob_id in
-           (select blob_id from contents where used_at < $1 order by used_at limit $2 for update skip locked)",
-        before,
-        limit,
-    );
-    Ok(query("delete contents", delete.execute(db)).await?.rows_affected())
-}
-
-pub(crate) async fn facts(db: impl PgExecutor<'_>, before: OffsetDateTime, limit: i64) -> Result<u64, StoreError> {
-    let delete = sqlx::query!(
-        "delete from facts where key in (select key from facts where used_at < $1 order by used_at limit $2 for update skip locked)",
-        before,
-        limit,
-    );
-    Ok(query("delete facts", delete.execute(db)).await?.rows_affected())
-}
-
-pub(crate) async fn outputs(db: impl PgExecutor<'_>, before: OffsetDateTime, limit: i64) -> Result<u64, StoreError> {
-    let delete = sqlx::query!(
-        "delete from outputs where name in (select name from outputs where used_at < $1 order by used_at limit $2 for update skip locked)",
-        before,
-        limit,
-    );
-    Ok(query("delete outputs", delete.execute(db)).await?.rows_affected())
-}
-
-pub(crate) async fn resolutions(db: impl PgExecutor<'_>, before: OffsetDateTime, limit: i64) -> Result<u64, StoreError> {
-    let delete = sqlx::query!(
-        "delete from resolutions where key in
-           (select key from resolutions where used_at < $1 order by used_at limit $2 for update skip locked)",
-        before,
-        limit,
-    );
-    Ok(query("delete resolutions", delete.execute(db)).await?.rows_affected())
-}
-
-pub(crate) async fn tarballs(db: impl PgExecutor<'_>, before: OffsetDateTime, limit: i64) -> Result<u64, StoreError> {
-    let delete = sqlx::query!(
-        "delete from tarballs where integrity in
-           (select integrity from tarballs where used_at < $1 order by used_at limit $2 for update skip locked)",
-        before,
-        limit,
-    );
-    Ok(query("delete tarballs", delete.execute(db)).await?.rows_affected())
-}
-
-pub(crate) async fn bundles(db: impl PgExecutor<'_>, before: OffsetDateTime, limit: i64) -> Result<u64, StoreError> {
-    let delete = sqlx::query!(
-        "delete from bundles where key in
-           (select key from bundles where used_at < $1 order by used_at limit $2 for update skip locked)",
-        before,
-        limit,
-    );
-    Ok(query("delete bundles", delete.execute(db)).await?.rows_affected())
-}
+delete_unused!(pages, "pages", "key");
+delete_unused!(contents, "contents", "blob_id");
+delete_unused!(facts, "facts", "key");
+delete_unused!(outputs, "outputs", "name");
+delete_unused!(resolutions, "resolutions", "key");
+delete_unused!(tarballs, "tarballs", "integrity");
+delete_unused!(bundles, "bundles", "key");

@@ -53,6 +53,13 @@ pub fn is_bundled(path: &str) -> bool {
     !UNUSED.iter().any(|end| path.ends_with(end))
 }
 
+/// The name of the package of a specifier: `@a/b` of `@a/b/c`.
+#[must_use]
+pub fn package_of(specifier: &str) -> &str {
+    let slashes = if specifier.starts_with('@') { 2 } else { 1 };
+    specifier.match_indices('/').nth(slashes - 1).map_or(specifier, |(at, _)| &specifier[..at])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -61,5 +68,14 @@ mod tests {
     fn declarations_and_maps_are_in_no_bundle() {
         assert!(["react/index.js", "a/package.json", "a/x.css", "a/x.woff2", "a/x.ts"].iter().all(|path| is_bundled(path)));
         assert!(["a/index.d.ts", "a/x.js.map", "a/README.md"].iter().all(|path| !is_bundled(path)));
+    }
+
+    #[test]
+    fn a_package_has_one_name_or_two() {
+        for (specifier, package) in
+            [("react", "react"), ("react/jsx-runtime", "react"), ("@a/b", "@a/b"), ("@a/b/c/d", "@a/b"), ("@a", "@a"), ("", "")]
+        {
+            assert_eq!(package_of(specifier), package);
+        }
     }
 }

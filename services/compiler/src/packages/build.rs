@@ -39,13 +39,13 @@ pub(super) enum Failure {
 }
 
 /// The chunks of a bundle, and the files that they load.
-pub(super) struct Built {
+pub(super) struct Chunks {
     pub(super) output: BundleOutput,
     pub(super) resources: Vec<compiler_client::message::Resource>,
 }
 
 impl Build<'_> {
-    pub(super) fn run(&self, threads: &Threads) -> Result<Built, Failure> {
+    pub(super) fn run(&self, threads: &Threads) -> Result<Chunks, Failure> {
         let plugin = Packages {
             files: Arc::clone(self.files),
             notes: Arc::clone(self.notes),
@@ -63,7 +63,7 @@ impl Build<'_> {
             factory.create_bundle_with_fs(system, Arc::new(resolver)).generate().await
         });
         match built {
-            Ok(output) => Ok(Built { output, resources: self.notes.resources() }),
+            Ok(output) => Ok(Chunks { output, resources: self.notes.resources() }),
             Err(errors) => Err(self.failure(errors)),
         }
     }

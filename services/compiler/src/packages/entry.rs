@@ -2,16 +2,16 @@
 
 use std::collections::BTreeSet;
 
-use compiler_client::message::{facts::Kind, finding::code};
+use compiler_client::message::{facts::Kind, finding::code, packages::package_of};
 use serde_json::Value;
 
 use super::{
-    files::{By, Files, Found},
+    files::{By, Files, Resolution},
     notes::Notes,
 };
 use crate::{
     module::{self, Source, Surface},
-    project::{Project, package_of},
+    project::Project,
     tree::path,
 };
 
@@ -34,13 +34,13 @@ pub(super) fn of(files: &Files, specifier: &str, notes: &Notes) -> Option<Entry>
         None
     };
     let file = match files.find("", name, By::Import) {
-        Found::File(file, _) => file,
-        Found::Builtin(_) => return refuse(code::UNSUPPORTED, &format!("{specifier} is a module of Node.js; a browser has none")),
-        Found::Empty => return Some(Entry { specifier: specifier.to_owned(), code: "export default {};".to_owned() }),
-        Found::Missing if files.has_package(package) => {
+        Resolution::File(file, _) => file,
+        Resolution::Builtin(_) => return refuse(code::UNSUPPORTED, &format!("{specifier} is a module of Node.js; a browser has none")),
+        Resolution::Empty => return Some(Entry { specifier: specifier.to_owned(), code: "export default {};".to_owned() }),
+        Resolution::Missing if files.has_package(package) => {
             return refuse(code::UNRESOLVED_IMPORT, &format!("the package {package} has no file for the import {specifier}"));
         }
-        Found::Missing => return refuse(code::MISSING_PACKAGE, &format!("the package {package} is not installed")),
+        Resolution::Missing => return refuse(code::MISSING_PACKAGE, &format!("the package {package} is not installed")),
     };
     let target = format!("/{file}{query}");
     let is_plain = query.is_empty() && module::is_script(&file);
@@ -134,7 +134,7 @@ fn surface(files: &Files, file: &str) -> Surface {
 
 fn script_at(files: &Files, importer: &str, specifier: &str, by: By) -> Option<String> {
     match files.find(importer, specifier, by) {
-        Found::File(file, _) if module::is_script(&file) => Some(file),
+        Resolution::File(file, _) if module::is_script(&file) => Some(file),
         _ => None,
     }
 }

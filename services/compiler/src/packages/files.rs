@@ -8,11 +8,11 @@ use std::{
 };
 
 use bytes::Bytes;
-use compiler_client::message::File;
+use compiler_client::message::{File, packages::package_of};
 use oxc_resolver::{FileMetadata, ResolveError, ResolveOptions, ResolverGeneric};
 use rolldown_fs::{FileSystem, OxcResolverFileSystem};
 
-use crate::{graph, project::package_of, tree::path};
+use crate::{graph, tree::path};
 
 /// The folder of the project.
 pub(super) const ROOT: &str = "/project";
@@ -42,7 +42,7 @@ pub(super) struct Content {
 
 /// What a specifier names.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Found {
+pub(super) enum Resolution {
     /// The path of a file, without [`ROOT`], and that of its `package.json`.
     File(String, Option<String>),
     /// The package has nothing there for browsers, and says so.
@@ -101,7 +101,7 @@ impl Files {
     }
 
     /// The file that a file names; `importer` is empty for the project itself. The specifier has no query.
-    pub(super) fn find(&self, importer: &str, specifier: &str, by: By) -> Found {
+    pub(super) fn find(&self, importer: &str, specifier: &str, by: By) -> Resolution {
         let specifier = specifier.strip_prefix('~').unwrap_or(specifier);
         let specifier = if specifier.starts_with("/node_modules/") { format!("{ROOT}{specifier}") } else { specifier.to_owned() };
         let folder = Path::new(ROOT).join(path::folder(importer));
@@ -112,12 +112,12 @@ impl Files {
         }
         match found {
             Ok(found) => match inside(found.path()) {
-                Some(file) => Found::File(file, found.package_json().and_then(|manifest| manifest.path().to_str().map(str::to_owned))),
-                None => Found::Missing,
+                Some(file) => Resolution::File(file, found.package_json().and_then(|manifest| manifest.path().to_str().map(str::to_owned))),
+                None => Resolution::Missing,
             },
-            Err(ResolveError::Ignored(_)) => Found::Empty,
-            Err(_) if graph::is_builtin(&specifier) => Found::Builtin(specifier),
-            Err(_) => Found::Missing,
+            Err(ResolveError::Ignored(_)) => Resolution::Empty,
+            Err(_) if graph::is_builtin(&specifier) => Resolution::Builtin(specifier),
+            Err(_) => Resolution::Missing,
         }
     }
 

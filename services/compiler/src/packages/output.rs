@@ -7,7 +7,7 @@ use rolldown_common::{Output, OutputChunk};
 use sha2::{Digest, Sha256};
 
 use super::{
-    build::Built,
+    build::Chunks,
     entry::Entry,
     plugin::{ENTRY, NAME_END, NAME_START},
 };
@@ -15,7 +15,7 @@ use super::{
 /// The bytes of a hash that an address has.
 const HASH_BYTES: usize = 16;
 
-pub(super) fn answer(built: Built, entries: &[Entry]) -> PackagesAnswer {
+pub(super) fn answer(built: Chunks, entries: &[Entry]) -> PackagesAnswer {
     let chunks: BTreeMap<&str, &OutputChunk> = built
         .output
         .assets

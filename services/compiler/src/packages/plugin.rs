@@ -11,7 +11,7 @@ use rolldown_plugin::{
 use serde_json::Value;
 
 use super::{
-    files::{By, Files, Found, ROOT},
+    files::{By, Files, ROOT, Resolution},
     notes::Notes,
 };
 use crate::{
@@ -81,17 +81,17 @@ impl Packages {
         // Code that asks when it runs can handle that there is nothing.
         let is_asked = matches!(kind, ImportKind::Require | ImportKind::DynamicImport);
         match self.files.find(importer, name, by) {
-            Found::File(file, package_json_path) => {
+            Resolution::File(file, package_json_path) => {
                 HookResolveIdOutput { id: format!("{ROOT}/{file}{query}").into(), package_json_path, ..HookResolveIdOutput::default() }
             }
-            Found::Empty => HookResolveIdOutput::from_id(EMPTY),
-            Found::Builtin(name) => {
+            Resolution::Empty => HookResolveIdOutput::from_id(EMPTY),
+            Resolution::Builtin(name) => {
                 let message = format!("the package imports {name}, a module of Node.js; a browser has none");
                 self.notes.warn(code::UNSUPPORTED, importer, &message);
                 HookResolveIdOutput::from_id(format!("{ABSENT}{name}"))
             }
-            Found::Missing if is_asked => HookResolveIdOutput::from_id(format!("{FAILS}Cannot find module '{name}'")),
-            Found::Missing => {
+            Resolution::Missing if is_asked => HookResolveIdOutput::from_id(format!("{FAILS}Cannot find module '{name}'")),
+            Resolution::Missing => {
                 if !self.files.is_optional(importer, name) {
                     self.notes.warn(code::UNRESOLVED_IMPORT, importer, &format!("there is no file for the import {name}"));
                 }

@@ -27,16 +27,16 @@ pub(super) fn read(file: &str, text: &str) -> Result<Value, Error> {
         return Err(Error::too_large(file, MAX_MARKS as u64, "nodes"));
     }
     let left = Cell::new(MAX_BYTES);
-    Bounded(&left).deserialize(serde_yaml_ng::Deserializer::from_str(text)).map_err(|error| {
+    ByteLimit(&left).deserialize(serde_yaml_ng::Deserializer::from_str(text)).map_err(|error| {
         if left.get() == 0 { Error::too_large(file, MAX_BYTES as u64, "bytes in memory") } else { Error::syntax(file, error) }
     })
 }
 
 /// Reads a value within so many bytes.
 #[derive(Clone, Copy)]
-struct Bounded<'l>(&'l Cell<usize>);
+struct ByteLimit<'l>(&'l Cell<usize>);
 
-impl Bounded<'_> {
+impl ByteLimit<'_> {
     fn take<E: serde::de::Error>(self, bytes: usize) -> Result<(), E> {
         let left = self.0.get().saturating_sub(NODE + bytes);
         self.0.set(left);
@@ -44,7 +44,7 @@ impl Bounded<'_> {
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Bounded<'_> {
+impl<'de> DeserializeSeed<'de> for ByteLimit<'_> {
     type Value = Value;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
@@ -52,7 +52,7 @@ impl<'de> DeserializeSeed<'de> for Bounded<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for Bounded<'_> {
+impl<'de> Visitor<'de> for ByteLimit<'_> {
     type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

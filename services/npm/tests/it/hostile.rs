@@ -7,9 +7,9 @@ use bytes::Bytes;
 use npm::{Limits, Lock, Options, PackageJson, Registry, RegistryError, packument::Packument, resolve, semver::Version};
 
 /// A registry that makes packuments: `versions` for each name.
-struct Made<F>(F);
+struct Generator<F>(F);
 
-impl<F: Fn(&str) -> Option<String> + Sync> Registry for Made<F> {
+impl<F: Fn(&str) -> Option<String> + Sync> Registry for Generator<F> {
     async fn packument(&self, name: &str) -> Result<Bytes, RegistryError> {
         (self.0)(name).map(|versions| Bytes::from(format!("{{\"versions\": {versions}}}"))).ok_or(RegistryError::NotFound)
     }
@@ -70,7 +70,7 @@ fn project_files_want_too_much() {
         (format!("{{\"overrides\": {{\"a@{}\": \"1\"}}}}", "1||".repeat(100)), "has a range of more than 256 bytes"),
         (list(&packages(0..480, |_| vec!["1"; 680].join("||"))), "480 packages"),
     ] {
-        let found = outcome(&project, None, &Made(|_: &str| Some(SIMPLE.to_owned())), Limits::default());
+        let found = outcome(&project, None, &Generator(|_: &str| Some(SIMPLE.to_owned())), Limits::default());
         assert!(found.contains(expected), "{}: {found}", project.chars().take(60).collect::<String>());
     }
 }
@@ -122,7 +122,7 @@ fn lock_files_want_too_much() {
         ),
     ] {
         let project = "{\"dependencies\": {\"a\": \"1\"}}";
-        let found = outcome(project, Some((file, &text)), &Made(|_: &str| Some(SIMPLE.to_owned())), Limits::default());
+        let found = outcome(project, Some((file, &text)), &Generator(|_: &str| Some(SIMPLE.to_owned())), Limits::default());
         assert!(found.contains(expected), "{file} {}: {found}", text.chars().take(60).collect::<String>());
     }
 }
@@ -174,7 +174,7 @@ fn versions_with_long_lists_are_counted_in_memory() {
     let error = Packument::parse("a", format!("{{\"versions\": {versions}}}").as_bytes(), &node, &limits).expect_err("too large");
     assert_eq!(error.to_string(), "the packument of a has more than 4194304 bytes in memory");
     // Each is small enough, and all together are not.
-    let registry = Made(|name: &str| {
+    let registry = Generator(|name: &str| {
         let next = packages((1..5_000).map(|at| number(name) * 2 + at % 2 + 1), |_| "1".to_owned());
         Some(format!("{{\"1.0.0\": {{\"dependencies\": {next}, \"os\": [{}\"x\"]}}}}", "\"linux\",".repeat(4_000)))
     });
@@ -245,7 +245,8 @@ fn long_cases() -> Vec<Case> {
 fn packages_want_too_much() {
     for (name, versions, expected) in wide_cases().into_iter().chain(long_cases()) {
         let limits = Limits { steps: 2_000_000, packuments: 1_000, requests: 20_000, ..Limits::default() };
-        let registry = Made(|package: &str| Some(if package.starts_with('p') { versions(number(package)) } else { SIMPLE.to_owned() }));
+        let registry =
+            Generator(|package: &str| Some(if package.starts_with('p') { versions(number(package)) } else { SIMPLE.to_owned() }));
         let found = outcome("{\"dependencies\": {\"p0\": \"1\", \"p1\": \"*\", \"p2\": \">=1\"}}", None, &registry, limits);
         assert!(found.contains(expected), "{name}: {found}");
     }
@@ -258,7 +259,7 @@ fn deep_tree(name: &str, limits: Limits) -> String {
     let versions = |level: usize, list: String| (format!("{level}.0.0"), format!("{{\"dependencies\": {list}}}"));
     let parts = |level: usize| (0..12).map(move |at| (format!("{name}{at}"), format!("\"{level}\"")));
     let next = |level: usize| (level < LEVELS).then(|| ("p0".to_owned(), format!("\"{}\"", level + 1)));
-    let registry = Made(|package: &str| {
+    let registry = Generator(|package: &str| {
         let is_chain = package == "p0";
         Some(object((1..=LEVELS).map(|level| versions(level, object(parts(level).chain(next(level).filter(|_| is_chain)))))))
     });
@@ -278,7 +279,7 @@ fn overrides_want_too_much() {
     let ranges = |at: usize, count: usize| (0..count).map(|next| format!(">{at}.{next}")).collect::<Vec<_>>().join(" ");
     let rules = object((0..60).map(|at| (format!("x@{}", ranges(at, 30)), format!("{{\".\": \"{}\", \"y{at}\": \"1\"}}", ranges(at, 30)))));
     let project = format!("{{\"dependencies\": {}, \"overrides\": {rules}}}", packages(0..300, |_| "1".to_owned()));
-    let registry = Made(|name: &str| {
+    let registry = Generator(|name: &str| {
         Some(if name.starts_with('p') {
             format!("{{\"1.0.0\": {{\"dependencies\": {{\"x\": \"{}\"}}}}}}", ranges(number(name), 200))
         } else {

@@ -36,7 +36,7 @@ pub(crate) fn surface(text: &str) -> Surface {
     let parsed = Parser::new(&allocator, text, SourceType::unambiguous().with_jsx(true)).parse();
     let record = &parsed.module_record;
     if !record.has_module_syntax {
-        let mut found = Assigned::default();
+        let mut found = Assignments::default();
         found.visit_program(&parsed.program);
         // Such as lodash: a function with members, exported by a variable. A name too many is undefined.
         if found.names.is_empty() && found.stars.is_empty() {
@@ -61,7 +61,7 @@ pub(crate) fn surface(text: &str) -> Surface {
 
 /// Assignments to `exports`, as TypeScript, Babel, esbuild and people write them.
 #[derive(Default)]
-struct Assigned {
+struct Assignments {
     names: BTreeSet<String>,
     stars: BTreeSet<String>,
     /// Members of any object.
@@ -70,7 +70,7 @@ struct Assigned {
     required: BTreeMap<String, String>,
 }
 
-impl Assigned {
+impl Assignments {
     fn guess(&mut self, name: &str) {
         if self.guessed.len() < MAX_GUESSED {
             self.guessed.insert(name.to_owned());
@@ -114,7 +114,7 @@ impl Assigned {
     }
 }
 
-impl<'a> Visit<'a> for Assigned {
+impl<'a> Visit<'a> for Assignments {
     fn visit_variable_declarator(&mut self, declared: &VariableDeclarator<'a>) {
         if let (Some(name), Some(value)) = (declared.id.get_identifier_name(), &declared.init)
             && let Some(specifier) = self.module(value)

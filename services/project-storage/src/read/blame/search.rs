@@ -101,7 +101,7 @@ struct Origin {
 }
 
 /// The file that a commit has made or changed.
-struct Made {
+struct Change {
     revision: Revision,
     path: String,
     file: FileRef,
@@ -174,7 +174,7 @@ impl<'a> Search<'a> {
             let parents = self.parent_beside(&revision, place).await?;
             // What is not in this project is not looked at.
             let is_cut = parents.len() < revision.parents.len().min(1);
-            return self.divide(Made { revision, path, file }, parents, (spans, is_cut)).await;
+            return self.divide(Change { revision, path, file }, parents, (spans, is_cut)).await;
         }
         let end = match self.last_change(place.number, &path).await? {
             Step::Changed(version) if version.revision.number < place.number => {
@@ -186,14 +186,14 @@ impl<'a> Search<'a> {
             }
             Step::Changed(version) => {
                 let parents = self.parents(&version).await?;
-                return self.divide(Made { revision: version.revision, path, file }, parents, (spans, false)).await;
+                return self.divide(Change { revision: version.revision, path, file }, parents, (spans, false)).await;
             }
             Step::Spent(number) => number.min(place.number),
             Step::End => place.number,
         };
         let log = revisions::before(&self.objects.pool, self.project.id, end.saturating_add(1), 1).await?;
         let revision = log.into_iter().next().ok_or(Error::RevisionNotFound)?;
-        self.attribute(Made { revision, path, file }, spans, true);
+        self.attribute(Change { revision, path, file }, spans, true);
         Ok(())
     }
 
@@ -252,7 +252,7 @@ impl<'a> Search<'a> {
     }
 
     /// Divides lines between a commit and its parents.
-    async fn divide(&mut self, made: Made, parents: Vec<Parent>, (mut spans, mut boundary): (Vec<Span>, bool)) -> Result<(), Error> {
+    async fn divide(&mut self, made: Change, parents: Vec<Parent>, (mut spans, mut boundary): (Vec<Span>, bool)) -> Result<(), Error> {
         let Some(versions) = self.versions.checked_sub(1) else {
             self.attribute(made, spans, true);
             return Ok(());
@@ -287,7 +287,7 @@ impl<'a> Search<'a> {
 
     /// The files of the parents from which a file comes, in the order of the parents. A parent with the same content is the only one.
     /// `None` if it is not known, because the search may not look for more old paths.
-    async fn origins(&mut self, made: &Made, parents: &[Parent]) -> Result<Option<Vec<Origin>>, Error> {
+    async fn origins(&mut self, made: &Change, parents: &[Parent]) -> Result<Option<Vec<Origin>>, Error> {
         let mut origins: Vec<Origin> = Vec::new();
         let mut without = Vec::new();
         for (parent, side) in parents.iter().enumerate() {
@@ -326,7 +326,7 @@ impl<'a> Search<'a> {
     }
 
     /// Splits lines by whether an older file has them.
-    async fn split(&mut self, made: &Made, old: FileRef, spans: Vec<Span>) -> Result<Split, Error> {
+    async fn split(&mut self, made: &Change, old: FileRef, spans: Vec<Span>) -> Result<Split, Error> {
         if [old, made.file].iter().any(|file| !self.contents.contains_key(&file.oid)) {
             self.read_ahead(made, old).await?;
         }
@@ -336,7 +336,7 @@ impl<'a> Search<'a> {
     }
 
     /// Reads the contents of two files and of those that will be compared next.
-    async fn read_ahead(&mut self, made: &Made, old: FileRef) -> Result<(), Error> {
+    async fn read_ahead(&mut self, made: &Change, old: FileRef) -> Result<(), Error> {
         let mut files = vec![old, made.file];
         let ready = self.trails.get(&made.path).into_iter().flat_map(|trail| trail.walk.ready());
         let (mut bytes, mut seen) = (0, HashSet::from([old.oid, made.file.oid]));
@@ -358,8 +358,8 @@ impl<'a> Search<'a> {
         self.suspects.entry((parent.place, path)).or_insert_with(suspect).spans.extend(spans);
     }
 
-    fn attribute(&mut self, made: Made, spans: Vec<Span>, boundary: bool) {
-        let Made { revision, path, .. } = made;
+    fn attribute(&mut self, made: Change, spans: Vec<Span>, boundary: bool) {
+        let Change { revision, path, .. } = made;
         if spans.is_empty() {
             return;
         }

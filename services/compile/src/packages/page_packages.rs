@@ -4,7 +4,7 @@ use compiler_client::message::{Finding, Package};
 
 /// What a page gets.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(crate) struct Provided {
+pub(crate) struct PagePackages {
     pub(crate) packages: Vec<Package>,
     pub(crate) findings: Vec<Finding>,
     /// The names of the outputs.
@@ -13,7 +13,7 @@ pub(crate) struct Provided {
     pub(crate) is_temporary: bool,
 }
 
-impl Provided {
+impl PagePackages {
     /// Whether the page cannot run.
     pub(crate) fn is_refused(&self) -> bool {
         self.findings.iter().any(|finding| !finding.is_warning)

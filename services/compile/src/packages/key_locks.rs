@@ -8,20 +8,20 @@ use std::{
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
 
 #[derive(Debug, Default)]
-pub(super) struct Turns {
+pub(super) struct KeyLocks {
     open: Mutex<HashMap<Vec<u8>, Weak<AsyncMutex<()>>>>,
 }
 
-impl Turns {
+impl KeyLocks {
     /// Waits until no other build has the key.
-    pub(super) async fn wait(&self, key: &[u8]) -> OwnedMutexGuard<()> {
-        let turn = {
+    pub(super) async fn lock(&self, key: &[u8]) -> OwnedMutexGuard<()> {
+        let lock = {
             let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-            open.retain(|_, turn| turn.strong_count() > 0);
-            let turn = open.get(key).and_then(Weak::upgrade).unwrap_or_default();
-            open.insert(key.to_vec(), Arc::downgrade(&turn));
-            turn
+            open.retain(|_, lock| lock.strong_count() > 0);
+            let lock = open.get(key).and_then(Weak::upgrade).unwrap_or_default();
+            open.insert(key.to_vec(), Arc::downgrade(&lock));
+            lock
         };
-        turn.lock_owned().await
+        lock.lock_owned().await
     }
 }
