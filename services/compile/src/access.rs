@@ -21,6 +21,7 @@ const BUILD: StreamSize = StreamSize { message_bytes: 1024 * 1024 + 4096, messag
 pub(crate) const RULES: &[Rule] = &[
     Rule { rpc: "BuildPage", callers: BUILDERS, user: false, scope: Internal, size: Stream(BUILD) },
     Rule { rpc: "CheckTree", callers: BUILDERS, user: false, scope: Internal, size: Stream(BUILD) },
+    Rule { rpc: "BuildSite", callers: &[Gateway], user: false, scope: Internal, size: Stream(BUILD) },
     Rule { rpc: "GetModule", callers: &[Gateway], user: false, scope: Internal, size: Ordinary },
 ];
 

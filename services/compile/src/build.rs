@@ -1,4 +1,6 @@
-//! One build: from the cache, or by workers that get the files they ask for.
+//! One build: from the cache, or by workers that get the files they ask for. `site`: a build for a published site.
+
+pub(crate) mod site;
 
 use std::{
     collections::{BTreeSet, HashSet},
@@ -47,15 +49,19 @@ pub(crate) enum Kind {
 /// # Errors
 /// The messages of the caller are invalid, a limit is reached, or no worker answers.
 pub(crate) async fn run(app: &App, kind: Kind, dialogue: Dialogue) -> Result<Page, Error> {
+    limited(app, unlimited(app, kind, dialogue)).await
+}
+
+async fn limited<T>(app: &App, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
     let limit = app.build_timeout;
-    tokio::time::timeout(limit, unlimited(app, kind, dialogue)).await.unwrap_or(Err(Error::Timeout(limit)))
+    tokio::time::timeout(limit, work).await.unwrap_or(Err(Error::Timeout(limit)))
 }
 
 async fn unlimited(app: &App, kind: Kind, mut dialogue: Dialogue) -> Result<Page, Error> {
     let start = dialogue.start().await?;
     let person = check(&start)?;
     let holder = Holder { person, ..Holder::default() };
-    let _slot = app.builds.try_take(&holder, 1).map_err(|exhausted| Error::exhausted(exhausted, "builds of previews"))?;
+    let _slot = slot(app, &holder)?;
     let release = app.workers.release.hash().await?;
     let mut options = Options { kind, base: start.base_path, mode: start.mode };
     if kind == Kind::Check || options.base.is_empty() {
@@ -65,7 +71,7 @@ async fn unlimited(app: &App, kind: Kind, mut dialogue: Dialogue) -> Result<Page
     if let Some(body) = app.cache.answer(&key).await? {
         return Ok(Page::decode(body.as_slice())?);
     }
-    let mut memory = app.bytes.try_take(&holder, 0).map_err(|exhausted| Error::exhausted(exhausted, "bytes in memory"))?;
+    let mut memory = memory(app, &holder)?;
     let tree = dialogue.tree(&app.limits, &mut memory).await?;
     let mut build = Build { app, holder, options, key, tree, memory, dialogue };
     // What an answer needs can be deleted while it is computed, and then once more.
@@ -75,6 +81,16 @@ async fn unlimited(app: &App, kind: Kind, mut dialogue: Dialogue) -> Result<Page
         }
     }
     Err(Error::TooManyRounds(3))
+}
+
+/// A build that runs.
+fn slot(app: &App, holder: &Holder) -> Result<Share, Error> {
+    app.builds.try_take(holder, 1).map_err(|exhausted| Error::exhausted(exhausted, "builds of previews"))
+}
+
+/// Counts the bytes of a build.
+fn memory(app: &App, holder: &Holder) -> Result<Share, Error> {
+    app.bytes.try_take(holder, 0).map_err(|exhausted| Error::exhausted(exhausted, "bytes in memory"))
 }
 
 /// Checks the fields of the first message.
@@ -200,14 +216,32 @@ impl Build<'_> {
 
     /// What the last page with the same `package.json` and lock file had of packages, so that one worker is enough for most edits.
     async fn supply(&mut self) -> Result<Supply, Error> {
-        let lock = npm::Lock::FILES.iter().find_map(|name| Some(((*name).to_owned(), self.tree.id(name)?.to_owned())));
-        let sources = Sources { manifest: self.tree.id("package.json").map(str::to_owned), lock };
-        let mut supply = Supply { sources, last: None };
+        let mut supply = Supply { sources: self.sources(), last: None };
         let remembered = self.app.packages.remembered(&supply.sources, self.options.mode());
         if let Some(specifiers) = remembered.filter(|_| self.options.kind == Kind::Page) {
             self.provide(&mut supply, &specifiers).await?;
         }
         Ok(supply)
+    }
+
+    fn sources(&self) -> Sources {
+        let lock = npm::Lock::FILES.iter().find_map(|name| Some(((*name).to_owned(), self.tree.id(name)?.to_owned())));
+        Sources { manifest: self.tree.id("package.json").map(str::to_owned), lock }
+    }
+
+    /// Reads what a resolution needs. `manifest` is the id of `package.json`.
+    async fn texts(&mut self, manifest: &str, sources: &Sources) -> Result<Texts, Error> {
+        let is_resolved = self.app.packages.is_resolved(sources).await?;
+        let lock = sources.lock.as_ref().filter(|_| !is_resolved).map(|(_, id)| id.clone());
+        self.read([Some(manifest.to_owned()), lock.clone()].into_iter().flatten().collect()).await?;
+        let content = |id: &str| self.tree.content(id).unwrap_or_default().to_vec();
+        Ok(Texts { manifest: content(manifest), lock: lock.as_deref().map(content) })
+    }
+
+    fn imports<'i>(&'i self, sources: &'i Sources, texts: &'i Texts, specifiers: &'i [String]) -> Result<ImportRequest<'i>, Error> {
+        let memory = Arc::new(Mutex::new(self.app.packages.memory(&self.holder)?));
+        let (holder, workers) = (&self.holder, &self.app.workers);
+        Ok(ImportRequest { sources, texts, specifiers, mode: self.options.mode(), holder, workers, memory })
     }
 
     /// Provides packages, unless the last ones had the same specifiers. A check has none.
@@ -221,22 +255,8 @@ impl Build<'_> {
             supply.last = Some((specifiers.to_vec(), packages::without_manifest(specifiers)));
             return Ok(());
         };
-        let is_resolved = self.app.packages.is_resolved(&supply.sources).await?;
-        let lock = supply.sources.lock.as_ref().filter(|_| !is_resolved).map(|(_, id)| id.clone());
-        self.read([Some(manifest.clone()), lock.clone()].into_iter().flatten().collect()).await?;
-        let content = |id: &str| self.tree.content(id).unwrap_or_default().to_vec();
-        let texts = Texts { manifest: content(&manifest), lock: lock.as_deref().map(content) };
-        let memory = self.app.packages.memory(&self.holder)?;
-        let imports = ImportRequest {
-            sources: &supply.sources,
-            texts: &texts,
-            specifiers,
-            mode: self.options.mode(),
-            holder: &self.holder,
-            workers: &self.app.workers,
-            memory: Arc::new(Mutex::new(memory)),
-        };
-        let provided = self.app.packages.provide(&imports).await?;
+        let texts = self.texts(&manifest, &supply.sources).await?;
+        let provided = self.app.packages.provide(&self.imports(&supply.sources, &texts, specifiers)?).await?;
         supply.last = Some((specifiers.to_vec(), provided));
         Ok(())
     }

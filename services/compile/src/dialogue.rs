@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// Bytes of a part of a content.
-const MAX_PART: usize = 1024 * 1024;
+pub(crate) const MAX_PART: usize = 1024 * 1024;
 
 /// A message of the caller.
 pub(crate) enum Part {

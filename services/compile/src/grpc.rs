@@ -7,8 +7,8 @@ use std::sync::Arc;
 use chassis::error::status;
 use proto::{
     compile::{
-        BuildPageRequest, BuildPageResponse, CheckTreeRequest, CheckTreeResponse, GetModuleRequest, GetModuleResponse,
-        compile_service_server::CompileService,
+        BuildPageRequest, BuildPageResponse, BuildSiteRequest, BuildSiteResponse, CheckTreeRequest, CheckTreeResponse, GetModuleRequest,
+        GetModuleResponse, compile_service_server::CompileService,
     },
     error::Violations,
 };
@@ -38,6 +38,12 @@ impl CompileService for Service {
 
     async fn check_tree(&self, request: Request<Streaming<CheckTreeRequest>>) -> Result<Response<Self::CheckTreeStream>, Status> {
         Ok(Response::new(conversation::open(&self.0, Kind::Check, request.into_inner())))
+    }
+
+    type BuildSiteStream = Answers<BuildSiteResponse>;
+
+    async fn build_site(&self, request: Request<Streaming<BuildSiteRequest>>) -> Result<Response<Self::BuildSiteStream>, Status> {
+        Ok(Response::new(conversation::open_site(&self.0, request.into_inner())))
     }
 
     async fn get_module(&self, request: Request<GetModuleRequest>) -> Result<Response<GetModuleResponse>, Status> {

@@ -25,7 +25,7 @@ use chassis::{
     share::{Holder, Share, Shares},
     task,
 };
-use compiler_client::message::{PackagesAnswer, PackagesRequest};
+use compiler_client::message::{File, Finding, PackagesAnswer, PackagesRequest};
 use npm::{Limits, Lock, PackageJson, Tree};
 use prost::Message as _;
 
@@ -156,6 +156,25 @@ impl Packages {
         }
     }
 
+    /// The files of the packages that the specifiers name, and what is wrong with the packages.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub(crate) async fn install(&self, imports: &ImportRequest<'_>) -> Result<(Vec<File>, Vec<Finding>), Error> {
+        match self.installed(imports).await {
+            Ok(installed) => Ok(installed),
+            Err(refusal::Stop::Refused(refusal)) => Ok((Vec::new(), refusal.provided(&imports.texts.manifest).findings)),
+            Err(refusal::Stop::Failed(error)) => Err(error),
+        }
+    }
+
+    async fn installed(&self, imports: &ImportRequest<'_>) -> Result<(Vec<File>, Vec<Finding>), refusal::Stop> {
+        let (tree, notes) = self.resolution(&self.key(imports.sources), imports).await?;
+        let plan = Plan::new(&tree, imports.specifiers);
+        let files = self.files(&tree, &plan, imports).await?;
+        Ok((files, refusal::notes(&notes, &plan, &imports.texts.manifest)))
+    }
+
     async fn attempt(&self, key: &[u8], imports: &ImportRequest<'_>) -> Result<PagePackages, refusal::Stop> {
         let (tree, notes) = self.resolution(key, imports).await?;
         let plan = Plan::new(&tree, imports.specifiers);
@@ -211,6 +230,14 @@ impl Packages {
             let PackagesAnswer { packages, findings, .. } = PackagesAnswer::decode(bundle.body.as_slice()).map_err(Error::from)?;
             return Ok(PagePackages { packages, findings, outputs: bundle.outputs, is_temporary: false });
         }
+        let files = self.files(tree, plan, imports).await?;
+        let request = PackagesRequest { files, specifiers: plan.specifiers.clone(), mode: imports.mode.to_owned() };
+        let answer = imports.workers.bundle(imports.holder, &request).await?;
+        Ok(self.keep(&key, &request, answer).await?)
+    }
+
+    /// The files of the packages, from the registry.
+    async fn files(&self, tree: &Tree, plan: &Plan, imports: &ImportRequest<'_>) -> Result<Vec<File>, refusal::Stop> {
         let fetcher = self.fetcher(imports, Some(tree));
         let (wanted, limits, own) = (plan.paths.clone(), self.shared.limits, tree.clone());
         let installed =
@@ -219,9 +246,7 @@ impl Packages {
         let files = plan.files(tree, installed.packages);
         fetcher::release(&imports.memory);
         fetcher::hold(&imports.memory, files.iter().map(|file| file.size as usize).sum())?;
-        let request = PackagesRequest { files, specifiers: plan.specifiers.clone(), mode: imports.mode.to_owned() };
-        let answer = imports.workers.bundle(imports.holder, &request).await?;
-        Ok(self.keep(&key, &request, answer).await?)
+        Ok(files)
     }
 
     async fn keep(&self, key: &[u8], request: &PackagesRequest, answer: PackagesAnswer) -> Result<PagePackages, Error> {

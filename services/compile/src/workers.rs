@@ -7,7 +7,7 @@ use std::{
 
 use chassis::share::{Holder, Percent, Shares};
 use compiler_client::{
-    message::{Answer, PackagesAnswer, PackagesRequest, Request},
+    message::{Answer, PackagesAnswer, PackagesRequest, Request, SiteAnswer, SiteRequest},
     worker::{Error as WorkerError, Workers},
 };
 use opentelemetry::{KeyValue, global, metrics::Histogram};
@@ -51,6 +51,14 @@ impl Pool {
     /// As [`Self::compile`].
     pub(crate) async fn bundle(&self, holder: &Holder, request: &PackagesRequest) -> Result<PackagesAnswer, Error> {
         self.run(holder, self.workers.bundle(request)).await
+    }
+
+    /// As [`Self::compile`], for a site.
+    ///
+    /// # Errors
+    /// As [`Self::compile`].
+    pub(crate) async fn build_site(&self, holder: &Holder, request: &SiteRequest) -> Result<SiteAnswer, Error> {
+        self.run(holder, self.workers.build_site(request)).await
     }
 
     async fn run<A>(&self, holder: &Holder, work: impl Future<Output = Result<A, WorkerError>>) -> Result<A, Error> {

@@ -3,10 +3,12 @@
 pub mod facts;
 pub mod finding;
 pub mod packages;
+pub mod site;
 
 pub use facts::Facts;
 pub use finding::{Finding, Place};
 pub use packages::{PackageModule, PackagesAnswer, PackagesRequest};
+pub use site::{SiteAnswer, SiteFile, SiteRequest};
 
 use bytes::Bytes;
 

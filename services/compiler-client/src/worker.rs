@@ -16,7 +16,7 @@ use tokio::{
 
 use crate::{
     frame,
-    message::{Answer, PackagesAnswer, PackagesRequest, Request},
+    message::{Answer, PackagesAnswer, PackagesRequest, Request, SiteAnswer, SiteRequest},
 };
 
 /// The bytes of a worker's error output that are read.
@@ -27,6 +27,9 @@ pub const PROGRESS: &str = "file: ";
 pub const PROCESSOR_TIME: Duration = Duration::from_secs(20);
 /// The argument of a worker that bundles packages.
 pub const PACKAGES: &str = "packages";
+
+/// The argument of a worker that builds a site.
+pub const SITE: &str = "site";
 
 /// How workers are started.
 #[derive(Clone, Debug)]
@@ -79,6 +82,14 @@ impl Workers {
     /// As [`Self::compile`].
     pub async fn bundle(&self, request: &PackagesRequest) -> Result<PackagesAnswer, Error> {
         self.ask(Some(PACKAGES), request).await
+    }
+
+    /// Builds a site in a worker, which has the memory of one that bundles packages.
+    ///
+    /// # Errors
+    /// As [`Self::compile`].
+    pub async fn build_site(&self, request: &SiteRequest) -> Result<SiteAnswer, Error> {
+        self.ask(Some(SITE), request).await
     }
 
     async fn ask<A: Message + Default>(&self, argument: Option<&str>, request: &impl Message) -> Result<A, Error> {

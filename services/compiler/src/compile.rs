@@ -15,8 +15,8 @@ use serde_json::{Value, json};
 use crate::{
     graph::{self, Checker, Graph, PAGE, Walk},
     module,
-    page::{self, Outline, Role},
-    project::Project,
+    page::{self, Additions, Outline, Role},
+    project::{Output, Project},
     text::{self, Text},
     tree::{Entry, Tree, path, resolve::Resolver},
 };
@@ -26,6 +26,25 @@ const PRODUCTION: &str = "production";
 /// Compiles the page of a tree, and checks it. The same request has the same answer. `progress` gets the path of each file before it is
 /// compiled.
 pub fn compile(request: Request, progress: &mut dyn FnMut(&str)) -> Answer {
+    let output = if request.mode == PRODUCTION { Output::Production } else { Output::Development };
+    follow(request, output, progress, |compilation| compilation.answer())
+}
+
+/// A tree whose page was followed, with all that it loads.
+pub(crate) struct Compilation<'c> {
+    /// The text of the page, if the tree has one.
+    pub(crate) html: Option<String>,
+    pub(crate) outline: Outline,
+    pub(crate) graph: Graph<'c>,
+    pub(crate) walk: Walk,
+    /// What is wrong with the project as a whole.
+    found: Vec<Finding>,
+    packages: Vec<compiler_client::message::Package>,
+    checks_all: bool,
+}
+
+/// Follows the page of a tree. `end` makes the answer; nothing outlives it.
+pub(crate) fn follow<T>(request: Request, output: Output, progress: &mut dyn FnMut(&str), end: impl FnOnce(Compilation<'_>) -> T) -> T {
     let base = if request.base.is_empty() { "/".to_owned() } else { request.base };
     let mut files: BTreeMap<_, _> =
         request.files.into_iter().map(|file| (file.path, Entry { id: file.id, size: file.size, content: file.content })).collect();
@@ -36,40 +55,61 @@ pub fn compile(request: Request, progress: &mut dyn FnMut(&str)) -> Answer {
     if html.is_none() && tree.has(PAGE) {
         tree.content(PAGE);
     }
-    let project = Project::read(&tree, request.mode == PRODUCTION);
+    let project = Project::read(&tree, output);
     findings.extend(refused(&tree, &project));
     let aliases = aliases(&tree, &project, progress);
     let resolver = Resolver::new(&tree, aliases);
     let mut graph = Graph::new(&tree, &resolver, &project, request.known, progress);
     let walk = Walk::of(&mut graph, &outline, &base, &request.packages);
-    for name in graph.sources() {
-        if request.check_all || name.0.ends_with(".d.ts") {
-            graph.load(&name);
+    end(Compilation { html, outline, graph, walk, found: findings, packages: request.packages, checks_all: request.check_all })
+}
+
+impl Compilation<'_> {
+    /// Compiles the sources that have to be checked. Returns the paths of contents that the request lacks.
+    pub(crate) fn complete(&mut self) -> Vec<String> {
+        for name in self.graph.sources() {
+            if self.checks_all || name.0.ends_with(".d.ts") {
+                self.graph.load(&name);
+            }
         }
+        self.found.extend(broken_json(self.graph.tree, self.checks_all));
+        self.graph.wanted()
     }
-    let broken = broken_json(&tree, request.check_all);
-    let wanted = graph.wanted();
-    if !wanted.is_empty() {
-        return Answer { wanted, modules: graph.compiled, ..Answer::default() };
+
+    /// All findings, sorted.
+    pub(crate) fn findings(&mut self) -> Vec<Finding> {
+        let mut findings = std::mem::take(&mut self.found);
+        findings.extend(graph::page_findings(&self.graph, &self.outline));
+        findings.extend(Checker::new(&self.graph, &self.walk, &self.outline).modules());
+        sorted(findings)
     }
-    findings.extend(graph::page_findings(&graph, &outline));
-    findings.extend(Checker::new(&graph, &walk, &outline).modules());
-    findings.extend(broken);
-    let findings = sorted(findings);
-    let is_broken = |finding: &Finding| stops(finding) && is_of_page(finding, &walk);
-    let page = match html.filter(|_| !findings.iter().any(is_broken)) {
-        Some(html) => page::write(&html, &outline, &walk.edits, &head(&walk, &request.packages, &base)).unwrap_or_default(),
-        None => String::new(),
-    };
-    let error_page = if page.is_empty() { error_page(&errors_first(&findings, is_broken)) } else { String::new() };
-    Answer {
-        page,
-        error_page,
-        findings,
-        modules: graph.compiled,
-        resources: walk.resources.into_values().collect(),
-        bare: walk.bare.into_iter().collect(),
-        wanted,
+
+    /// Whether the page cannot run because of the finding.
+    pub(crate) fn is_broken_by(&self, finding: &Finding) -> bool {
+        stops(finding) && is_of_page(finding, &self.walk)
+    }
+
+    fn answer(mut self) -> Answer {
+        let wanted = self.complete();
+        if !wanted.is_empty() {
+            return Answer { wanted, modules: self.graph.compiled, ..Answer::default() };
+        }
+        let findings = self.findings();
+        let page = match self.html.as_deref().filter(|_| !findings.iter().any(|finding| self.is_broken_by(finding))) {
+            Some(html) => page::write(html, &self.outline, &self.walk.edits, &head(&self.walk, &self.packages)).unwrap_or_default(),
+            None => String::new(),
+        };
+        let is_broken = |finding: &Finding| self.is_broken_by(finding);
+        let error_page = if page.is_empty() { error_page(&errors_first(&findings, is_broken)) } else { String::new() };
+        Answer {
+            page,
+            error_page,
+            findings,
+            modules: self.graph.compiled,
+            resources: self.walk.resources.into_values().collect(),
+            bare: self.walk.bare.into_iter().collect(),
+            wanted,
+        }
     }
 }
 
@@ -175,7 +215,8 @@ fn is_of_page(finding: &Finding, walk: &Walk) -> bool {
 }
 
 /// The import map, and the modules to load at once.
-fn head(walk: &Walk, packages: &[compiler_client::message::Package], base: &str) -> String {
+fn head(walk: &Walk, packages: &[compiler_client::message::Package]) -> Additions {
+    let base = &walk.base;
     let at = |url: &str| Value::from(format!("{base}{url}"));
     let own = walk.imports.iter().map(|(specifier, url)| (specifier.clone(), at(url)));
     let packages = packages.iter().filter(|package| walk.bare.contains(&package.specifier));
@@ -193,5 +234,5 @@ fn head(walk: &Walk, packages: &[compiler_client::message::Package], base: &str)
     let map = json!({ "imports": imports, "scopes": scopes }).to_string().replace('<', "\\u003c");
     let loaded = walk.preload.iter().chain(packages.map(|package| &package.url));
     let preload: String = loaded.map(|url| format!("<link rel=\"modulepreload\" href=\"{base}{}\">", url.replace('"', "&quot;"))).collect();
-    format!("<script type=\"importmap\">{map}</script>{preload}")
+    Additions { start: format!("<script type=\"importmap\">{map}</script>{preload}"), end: String::new() }
 }

@@ -11,8 +11,13 @@ pub(crate) const SPECIFIER: &str = "/@env";
 /// Only variables with this prefix reach a browser.
 const PREFIX: &str = "VITE_";
 
-/// The code of the module. Later files win, as with Vite.
+/// The code of the module.
 pub(crate) fn code(tree: &Tree, base: &str, is_production: bool) -> String {
+    format!("export default {};\n", Value::Object(values(tree, base, is_production)))
+}
+
+/// The members of `import.meta.env`. Later files win, as with Vite.
+pub(crate) fn values(tree: &Tree, base: &str, is_production: bool) -> Map<String, Value> {
     let mode = if is_production { "production" } else { "development" };
     let mut values = Map::new();
     for file in [".env".to_owned(), ".env.local".to_owned(), format!(".env.{mode}"), format!(".env.{mode}.local")] {
@@ -24,7 +29,7 @@ pub(crate) fn code(tree: &Tree, base: &str, is_production: bool) -> String {
     values.insert("DEV".to_owned(), Value::Bool(!is_production));
     values.insert("PROD".to_owned(), Value::Bool(is_production));
     values.insert("SSR".to_owned(), Value::Bool(false));
-    format!("export default {};\n", Value::Object(values))
+    values
 }
 
 /// `NAME=value` lines. Quotes are taken off, `#` begins a comment, and `${NAME}` is an earlier variable of the file.

@@ -17,8 +17,8 @@ use compiler_client::message::{
 
 pub(crate) use self::{
     check::{Checker, is_builtin, page as page_findings},
-    generated::inline_name,
-    walk::{PAGE, Walk},
+    generated::{glob, inline_name},
+    walk::{PAGE, Walk, resolve_in_page},
 };
 use crate::{
     environment,
@@ -107,7 +107,10 @@ impl<'g> Graph<'g> {
         match self.resolver.resolve(&importer.0, specifier) {
             Some(file) => match module::kind(&file, query) {
                 Ok(Kind::Module) if importer.1 == Kind::Sheet && path::extension(&file) == "css" => Target::File((file, Kind::Sheet)),
-                Ok(Kind::Module) if importer.1 == Kind::Worker && module::is_script(&file) => Target::File((file, Kind::Worker)),
+                // A bundle shares the modules of the page with its workers.
+                Ok(Kind::Module) if importer.1 == Kind::Worker && !self.project.is_bundled && module::is_script(&file) => {
+                    Target::File((file, Kind::Worker))
+                }
                 Ok(kind) => Target::File((file, kind)),
                 Err(message) => Target::Unsupported(message),
             },

@@ -6,7 +6,8 @@
 //! - [`module`]: one file to one ECMAScript module, as a function of content, path and options. The code never names the hash of another
 //!   file: relative specifiers become absolute ones, and an import map in the page gives them addresses.
 //! - [`graph`]: the modules that the page reaches, and what is wrong with them as a whole. [`page`]: `index.html`.
-//! - [`packages`]: the packages that a project imports, bundled to modules.
+//! - [`packages`]: the packages that a project imports, bundled to modules. [`site`]: the page, its modules and its packages as few small
+//!   files.
 //! - [`compile`]: a request to an answer. [`worker`]: the process and its limits.
 
 #![forbid(unsafe_code)]
@@ -18,6 +19,7 @@ mod module;
 pub mod packages;
 mod page;
 mod project;
+pub mod site;
 mod tree;
 pub mod worker;
 

@@ -2,10 +2,13 @@
 
 use std::process::ExitCode;
 
+use compiler::worker;
+use compiler_client::worker::{PACKAGES, SITE};
+
 fn main() -> ExitCode {
-    if std::env::args().nth(1).as_deref() == Some(compiler_client::worker::PACKAGES) {
-        compiler::worker::run_packages()
-    } else {
-        compiler::worker::run(compiler::worker::answer)
+    match std::env::args().nth(1).as_deref() {
+        Some(PACKAGES) => worker::run_packages(),
+        Some(SITE) => worker::run_site(),
+        _ => worker::run(worker::answer),
     }
 }

@@ -10,6 +10,7 @@ mod script;
 pub(crate) mod worker;
 
 pub(crate) use self::{
+    css::imports_end,
     data::invalid as invalid_json,
     script::{GLOB_PREFIX, Surface, is_of_tools, surface},
 };
@@ -26,6 +27,10 @@ pub(crate) const MAX_SOURCE: u64 = 4 << 20;
 const MAX_DEPTH: usize = 1_500;
 /// Those of a style sheet. Its printer counts the columns of nested rules in one byte.
 const MAX_SHEET_DEPTH: usize = 100;
+/// Where the files of a bundle are.
+pub(crate) const ASSETS: &str = "assets/";
+/// Characters of an id in the name of a file of a bundle.
+const BUNDLED_ID: usize = 16;
 const SCRIPTS: [&str; 8] = ["js", "mjs", "cjs", "jsx", "ts", "mts", "cts", "tsx"];
 /// Kinds of files that need a compiler which is not here.
 const UNSUPPORTED: [&str; 9] = ["vue", "svelte", "astro", "scss", "sass", "less", "styl", "mdx", "coffee"];
@@ -78,10 +83,16 @@ pub(crate) fn hash(text: &str) -> String {
     Sha256::digest(text).iter().take(12).map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The address of a file of the tree.
-pub(crate) fn address(path: &str, id: &str) -> String {
-    let safe: String = id.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
-    format!("@a/{safe}.{}", path::extension(path))
+/// The address of a file of the tree. In a bundle it has the name of the file.
+pub(crate) fn address(path: &str, id: &str, is_bundled: bool) -> String {
+    let safe = |text: &str| text.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect::<String>();
+    let (id, extension) = (safe(id), path::extension(path));
+    if !is_bundled {
+        return format!("@a/{id}.{extension}");
+    }
+    let stem = path.rsplit('/').next().unwrap_or_default().split('.').next().unwrap_or_default();
+    let id = &id[..id.len().min(BUNDLED_ID)];
+    format!("{ASSETS}{}-{id}.{extension}", safe(stem))
 }
 
 pub(crate) fn compile(source: &Source) -> Module {
@@ -98,7 +109,7 @@ pub(crate) fn compile(source: &Source) -> Module {
         },
     };
     facts.key = key(source.path, source.kind, source.id, source.options);
-    finish(facts, code, map)
+    finish(facts, code, map, source.options.is_bundled)
 }
 
 fn of_text(source: &Source, text: &str, facts: &mut Facts) -> (String, String) {
@@ -142,12 +153,12 @@ fn depth(text: &str) -> usize {
 }
 
 /// Names the code by its content.
-fn finish(mut facts: Facts, mut code: String, map: String) -> Module {
+fn finish(mut facts: Facts, mut code: String, map: String, is_bundled: bool) -> Module {
     let is_broken = facts.findings.iter().any(|finding| !finding.is_warning);
     if is_broken || code.is_empty() && facts.kind() != Kind::Module {
         return Module { facts: Some(facts), ..Module::default() };
     }
-    if facts.kind() == Kind::Worker {
+    if facts.kind() == Kind::Worker && !is_bundled {
         facts.marked = code;
         return Module { facts: Some(facts), ..Module::default() };
     }

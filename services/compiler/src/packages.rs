@@ -22,18 +22,25 @@ use compiler_client::message::{
     finding::{MAX_FINDINGS, code},
 };
 
+use rolldown::{BundleOutput, InputItem};
+
 pub use self::threads::Threads;
-use self::{
-    build::{Build, Failure},
-    entry::Entry,
+pub(crate) use self::{
+    build::{Build, Failure, Output},
     files::{Files, Mode},
     notes::Notes,
+    plugin::Packages,
 };
+use self::{
+    entry::Entry,
+    plugin::{ENTRY, NAME_END, NAME_START},
+};
+use crate::project::Project;
 
 /// The most specifiers of a bundle.
 const MAX_SPECIFIERS: usize = 1_000;
 /// Each run leaves out the files that broke the one before.
-const MAX_RUNS: usize = 8;
+pub(crate) const MAX_RUNS: usize = 8;
 
 /// Bundles packages. The same request has the same answer. What cannot be bundled has a finding, and the others are bundled.
 pub fn bundle(request: PackagesRequest, threads: &Threads) -> PackagesAnswer {
@@ -58,12 +65,12 @@ fn run(files: &Arc<Files>, mut entries: Vec<Entry>, notes: &Arc<Notes>, threads:
         if entries.is_empty() {
             break;
         }
-        let build = Build { files, entries: &entries, notes, broken: &broken };
-        match build.run(threads) {
-            Ok(built) => return output::answer(built, &entries),
+        let build = Build { files, notes, broken: &broken };
+        match run_once(&build, &entries, threads) {
+            Ok(built) => return output::answer(&built, notes.resources(), &entries),
             Err(Failure::Files(found)) => broken.extend(found),
             Err(Failure::Other(_)) => {
-                let kept = separately(files, &entries, notes, &broken, threads);
+                let kept = separately(&build, &entries, threads);
                 if kept.len() == entries.len() {
                     break;
                 }
@@ -77,17 +84,20 @@ fn run(files: &Arc<Files>, mut entries: Vec<Entry>, notes: &Arc<Notes>, threads:
     PackagesAnswer::default()
 }
 
+fn run_once(build: &Build, entries: &[Entry], threads: &Threads) -> Result<BundleOutput, Failure> {
+    let mut packages = Packages::new(build, &Project::default().options(None));
+    packages.entries = entries.iter().map(|entry| entry.code.clone()).collect();
+    let input = (0..entries.len()).map(|at| InputItem { name: Some(format!("entry{at}")), import: format!("{ENTRY}{at}") });
+    let name = format!("{NAME_START}[name]{NAME_END}");
+    let output = Output { input: input.collect(), names: [name.clone(), name], define: Vec::new(), mode: build.files.mode };
+    build.run(Arc::new(packages), output, threads)
+}
+
 /// The entries that can be bundled alone. Each of the others gets a finding.
-fn separately(
-    files: &Arc<Files>,
-    entries: &[Entry],
-    notes: &Arc<Notes>,
-    broken: &BTreeMap<String, String>,
-    threads: &Threads,
-) -> Vec<Entry> {
-    let is_bundled = |entry: &&Entry| match (Build { files, entries: std::slice::from_ref(entry), notes, broken }).run(threads) {
+fn separately(build: &Build, entries: &[Entry], threads: &Threads) -> Vec<Entry> {
+    let is_bundled = |entry: &&Entry| match run_once(build, std::slice::from_ref(entry), threads) {
         Err(Failure::Other(message)) => {
-            notes.add(code::NOT_BUNDLED, "", &format!("{} cannot be bundled: {message}", entry.specifier));
+            build.notes.add(code::NOT_BUNDLED, "", &format!("{} cannot be bundled: {message}", entry.specifier));
             false
         }
         _ => true,

@@ -48,8 +48,25 @@ pub(crate) struct Outline {
     is_inside: bool,
 }
 
-/// What becomes of an element: the value of its attribute.
-pub(crate) type Edits = BTreeMap<usize, (&'static str, String)>;
+/// What becomes of an element.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Edit {
+    /// An attribute gets a value.
+    Set(&'static str, String),
+    Remove,
+}
+
+/// Edits by the numbers of the elements.
+pub(crate) type Edits = BTreeMap<usize, Edit>;
+
+/// Additions to the head of a page.
+#[derive(Debug, Default)]
+pub(crate) struct Additions {
+    /// Before everything that the page loads.
+    pub(crate) start: String,
+    /// At the end of the head.
+    pub(crate) end: String,
+}
 
 /// Reads a page. `Err` is a sentence.
 pub(crate) fn read(html: &str) -> Result<Outline, String> {
@@ -122,19 +139,24 @@ pub(crate) fn is_own(address: &str) -> bool {
         && !["{{", "<%", "%", "$"].iter().any(|mark| address.contains(mark))
 }
 
-/// Returns the page with the edits, and with `head` before everything that it loads.
-pub(crate) fn write(html: &str, outline: &Outline, edits: &Edits, head: &str) -> Result<String, String> {
+/// Returns the page with the edits, and with the additions to its head.
+pub(crate) fn write(html: &str, outline: &Outline, edits: &Edits, head: &Additions) -> Result<String, String> {
     let count = RefCell::new(0);
     let every = element!("*", |element| {
         let number = count.replace_with(|count| *count + 1);
-        if let Some((attribute, value)) = edits.get(&number) {
-            element.set_attribute(attribute, value)?;
-            if element.tag_name() == "script" {
-                element.set_inner_content("", ContentType::Text);
+        match edits.get(&number) {
+            Some(Edit::Set(attribute, value)) => {
+                element.set_attribute(attribute, value)?;
+                if element.tag_name() == "script" {
+                    element.set_inner_content("", ContentType::Text);
+                }
             }
+            Some(Edit::Remove) => element.remove(),
+            None => {}
         }
         if element.tag_name() == "head" {
-            element.prepend(head, ContentType::Html);
+            element.prepend(&head.start, ContentType::Html);
+            element.append(&head.end, ContentType::Html);
         }
         Ok(())
     });
@@ -144,7 +166,7 @@ pub(crate) fn write(html: &str, outline: &Outline, edits: &Edits, head: &str) ->
     }
     let is_doctype = written.get(..9).is_some_and(|start| start.eq_ignore_ascii_case("<!doctype"));
     let at = if is_doctype { written.find('>').map_or(0, |at| at + 1) } else { 0 };
-    Ok(format!("{}{head}{}", &written[..at], &written[at..]))
+    Ok(format!("{}{}{}{}", &written[..at], head.start, head.end, &written[at..]))
 }
 
 type Handlers<'h> = Vec<(std::borrow::Cow<'h, lol_html::Selector>, lol_html::ElementContentHandlers<'h>)>;
@@ -161,6 +183,10 @@ mod tests {
     const PAGE: &str = "<!doctype html>\n<html><head><link rel=icon href='/a.svg'><link rel=canonical href=/x></head>\n<body>\n\
         <script type=module src=/src/main.tsx></script><script type=module>import './a'; '</b>'</script><script>let a</script></body></html>";
 
+    fn additions() -> Additions {
+        Additions { start: "<meta>".to_owned(), end: "<link>".to_owned() }
+    }
+
     #[test]
     fn what_a_page_loads_is_found_with_its_place() {
         let outline = read(PAGE).expect("a page");
@@ -173,12 +199,18 @@ mod tests {
     #[test]
     fn a_page_is_changed_only_where_it_has_to_be() {
         let outline = read(PAGE).expect("a page");
-        let edits = outline.items.iter().map(|item| (item.element, (item.attribute, format!("/{}", item.element)))).collect();
-        let page = write(PAGE, &outline, &edits, "<meta>").expect("a page");
-        assert!(page.contains("<head><meta><link rel=icon href=\"/2\">") && page.contains("<link rel=canonical href=/x>"), "{page}");
+        let edits = outline.items.iter().map(|item| (item.element, Edit::Set(item.attribute, format!("/{}", item.element)))).collect();
+        let page = write(PAGE, &outline, &edits, &additions()).expect("a page");
+        assert!(
+            page.contains("<head><meta><link rel=icon href=\"/2\">")
+                && page.contains("<link></head>")
+                && page.contains("<link rel=canonical href=/x>"),
+            "{page}"
+        );
         assert!(page.contains("<script type=module src=\"/6\"></script><script>let a</script>"), "{page}");
-        for (html, expected) in [("<p>", "<meta><p>"), ("<!DOCTYPE html><p>", "<!DOCTYPE html><meta><p>"), ("", "<meta>")] {
-            assert_eq!(write(html, &read(html).expect("a page"), &Edits::new(), "<meta>").expect("a page"), expected);
+        for (html, expected) in [("<p>", "<meta><link><p>"), ("<!DOCTYPE html><p>", "<!DOCTYPE html><meta><link><p>"), ("", "<meta><link>")]
+        {
+            assert_eq!(write(html, &read(html).expect("a page"), &Edits::new(), &additions()).expect("a page"), expected);
         }
     }
 }

@@ -26,22 +26,36 @@ const FRAMEWORKS: [(&str, &str); 9] = [
     ("@remix-run/react", "Remix needs a server; use Vite with React instead"),
 ];
 
+/// What the modules of a project are compiled for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Output {
+    Development,
+    Production,
+    /// A production build in few files.
+    Bundle,
+}
+
 #[derive(Debug, Default)]
 pub(crate) struct Project {
     /// Whether there is a readable `package.json`.
     pub(crate) has_manifest: bool,
     packages: BTreeSet<String>,
     pub(crate) is_production: bool,
+    /// See [`Options::is_bundled`].
+    pub(crate) is_bundled: bool,
 }
 
 impl Project {
-    pub(crate) fn read(tree: &Tree, is_production: bool) -> Self {
+    pub(crate) fn read(tree: &Tree, output: Output) -> Self {
+        let (is_production, is_bundled) = (output != Output::Development, output == Output::Bundle);
         let manifest: Option<Value> = tree.text("package.json").and_then(|text| serde_json::from_str(text).ok());
-        let Some(Value::Object(manifest)) = manifest else { return Self { is_production, ..Self::default() } };
+        let Some(Value::Object(manifest)) = manifest else {
+            return Self { is_production, is_bundled, ..Self::default() };
+        };
         let lists = LISTS.iter().filter_map(|list| manifest.get(*list)?.as_object());
         let mut packages: BTreeSet<String> = lists.flat_map(|list| list.keys().cloned()).collect();
         packages.extend(manifest.get("name").and_then(Value::as_str).map(str::to_owned));
-        Self { has_manifest: true, packages, is_production }
+        Self { has_manifest: true, packages, is_production, is_bundled }
     }
 
     /// Whether the package is listed, or declares its types there.
@@ -74,6 +88,7 @@ impl Project {
                 .unwrap_or_else(|| configuration.is_none() || target.as_deref().is_some_and(is_modern)),
             keeps_imports: flag(|options| options.verbatim_module_syntax.or(options.preserve_value_imports)) == Some(true),
             is_production: self.is_production,
+            is_bundled: self.is_bundled,
         }
     }
 

@@ -17,7 +17,7 @@ use std::{
 use bytes::Bytes;
 use compiler_client::{
     frame,
-    message::{Answer, PackagesRequest, Request},
+    message::{Answer, PackagesRequest, Request, SiteRequest},
     worker::PROGRESS,
 };
 use prost::Message;
@@ -25,6 +25,7 @@ use prost::Message;
 use crate::{
     compile::compile,
     packages::{self, Threads},
+    site,
 };
 
 /// Parsers and printers recurse over the source.
@@ -37,8 +38,23 @@ pub fn run(work: fn() -> io::Result<()>) -> ExitCode {
 
 /// Bundles packages in the sandbox. The bundler's threads start before the filter, which lets none start.
 pub fn run_packages() -> ExitCode {
+    run_bundler(|threads| {
+        let request: PackagesRequest = read()?;
+        write(&packages::bundle(request, threads))
+    })
+}
+
+/// Builds a site in the sandbox.
+pub fn run_site() -> ExitCode {
+    run_bundler(|threads| {
+        let request: SiteRequest = read()?;
+        write(&site::build(request, threads, &mut progress))
+    })
+}
+
+fn run_bundler(work: fn(&Threads) -> io::Result<()>) -> ExitCode {
     abort_on_panic();
-    run_in(limits::PACKAGES_MEMORY, || Threads::start(STACK), |threads| answer_packages(&threads))
+    run_in(limits::PACKAGES_MEMORY, || Threads::start(STACK), move |threads| work(&threads))
 }
 
 fn run_in<T: 'static>(memory: u64, prepare: fn() -> io::Result<T>, work: impl FnOnce(T) -> io::Result<()> + Send + 'static) -> ExitCode {
@@ -77,11 +93,6 @@ pub fn answer() -> io::Result<()> {
     let request: Request = read()?;
     let answer: Answer = compile(request, &mut progress);
     write(&answer)
-}
-
-fn answer_packages(threads: &Threads) -> io::Result<()> {
-    let request: PackagesRequest = read()?;
-    write(&packages::bundle(request, threads))
 }
 
 fn read<M: Message + Default>() -> io::Result<M> {

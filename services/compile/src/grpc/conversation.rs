@@ -3,49 +3,105 @@
 use std::{pin::Pin, sync::Arc};
 
 use chassis::{error::status, server::stream_fault, task};
-use futures::{Stream, StreamExt as _, stream};
+use futures::{FutureExt as _, Stream, StreamExt as _, stream, stream::BoxStream};
 use proto::compile::{
-    BuildPageRequest, BuildPageResponse, CheckTreeRequest, CheckTreeResponse, Findings, NeedContents, NeedTree, Page, build_page_request,
-    build_page_response, check_tree_request, check_tree_response,
+    BuildPageRequest, BuildPageResponse, BuildSiteRequest, BuildSiteResponse, CheckTreeRequest, CheckTreeResponse, Findings, NeedContents,
+    NeedTree, Page, SiteFile, build_page_request, build_page_response, build_site_request, build_site_response, check_tree_request,
+    check_tree_response, site_file,
 };
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, task::JoinHandle};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::task::AbortOnDropHandle;
 use tonic::{Status, Streaming};
 
 use crate::{
     app::App,
-    build::{self, Kind},
-    dialogue::{Dialogue, Part, Question},
+    build::{self, Kind, site::Site},
+    dialogue::{Dialogue, MAX_PART, Part, Question},
     error::{Error, SERVICE},
 };
 
 pub(super) type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
-/// A message of a service: a question, or the result.
+/// A message of a service.
 pub(super) trait Answer: Send + 'static {
     fn question(question: Question) -> Self;
+}
+
+/// A message of a service whose result is one message.
+pub(super) trait PageAnswer: Answer {
     fn result(page: Page) -> Self;
 }
 
-/// Runs a build while the answers are read. It ends if they are dropped.
+/// Compiles or checks a tree while the answers are read.
 pub(super) fn open<Q, A>(app: &Arc<App>, kind: Kind, messages: Streaming<Q>) -> Answers<A>
 where
     Q: Into<Part> + Send + 'static,
-    A: Answer,
+    A: PageAnswer,
 {
+    let (dialogue, questions) = dialogue(messages);
+    let app = Arc::clone(app);
+    let work = task::spawn(async move { build::run(&app, kind, dialogue).await });
+    answers(questions, work, |page| stream::iter([A::result(page)]).boxed())
+}
+
+/// Builds a site while the answers are read.
+pub(super) fn open_site(app: &Arc<App>, messages: Streaming<BuildSiteRequest>) -> Answers<BuildSiteResponse> {
+    let (dialogue, questions) = dialogue(messages);
+    let app = Arc::clone(app);
+    let work = task::spawn(async move { build::site::run(&app, dialogue).await });
+    answers(questions, work, site_parts)
+}
+
+fn dialogue<Q: Into<Part> + Send + 'static>(messages: Streaming<Q>) -> (Dialogue, mpsc::Receiver<Question>) {
     let parts = messages.map(|message| message.map(Into::into).map_err(|status| Error::from(stream_fault(SERVICE, &status)))).boxed();
     let (sender, questions) = mpsc::channel(1);
-    let app = Arc::clone(app);
-    let work = task::spawn(async move { build::run(&app, kind, Dialogue { parts, questions: sender }).await });
+    (Dialogue { parts, questions: sender }, questions)
+}
+
+/// The questions of a build, and the parts of its result. The build ends if they are dropped.
+fn answers<A: Answer, T: Send + 'static>(
+    questions: mpsc::Receiver<Question>,
+    work: JoinHandle<Result<T, Error>>,
+    parts: impl FnOnce(T) -> BoxStream<'static, A> + Send + 'static,
+) -> Answers<A> {
     let work = AbortOnDropHandle::new(work);
     let result = async move {
-        match work.await {
-            Ok(result) => result.map(A::result).map_err(status),
-            Err(error) => Err(Status::internal(error.to_string())),
-        }
+        let error = match work.await {
+            Ok(Ok(result)) => return parts(result).map(Ok).boxed(),
+            Ok(Err(error)) => status(error),
+            Err(error) => Status::internal(error.to_string()),
+        };
+        stream::iter([Err(error)]).boxed()
     };
-    Box::pin(ReceiverStream::new(questions).map(|question| Ok(A::question(question))).chain(stream::once(result)))
+    Box::pin(ReceiverStream::new(questions).map(|question| Ok(A::question(question))).chain(result.flatten_stream()))
+}
+
+/// The findings, and then the files.
+fn site_parts(site: Site) -> BoxStream<'static, BuildSiteResponse> {
+    use build_site_response::Part;
+    let Site { findings, files, memory } = site;
+    let findings = Part::Findings(Findings { findings });
+    let files = files.into_iter().flat_map(file_parts).map(Part::File);
+    let parts = std::iter::once(findings).chain(files).map(move |part| {
+        // The bytes are counted until the last one is sent.
+        let _counted = &memory;
+        BuildSiteResponse { part: Some(part) }
+    });
+    stream::iter(parts).boxed()
+}
+
+/// A file of the tree in one part, a generated one in parts of its content.
+fn file_parts(file: compiler_client::message::SiteFile) -> Vec<SiteFile> {
+    use site_file::Content;
+    let path = &file.path;
+    let part = |content, is_last| SiteFile { path: path.clone(), content: Some(content), is_last };
+    if !file.source.is_empty() {
+        return vec![part(Content::TreePath(file.source.clone()), true)];
+    }
+    let count = file.content.len().div_ceil(MAX_PART).max(1);
+    let range = |at: usize| at * MAX_PART..((at + 1) * MAX_PART).min(file.content.len());
+    (0..count).map(|at| part(Content::Data(file.content.slice(range(at))), at + 1 == count)).collect()
 }
 
 impl From<BuildPageRequest> for Part {
@@ -54,6 +110,17 @@ impl From<BuildPageRequest> for Part {
             Some(build_page_request::Part::Start(start)) => Self::Start(start),
             Some(build_page_request::Part::Files(files)) => Self::Files(files),
             Some(build_page_request::Part::Content(content)) => Self::Content(content),
+            None => Self::Empty,
+        }
+    }
+}
+
+impl From<BuildSiteRequest> for Part {
+    fn from(message: BuildSiteRequest) -> Self {
+        match message.part {
+            Some(build_site_request::Part::Start(start)) => Self::Start(start),
+            Some(build_site_request::Part::Files(files)) => Self::Files(files),
+            Some(build_site_request::Part::Content(content)) => Self::Content(content),
             None => Self::Empty,
         }
     }
@@ -78,9 +145,21 @@ impl Answer for BuildPageResponse {
         };
         Self { part: Some(part) }
     }
+}
 
+impl PageAnswer for BuildPageResponse {
     fn result(page: Page) -> Self {
         Self { part: Some(build_page_response::Part::Page(page)) }
+    }
+}
+
+impl Answer for BuildSiteResponse {
+    fn question(question: Question) -> Self {
+        let part = match question {
+            Question::Tree => build_site_response::Part::NeedTree(NeedTree {}),
+            Question::Contents(blob_ids) => build_site_response::Part::NeedContents(NeedContents { blob_ids }),
+        };
+        Self { part: Some(part) }
     }
 }
 
@@ -92,7 +171,9 @@ impl Answer for CheckTreeResponse {
         };
         Self { part: Some(part) }
     }
+}
 
+impl PageAnswer for CheckTreeResponse {
     fn result(page: Page) -> Self {
         Self { part: Some(check_tree_response::Part::Findings(Findings { findings: page.findings })) }
     }

@@ -17,9 +17,9 @@ use chassis::{
 use compile::testing::{MIGRATOR, blob_id};
 use proto::{
     compile::{
-        BuildPageRequest, BuildPageResponse, CheckTreeRequest, Content, Files, Finding, GetModuleRequest, GetModuleResponse, Page, Start,
-        TreeFile, build_page_request, build_page_response, check_tree_request, check_tree_response,
-        compile_service_client::CompileServiceClient,
+        BuildPageRequest, BuildPageResponse, BuildSiteRequest, CheckTreeRequest, Content, Files, Finding, GetModuleRequest,
+        GetModuleResponse, Page, Start, TreeFile, build_page_request, build_page_response, build_site_request, build_site_response,
+        check_tree_request, check_tree_response, compile_service_client::CompileServiceClient, site_file,
     },
     error::Fault,
     id::UserId,
@@ -178,6 +178,36 @@ impl Replica {
             }
         }
         panic!("the stream ended without findings");
+    }
+
+    /// Builds a site: its findings, and the contents of its files by path. `start` is the first message.
+    pub(crate) async fn site(&self, project: &Project, start: Start) -> Result<(Vec<Finding>, BTreeMap<String, Vec<u8>>), Fault> {
+        use build_site_request::Part;
+        let (sender, messages) = mpsc::channel(64);
+        let send = async |part| sender.send(BuildSiteRequest { part: Some(part) }).await.expect("the stream is open");
+        send(Part::Start(start)).await;
+        let request = Context::background().stream_request(ReceiverStream::new(messages));
+        let mut answers = self.client.clone().build_site(request).await.map_err(fault)?.into_inner();
+        let (mut found, mut contents) = (Vec::new(), BTreeMap::<String, Vec<u8>>::new());
+        while let Some(answer) = answers.message().await.map_err(fault)? {
+            match answer.part.expect("a part") {
+                build_site_response::Part::NeedTree(_) => send(Part::Files(files(project))).await,
+                build_site_response::Part::NeedContents(need) => {
+                    for id in &need.blob_ids {
+                        send(Part::Content(content(project, id))).await;
+                    }
+                }
+                build_site_response::Part::Findings(findings) => found = findings.findings,
+                build_site_response::Part::File(part) => {
+                    let data = match part.content.expect("a content") {
+                        site_file::Content::TreePath(path) => project[path.as_str()].clone().into_bytes(),
+                        site_file::Content::Data(data) => data.to_vec(),
+                    };
+                    contents.entry(part.path).or_default().extend(data);
+                }
+            }
+        }
+        Ok((found, contents))
     }
 
     /// Sends fixed messages, and returns the error.

@@ -4,4 +4,5 @@ mod builds;
 mod faults;
 mod harness;
 mod packages;
+mod sites;
 mod upstream;

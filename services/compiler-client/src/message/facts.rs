@@ -45,7 +45,7 @@ pub struct Facts {
     /// Aliases that a configuration of Vite sets.
     #[prost(message, repeated, tag = "15")]
     pub aliases: Vec<Alias>,
-    /// The text with a mark for each address, if the kind is `SHEET` or `WORKER`.
+    /// The text with a mark for each address, if the kind is `SHEET` or `WORKER`. For a site, that of every style sheet.
     #[prost(string, tag = "16")]
     pub marked: String,
 }

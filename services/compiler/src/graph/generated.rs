@@ -20,7 +20,7 @@ pub(crate) fn inline_name(item: &Item) -> String {
 }
 
 /// The code for a glob, and its imports.
-pub(super) fn glob(graph: &Graph, glob: &Glob) -> (String, Vec<Import>) {
+pub(crate) fn glob(graph: &Graph, glob: &Glob) -> (String, Vec<Import>) {
     let (not, yes): (Vec<_>, Vec<_>) = glob.patterns.iter().map(String::as_str).partition(|pattern| pattern.starts_with('!'));
     let starts: BTreeSet<_> = yes.iter().map(|pattern| literal_start(pattern)).collect();
     let (yes, not) = (set(yes), set(not.into_iter().map(|pattern| &pattern[1..]).collect()));

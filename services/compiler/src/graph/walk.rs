@@ -8,7 +8,7 @@ use super::{Graph, Name, Target, generated, sheets::Sheets, workers::Workers};
 use crate::{
     environment,
     module::{self, helpers},
-    page::{self, Item, Outline, Role},
+    page::{self, Edit, Item, Outline, Role},
     text,
     tree::{path, resolve::PUBLIC},
 };
@@ -58,7 +58,9 @@ impl Walk {
                 break;
             }
         }
-        walk.write_scripts(graph, packages);
+        if !graph.project.is_bundled {
+            walk.write_scripts(graph, packages);
+        }
         walk
     }
 
@@ -68,10 +70,12 @@ impl Walk {
         let Some(file) = resolve_in_page(graph, &written) else { return };
         let name = match item.role {
             Role::Module | Role::InlineModule if module::kind(&file, "") == Ok(Kind::Module) => (file, Kind::Module),
-            Role::Sheet if path::extension(&file) == "css" && !file.starts_with(PUBLIC) => (file, Kind::Sheet),
+            Role::Sheet if path::extension(&file) == "css" && !file.starts_with(PUBLIC) => {
+                (file, if graph.project.is_bundled { Kind::Module } else { Kind::Sheet })
+            }
             _ => {
                 let url = self.file(graph, &file);
-                self.edits.insert(item.element, (item.attribute, format!("{}{url}", self.base)));
+                self.edits.insert(item.element, Edit::Set(item.attribute, format!("{}{url}", self.base)));
                 return;
             }
         };
@@ -79,7 +83,7 @@ impl Walk {
             return;
         }
         let url = if name.1 == Kind::Sheet { self.sheet(graph, &name) } else { graph.facts[&name].url.clone() };
-        self.edits.insert(item.element, (item.attribute, format!("{}{url}", self.base)));
+        self.edits.insert(item.element, Edit::Set(item.attribute, format!("{}{url}", self.base)));
         self.add(&name, true);
     }
 
@@ -174,7 +178,7 @@ impl Walk {
             return public.to_owned();
         }
         let id = graph.tree.get(file).map(|entry| entry.id.as_str()).unwrap_or_default();
-        let url = module::address(file, id);
+        let url = module::address(file, id, graph.project.is_bundled);
         self.resources.insert(url.clone(), Resource { url: url.clone(), path: file.to_owned(), text: String::new() });
         url
     }

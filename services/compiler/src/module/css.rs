@@ -1,6 +1,7 @@
 //! Style sheets: as a module that adds a style element, as a text, and as a sheet for a `<link>`. Addresses in it become imports.
 
 mod balance;
+mod imports;
 mod parts;
 
 use std::sync::{Arc, RwLock};
@@ -12,10 +13,11 @@ use lightningcss::{
     error::{Error, ParserError},
     printer::PrinterOptions,
     rules::{CssRule, import::ImportRule},
-    stylesheet::{ParserOptions, StyleSheet},
+    stylesheet::{MinifyOptions, ParserOptions, StyleSheet},
     traits::ToCss,
 };
 
+pub(crate) use self::imports::imports_end;
 use self::parts::Parts;
 use super::{Source, data::quoted, identifier::is_identifier};
 use crate::{text::Text, tree::path};
@@ -53,8 +55,13 @@ pub(super) fn compile(source: &Source, text: &str, facts: &mut Facts) -> String 
     facts.findings.extend(warnings.take(MAX_FINDINGS).map(|warning| found(source.path, &lines, warning, true)));
     let mut parts = Parts::new(source, &lines, facts);
     take_imports(&mut sheet, &mut parts);
-    let printed = sheet
-        .to_css(PrinterOptions { analyze_dependencies: Some(DependencyOptions { remove_imports: false }), ..PrinterOptions::default() });
+    let is_bundled = source.options.is_bundled;
+    if let Some(error) = is_bundled.then(|| sheet.minify(MinifyOptions::default()).err()).flatten() {
+        facts.findings.push(lines.finding(code::INVALID_CSS, source.path, &crate::text::start(), &error.kind.to_string()));
+        return String::new();
+    }
+    let dependencies = Some(DependencyOptions { remove_imports: false });
+    let printed = sheet.to_css(PrinterOptions { analyze_dependencies: dependencies, minify: is_bundled, ..PrinterOptions::default() });
     match printed {
         Ok(printed) => {
             for dependency in printed.dependencies.unwrap_or_default() {

@@ -18,7 +18,7 @@ pub(super) fn raw(text: &str) -> String {
 /// The address is relative to the module, so that it holds below any base. Files of `public` keep their names.
 pub(super) fn address(source: &Source) -> String {
     let public = source.path.strip_prefix(PUBLIC).and_then(|rest| rest.strip_prefix('/'));
-    let target = public.map_or_else(|| address_of(source.path, source.id), str::to_owned);
+    let target = public.map_or_else(|| address_of(source.path, source.id, source.options.is_bundled), str::to_owned);
     format!("export default new URL({}, import.meta.url).href;\n", quoted(&format!("../{target}")))
 }
 

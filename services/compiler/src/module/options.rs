@@ -14,6 +14,8 @@ pub(crate) struct Options {
     /// `verbatimModuleSyntax`: an import without `type` stays.
     pub(crate) keeps_imports: bool,
     pub(crate) is_production: bool,
+    /// The module is part of a bundle: it keeps what the bundler replaces, and a style sheet is a text of its own.
+    pub(crate) is_bundled: bool,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq)]

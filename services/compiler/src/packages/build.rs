@@ -10,10 +10,8 @@ use rolldown::{
 use rolldown_error::{BatchedBuildDiagnostic, BuildDiagnostic, DiagnosticOptions};
 
 use super::{
-    entry::Entry,
     files::{Files, Mode, ROOT},
     notes::Notes,
-    plugin::{ENTRY, NAME_END, NAME_START, Packages},
     threads::Threads,
 };
 use crate::{
@@ -22,38 +20,36 @@ use crate::{
     tree::path,
 };
 
-pub(super) struct Build<'b> {
-    pub(super) files: &'b Arc<Files>,
-    pub(super) entries: &'b [Entry],
-    pub(super) notes: &'b Arc<Notes>,
+/// A run of the bundler over the files of packages.
+pub(crate) struct Build<'b> {
+    pub(crate) files: &'b Arc<Files>,
+    pub(crate) notes: &'b Arc<Notes>,
     /// Files that are left out, and why.
-    pub(super) broken: &'b BTreeMap<String, String>,
+    pub(crate) broken: &'b BTreeMap<String, String>,
 }
 
 /// Why there is no bundle.
-pub(super) enum Failure {
+pub(crate) enum Failure {
     /// Files that the bundler cannot read, with messages.
     Files(BTreeMap<String, String>),
     /// A message.
     Other(String),
 }
 
-/// The chunks of a bundle, and the files that they load.
-pub(super) struct Chunks {
-    pub(super) output: BundleOutput,
-    pub(super) resources: Vec<compiler_client::message::Resource>,
+/// What the bundler writes.
+pub(crate) struct Output {
+    pub(crate) input: Vec<InputItem>,
+    /// The names of entries and other chunks, with `[name]` and `[hash]`.
+    pub(crate) names: [String; 2],
+    /// Expressions, and the code that replaces them.
+    pub(crate) define: Vec<(String, String)>,
+    pub(crate) mode: Mode,
 }
 
 impl Build<'_> {
-    pub(super) fn run(&self, threads: &Threads) -> Result<Chunks, Failure> {
-        let plugin = Packages {
-            files: Arc::clone(self.files),
-            notes: Arc::clone(self.notes),
-            entries: self.entries.iter().map(|entry| entry.code.clone()).collect(),
-            broken: self.broken.clone(),
-        };
-        let plugins = vec![Arc::new(plugin) as SharedPluginable];
-        let options = BundleFactoryOptions { bundler_options: self.options(), plugins, session: None, disable_tracing_setup: true };
+    pub(crate) fn run(&self, plugin: SharedPluginable, output: Output, threads: &Threads) -> Result<BundleOutput, Failure> {
+        let options =
+            BundleFactoryOptions { bundler_options: options(output), plugins: vec![plugin], session: None, disable_tracing_setup: true };
         let system = self.files.system.clone();
         let tsconfig = tsconfig_off();
         let resolver =
@@ -62,37 +58,7 @@ impl Build<'_> {
             let mut factory = BundleFactory::new(options)?;
             factory.create_bundle_with_fs(system, Arc::new(resolver)).generate().await
         });
-        match built {
-            Ok(output) => Ok(Chunks { output, resources: self.notes.resources() }),
-            Err(errors) => Err(self.failure(errors)),
-        }
-    }
-
-    fn options(&self) -> BundlerOptions {
-        let input = (0..self.entries.len()).map(|at| InputItem { name: Some(format!("entry{at}")), import: format!("{ENTRY}{at}") });
-        let is_production = self.files.mode == Mode::Production;
-        let mode = self.files.mode.name();
-        let define = [
-            ("process.env.NODE_ENV", format!("\"{mode}\"")),
-            ("import.meta.env.MODE", format!("\"{mode}\"")),
-            ("import.meta.env.DEV", (!is_production).to_string()),
-            ("import.meta.env.PROD", is_production.to_string()),
-            ("global", "globalThis".to_owned()),
-        ];
-        let name = format!("{}[name]{}", NAME_START, NAME_END);
-        BundlerOptions {
-            input: Some(input.collect()),
-            cwd: Some(PathBuf::from(ROOT)),
-            platform: Some(Platform::Browser),
-            format: Some(OutputFormat::Esm),
-            entry_filenames: Some(name.clone().into()),
-            chunk_filenames: Some(name.into()),
-            define: Some(define.map(|(name, value)| (name.to_owned(), value)).into_iter().collect()),
-            minify: is_production.then_some(RawMinifyOptions::Bool(true)),
-            shim_missing_exports: Some(true),
-            tsconfig: Some(tsconfig_off()),
-            ..BundlerOptions::default()
-        }
+        built.map_err(|errors| self.failure(errors))
     }
 
     /// Which files broke the run. A file that was left out already says nothing new.
@@ -129,6 +95,33 @@ impl Build<'_> {
             compiled.facts?.findings.into_iter().find(|finding| !finding.is_warning)
         });
         own.unwrap_or_else(|| crate::text::finding(code::NOT_BUNDLED, file, &crate::text::start(), message))
+    }
+}
+
+fn options(output: Output) -> BundlerOptions {
+    let is_production = output.mode == Mode::Production;
+    let mode = output.mode.name();
+    let define = [
+        ("process.env.NODE_ENV", format!("\"{mode}\"")),
+        ("import.meta.env.MODE", format!("\"{mode}\"")),
+        ("import.meta.env.DEV", (!is_production).to_string()),
+        ("import.meta.env.PROD", is_production.to_string()),
+        ("global", "globalThis".to_owned()),
+    ];
+    let define = define.map(|(name, value)| (name.to_owned(), value));
+    let [entries, chunks] = output.names;
+    BundlerOptions {
+        input: Some(output.input),
+        cwd: Some(PathBuf::from(ROOT)),
+        platform: Some(Platform::Browser),
+        format: Some(OutputFormat::Esm),
+        entry_filenames: Some(entries.into()),
+        chunk_filenames: Some(chunks.into()),
+        define: Some(define.into_iter().chain(output.define).collect()),
+        minify: is_production.then_some(RawMinifyOptions::Bool(true)),
+        shim_missing_exports: Some(true),
+        tsconfig: Some(tsconfig_off()),
+        ..BundlerOptions::default()
     }
 }
 

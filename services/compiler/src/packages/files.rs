@@ -19,13 +19,13 @@ pub(super) const ROOT: &str = "/project";
 const EXTENSIONS: [&str; 8] = [".mjs", ".js", ".mts", ".ts", ".jsx", ".tsx", ".json", ".cjs"];
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Mode {
+pub(crate) enum Mode {
     Development,
     Production,
 }
 
 impl Mode {
-    pub(super) fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Development => "development",
             Self::Production => "production",
@@ -35,9 +35,9 @@ impl Mode {
 
 /// A file of a package.
 #[derive(Debug)]
-pub(super) struct Content {
-    pub(super) id: String,
-    pub(super) bytes: Bytes,
+pub(crate) struct Content {
+    pub(crate) id: String,
+    pub(crate) bytes: Bytes,
 }
 
 /// What a specifier names.
@@ -59,7 +59,7 @@ pub(super) enum By {
     Require,
 }
 
-pub(super) struct Files {
+pub(crate) struct Files {
     pub(super) system: System,
     pub(super) mode: Mode,
     import: ResolverGeneric<System>,
@@ -74,7 +74,7 @@ impl std::fmt::Debug for Files {
 }
 
 impl Files {
-    pub(super) fn new(files: Vec<File>, mode: Mode) -> Self {
+    pub(crate) fn new(files: Vec<File>, mode: Mode) -> Self {
         let system = System::new(files);
         let resolver = |conditions: &[&str], fields: &[&str], extensions: &[&str]| {
             let list = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
@@ -121,7 +121,7 @@ impl Files {
         }
     }
 
-    pub(super) fn content(&self, path: &str) -> Option<&Content> {
+    pub(crate) fn content(&self, path: &str) -> Option<&Content> {
         self.system.files.get(path)
     }
 

@@ -7,13 +7,15 @@ use std::{
 
 use compiler_client::message::{Finding, Resource};
 
-use crate::{module, text};
+use crate::text;
 
 /// What the bundler's threads note.
 #[derive(Debug, Default)]
-pub(super) struct Notes {
+pub(crate) struct Notes {
     findings: Mutex<BTreeMap<(String, String), Finding>>,
     resources: Mutex<BTreeMap<String, Resource>>,
+    /// Texts of style sheets by the ids of their modules, for a bundle with one sheet.
+    sheets: Mutex<BTreeMap<String, String>>,
 }
 
 /// Where findings without a file are.
@@ -21,7 +23,7 @@ const MANIFEST: &str = "package.json";
 
 impl Notes {
     /// An error in a file, or in `package.json`.
-    pub(super) fn add(&self, code: &str, file: &str, message: &str) {
+    pub(crate) fn add(&self, code: &str, file: &str, message: &str) {
         let file = if file.is_empty() { MANIFEST } else { file };
         self.put(text::finding(code, file, &text::start(), message));
     }
@@ -36,17 +38,24 @@ impl Notes {
     }
 
     /// A file that is served as it is.
-    pub(super) fn resource(&self, path: &str, id: &str) {
-        let url = module::address(path, id);
+    pub(super) fn resource(&self, url: String, path: &str) {
         lock(&self.resources).insert(url.clone(), Resource { url, path: path.to_owned(), text: String::new() });
     }
 
-    pub(super) fn resources(&self) -> Vec<Resource> {
+    pub(super) fn sheet(&self, id: &str, text: String) {
+        lock(&self.sheets).insert(id.to_owned(), text);
+    }
+
+    pub(crate) fn take_sheets(&self) -> BTreeMap<String, String> {
+        std::mem::take(&mut *lock(&self.sheets))
+    }
+
+    pub(crate) fn resources(&self) -> Vec<Resource> {
         lock(&self.resources).values().cloned().collect()
     }
 
     /// Errors before warnings, and then by file.
-    pub(super) fn sorted(&self) -> Vec<Finding> {
+    pub(crate) fn sorted(&self) -> Vec<Finding> {
         let mut findings: Vec<_> = lock(&self.findings).values().cloned().collect();
         findings.sort_by_key(|finding| finding.is_warning);
         findings

@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use compiler_client::message::{Package, PackageModule, PackagesAnswer};
+use compiler_client::message::{Package, PackageModule, PackagesAnswer, Resource};
+use rolldown::BundleOutput;
 use rolldown_common::{Output, OutputChunk};
 use sha2::{Digest, Sha256};
 
 use super::{
-    build::Chunks,
     entry::Entry,
     plugin::{ENTRY, NAME_END, NAME_START},
 };
@@ -15,9 +15,8 @@ use super::{
 /// The bytes of a hash that an address has.
 const HASH_BYTES: usize = 16;
 
-pub(super) fn answer(built: Chunks, entries: &[Entry]) -> PackagesAnswer {
+pub(super) fn answer(built: &BundleOutput, resources: Vec<Resource>, entries: &[Entry]) -> PackagesAnswer {
     let chunks: BTreeMap<&str, &OutputChunk> = built
-        .output
         .assets
         .iter()
         .filter_map(|output| match output {
@@ -37,7 +36,7 @@ pub(super) fn answer(built: Chunks, entries: &[Entry]) -> PackagesAnswer {
         chunks.iter().map(|(name, chunk)| PackageModule { url: urls[name].clone(), code: renamed(&chunk.code, &urls) }).collect();
     modules.sort_by(|a, b| a.url.cmp(&b.url));
     modules.dedup_by(|a, b| a.url == b.url);
-    PackagesAnswer { packages, modules, resources: built.resources, findings: Vec::new() }
+    PackagesAnswer { packages, modules, resources, findings: Vec::new() }
 }
 
 /// The address of a chunk: the hash of its code and of all that it loads, by the names before they are replaced. Chunks can import each

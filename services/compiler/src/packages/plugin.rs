@@ -2,8 +2,12 @@
 
 use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
-use compiler_client::message::{facts::Kind, finding::code};
-use rolldown_common::{ImportKind, ModuleType};
+use compiler_client::message::{
+    Facts,
+    facts::{Import, Kind},
+    finding::code,
+};
+use rolldown_common::{ImportKind, ModuleType, side_effects::HookSideEffects};
 use rolldown_plugin::{
     HookLoadArgs, HookLoadOutput, HookLoadReturn, HookResolveIdArgs, HookResolveIdOutput, HookResolveIdReturn, HookUsage, Plugin,
     PluginContext, SharedLoadPluginContext,
@@ -11,12 +15,12 @@ use rolldown_plugin::{
 use serde_json::Value;
 
 use super::{
+    build::Build,
     files::{By, Files, ROOT, Resolution},
     notes::Notes,
 };
 use crate::{
-    module::{self, Source, helpers},
-    project::Project,
+    module::{self, Source, helpers, marks, options::Options},
     tree::path,
 };
 
@@ -31,15 +35,18 @@ const EMPTY: &str = "backlot:empty";
 const ABSENT: &str = "backlot:absent:";
 /// A module that fails when it is loaded.
 const FAILS: &str = "backlot:fails:";
+/// How deeply style sheets import each other under conditions.
+const MAX_SHEETS: usize = 20;
 
 #[derive(Debug)]
-pub(super) struct Packages {
-    pub(super) files: Arc<Files>,
-    pub(super) notes: Arc<Notes>,
+pub(crate) struct Packages {
+    files: Arc<Files>,
+    notes: Arc<Notes>,
     /// The code of each entry.
     pub(super) entries: Vec<String>,
     /// Files that broke an earlier run, and why.
-    pub(super) broken: BTreeMap<String, String>,
+    broken: BTreeMap<String, String>,
+    options: Options,
 }
 
 impl Plugin for Packages {
@@ -70,12 +77,31 @@ impl Plugin for Packages {
             return Ok(None);
         }
         let (code, kind) = self.read(args.id);
-        Ok(Some(HookLoadOutput { code: code.into(), module_type: Some(kind), ..HookLoadOutput::default() }))
+        // A package can say that its modules have no effects; its style sheets have.
+        let side_effects = self.is_sheet(args.id).then_some(HookSideEffects::NoTreeshake);
+        Ok(Some(HookLoadOutput { code: code.into(), module_type: Some(kind), side_effects, ..HookLoadOutput::default() }))
     }
 }
 
 impl Packages {
-    fn resolve(&self, importer: &str, specifier: &str, kind: ImportKind) -> HookResolveIdOutput {
+    /// Without entries.
+    pub(crate) fn new(build: &Build, options: &Options) -> Self {
+        Self {
+            files: Arc::clone(build.files),
+            notes: Arc::clone(build.notes),
+            entries: Vec::new(),
+            broken: build.broken.clone(),
+            options: options.clone(),
+        }
+    }
+
+    /// Whether the text of the module goes to the style sheet of a bundle.
+    fn is_sheet(&self, id: &str) -> bool {
+        let (file, query) = path::split_query(id);
+        self.options.is_bundled && query.is_empty() && path::extension(file) == "css"
+    }
+
+    pub(crate) fn resolve(&self, importer: &str, specifier: &str, kind: ImportKind) -> HookResolveIdOutput {
         let (name, query) = path::split_query(specifier);
         let by = if kind == ImportKind::Require { By::Require } else { By::Import };
         // Code that asks when it runs can handle that there is nothing.
@@ -137,8 +163,7 @@ impl Packages {
             Err(message) => return refuse(code::UNSUPPORTED, &message),
         };
         let Some(content) = self.files.content(file) else { return refuse(code::MISSING_FILE, "the file is not there") };
-        let options = Project::default().options(None);
-        let source = Source { path: file, kind, id: &content.id, content: &content.bytes, options: &options };
+        let source = Source { path: file, kind, id: &content.id, content: &content.bytes, options: &self.options };
         let plain = match extension.as_str() {
             "js" | "mjs" | "cjs" => Some(ModuleType::Js),
             "jsx" => Some(ModuleType::Jsx),
@@ -154,14 +179,38 @@ impl Packages {
             };
         }
         if kind == Kind::Address {
-            self.notes.resource(file, &content.id);
+            self.notes.resource(module::address(file, &content.id, self.options.is_bundled), file);
         }
         let compiled = module::compile(&source);
         let error = compiled.facts.iter().flat_map(|facts| &facts.findings).find(|finding| !finding.is_warning);
-        match error {
-            Some(found) => refuse(&found.code, &found.message),
-            None => (compiled.code, ModuleType::Js),
+        if let Some(found) = error {
+            return refuse(&found.code, &found.message);
         }
+        if kind == Kind::Module && self.is_sheet(file) {
+            let text = compiled.facts.map(|facts| self.sheet(&facts, 0)).unwrap_or_default();
+            self.notes.sheet(&format!("{ROOT}/{file}"), text);
+        }
+        (compiled.code, ModuleType::Js)
+    }
+
+    /// The text of a style sheet, with the addresses of what it loads, which are beside it.
+    fn sheet(&self, facts: &Facts, depth: usize) -> String {
+        let of = |import: &Import| {
+            let (name, query) = path::split_query(&import.specifier);
+            let Resolution::File(file, _) = self.files.find(&facts.path, name, By::Import) else { return import.written.clone() };
+            let Some(content) = self.files.content(&file) else { return import.written.clone() };
+            let Ok(kind @ (Kind::Address | Kind::Inline)) = module::kind(&file, query) else { return import.written.clone() };
+            if kind == Kind::Address {
+                let url = module::address(&file, &content.id, true);
+                self.notes.resource(url.clone(), &file);
+                return url.trim_start_matches(module::ASSETS).to_owned();
+            }
+            let source = Source { path: &file, kind, id: &content.id, content: &content.bytes, options: &self.options };
+            let inner = module::compile(&source).facts.filter(|_| depth < MAX_SHEETS);
+            inner.map(|facts| self.sheet(&facts, depth + 1)).unwrap_or_default()
+        };
+        let marked = facts.imports.iter().filter(|import| !import.mark.is_empty());
+        marks::fill(&facts.marked, &marked.map(|import| (import.mark.clone(), of(import))).collect())
     }
 }
 

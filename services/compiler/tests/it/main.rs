@@ -5,6 +5,7 @@ mod hostile;
 mod modules;
 mod packages;
 mod page;
+mod site;
 mod support;
 mod templates;
 mod workers;

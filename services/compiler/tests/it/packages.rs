@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use crate::support::{brief, file, workers};
 
-static THREADS: LazyLock<Threads> = LazyLock::new(|| Threads::start(64 << 20).expect("threads"));
+pub(crate) static THREADS: LazyLock<Threads> = LazyLock::new(|| Threads::start(64 << 20).expect("threads"));
 
 fn request(files: &[(&str, &str)], specifiers: &[&str]) -> PackagesRequest {
     let files = files.iter().map(|(path, content)| file(&format!("node_modules/{path}"), content.as_bytes())).collect();
@@ -221,7 +221,7 @@ fn install() -> PathBuf {
     folder
 }
 
-fn installed() -> Vec<File> {
+pub(crate) fn installed() -> Vec<File> {
     let (mut files, mut open) = (Vec::new(), vec![INSTALLED.join("node_modules")]);
     while let Some(folder) = open.pop() {
         for entry in fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry")) {

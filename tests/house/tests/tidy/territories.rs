@@ -31,7 +31,15 @@ const TERRITORIES: &[(&str, &[&str])] = &[
         &["services/compiler/src/module/script.rs", "services/compiler/src/module/script/", "services/compiler/src/module/identifier.rs"],
     ),
     ("oxc_resolver", &["services/compiler/src/tree/", "services/compiler/src/project.rs", "services/compiler/src/packages/files.rs"]),
-    ("rolldown", &["services/compiler/src/packages/"]),
+    (
+        "rolldown",
+        &[
+            "services/compiler/src/packages.rs",
+            "services/compiler/src/packages/",
+            "services/compiler/src/site.rs",
+            "services/compiler/src/site/",
+        ],
+    ),
     ("lightningcss", &["services/compiler/src/module/css.rs", "services/compiler/src/module/css/"]),
     ("lol_html", &["services/compiler/src/page.rs"]),
     ("seccompiler", &["services/compiler/src/worker/"]),

@@ -8,8 +8,11 @@ use compiler_client::message::{
 };
 use lightningcss::css_modules::CssModuleExports;
 
-use super::{Source, classes, quoted};
+use super::{Source, classes, imports_end, quoted};
 use crate::{module::marks, text::Text, tree::path};
+
+/// The start of marks for imported texts.
+const MARK: &str = "backlot-import-";
 
 pub(super) struct Parts<'p> {
     source: &'p Source<'p>,
@@ -19,6 +22,8 @@ pub(super) struct Parts<'p> {
     head: String,
     /// Expressions of texts before the own one.
     before: Vec<String>,
+    /// The same texts with marks, for a bundle.
+    marked_before: String,
     /// The foreign address for each placeholder.
     addresses: HashMap<String, String>,
     /// The name of an imported address for each placeholder.
@@ -34,6 +39,7 @@ impl<'p> Parts<'p> {
             facts,
             head: String::new(),
             before: Vec::new(),
+            marked_before: String::new(),
             addresses: HashMap::new(),
             marks: HashMap::new(),
             names: BTreeMap::new(),
@@ -53,10 +59,23 @@ impl<'p> Parts<'p> {
             return;
         }
         let specifier = format!("{}?inline", path::split_query(&specifier).0);
-        let name = self.name(&specifier);
-        let closing = "}".repeat(conditions.len());
-        self.before.push(format!("{} + {name} + {}", quoted(&conditions.concat()), quoted(&format!("{closing}\n"))));
-        self.note(import(written, specifier), line, column);
+        let (opening, closing) = (conditions.concat(), "}".repeat(conditions.len()));
+        let mark = if self.is_bundled() { format!("{MARK}{}", self.facts.imports.len()) } else { String::new() };
+        self.marked_before.push_str(&format!("{opening}{mark}{closing}\n"));
+        if !self.is_in_bundled_sheet() {
+            let name = self.name(&specifier);
+            self.before.push(format!("{} + {name} + {}", quoted(&opening), quoted(&format!("{closing}\n"))));
+        }
+        self.note(Import { mark, ..import(written, specifier) }, line, column);
+    }
+
+    fn is_bundled(&self) -> bool {
+        self.source.options.is_bundled
+    }
+
+    /// The text goes to the style sheet of a bundle, and is in no module.
+    fn is_in_bundled_sheet(&self) -> bool {
+        self.is_bundled() && self.source.kind == Kind::Module
     }
 
     /// `@import` that stays in the text: of a foreign sheet, or in a sheet.
@@ -78,12 +97,13 @@ impl<'p> Parts<'p> {
         let specifier = path::stable(self.source.path, &if is_plain { format!("./{written}") } else { written.to_owned() });
         let specifier = format!("{}?url", path::split_query(&specifier).0);
         let import = Import { is_reference: true, ..import(written, specifier.clone()) };
-        if self.source.kind == Kind::Sheet {
+        if self.source.kind == Kind::Sheet || self.is_in_bundled_sheet() {
             return self.note(Import { mark: placeholder, ..import }, line, column);
         }
         let name = self.name(&specifier);
+        let mark = if self.is_bundled() { placeholder.clone() } else { String::new() };
         self.marks.insert(placeholder, name);
-        self.note(import, line, column);
+        self.note(Import { mark, ..import }, line, column);
     }
 
     /// The name of an imported text.
@@ -101,8 +121,12 @@ impl<'p> Parts<'p> {
             self.facts.marked = text;
             return String::new();
         }
-        let own = self.expression(&text);
-        let all: Vec<_> = self.before.iter().cloned().chain([own]).collect();
+        let (foreign, own) = text.split_at(imports_end(&text));
+        if self.is_bundled() {
+            self.facts.marked = format!("{foreign}{}{own}", self.marked_before);
+        }
+        let start = (!foreign.is_empty()).then(|| self.expression(foreign));
+        let all: Vec<_> = start.into_iter().chain(self.before.iter().cloned()).chain([self.expression(own)]).collect();
         let css = all.join(" + ");
         if self.source.kind == Kind::Inline {
             self.facts.exports.push("default".to_owned());
@@ -120,6 +144,9 @@ impl<'p> Parts<'p> {
         });
         self.facts.exports.push("default".to_owned());
         let id = quoted(self.source.path);
+        if self.is_in_bundled_sheet() {
+            return self.head + &scoped.unwrap_or_else(|| "export default undefined;\n".to_owned());
+        }
         let end = scoped.unwrap_or_else(|| "export default css;\n".to_owned());
         format!(
             "{}const css = {css};\nconst style = document.createElement(\"style\");\nstyle.dataset.file = {id};\nstyle.textContent = css;\n\

@@ -89,7 +89,7 @@ impl<'a> Rewriter<'a, '_> {
 
     /// The mark of an import, in the script of a worker.
     fn mark(&self, name: &str) -> String {
-        if self.source.kind == Kind::Worker { format!("{}-{name}", self.prefix) } else { String::new() }
+        if self.source.kind == Kind::Worker && !self.source.options.is_bundled { format!("{}-{name}", self.prefix) } else { String::new() }
     }
 
     /// What an appended import names.
@@ -122,7 +122,9 @@ impl<'a> Rewriter<'a, '_> {
     /// What replaces an expression that only a bundler knows.
     fn replacement(&mut self, expression: &mut Expression<'a>) -> Option<Expression<'a>> {
         match expression {
-            Expression::StaticMemberExpression(member) if is_meta(&member.object) && member.property.name == "env" => {
+            Expression::StaticMemberExpression(member)
+                if is_meta(&member.object) && member.property.name == "env" && !self.source.options.is_bundled =>
+            {
                 Some(self.added(Import { specifier: environment::SPECIFIER.to_owned(), ..Import::default() }))
             }
             Expression::StaticMemberExpression(member) if is_node_env(member) => {

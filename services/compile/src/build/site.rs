@@ -1,0 +1,124 @@
+//! The build of a published site: the page says which packages it imports, and one worker bundles everything. Nothing is kept.
+
+use chassis::share::{Holder, Share};
+use compiler_client::message::{Finding, Request, SiteFile, SiteRequest, finding::MAX_FINDINGS};
+use proto::compile::{Mode, Start};
+
+use super::{Build, Kind, MAX_ROUNDS, Options, check, limited, memory, slot};
+use crate::{
+    app::App,
+    dialogue::{Dialogue, hold},
+    error::Error,
+    packages,
+};
+
+/// A built site.
+pub(crate) struct Site {
+    /// Sorted by file and place.
+    pub(crate) findings: Vec<proto::compile::Finding>,
+    /// Sorted by path. Empty if a finding is an error.
+    pub(crate) files: Vec<SiteFile>,
+    /// Counts the bytes while they are sent.
+    pub(crate) memory: Share,
+}
+
+/// Builds a site.
+///
+/// # Errors
+/// As [`super::run`].
+pub(crate) async fn run(app: &App, dialogue: Dialogue) -> Result<Site, Error> {
+    limited(app, unlimited(app, dialogue)).await
+}
+
+async fn unlimited(app: &App, mut dialogue: Dialogue) -> Result<Site, Error> {
+    let start = dialogue.start().await?;
+    let person = check(&start)?;
+    let holder = Holder { person, ..Holder::default() };
+    let _slot = slot(app, &holder)?;
+    let mut memory = memory(app, &holder)?;
+    let tree = dialogue.tree(&app.limits, &mut memory).await?;
+    let mut build = Build { app, holder, options: options(start), key: Vec::new(), tree, memory, dialogue };
+    let (findings, files) = build.site().await?;
+    Ok(Site { findings: sorted(&findings), files, memory: build.memory })
+}
+
+fn options(start: Start) -> Options {
+    let base = if start.base_path.is_empty() { "/".to_owned() } else { start.base_path };
+    Options { kind: Kind::Page, base, mode: Mode::Production as i32 }
+}
+
+impl Build<'_> {
+    async fn site(&mut self) -> Result<(Vec<Finding>, Vec<SiteFile>), Error> {
+        let (specifiers, mut findings) = self.page_imports().await?;
+        if is_refused(&findings) {
+            return Ok((findings, Vec::new()));
+        }
+        let sources = self.sources();
+        let Some(manifest) = sources.manifest.clone().filter(|_| !specifiers.is_empty()) else {
+            findings.extend(if specifiers.is_empty() { Vec::new() } else { packages::without_manifest(&specifiers).findings });
+            return self.bundle(Vec::new(), findings).await;
+        };
+        let texts = self.texts(&manifest, &sources).await?;
+        let imports = self.imports(&sources, &texts, &specifiers)?;
+        let (packages, found) = self.app.packages.install(&imports).await?;
+        // Holds the bytes of the packages.
+        let _memory = imports.memory;
+        findings.extend(found);
+        self.bundle(packages, findings).await
+    }
+
+    /// The packages that the page imports, and why there is no page.
+    async fn page_imports(&mut self) -> Result<(Vec<String>, Vec<Finding>), Error> {
+        self.read(self.tree.early(&[], &self.app.limits)).await?;
+        for _ in 0..MAX_ROUNDS {
+            let (files, base, mode) = (self.tree.files(), self.options.base.clone(), self.options.mode().to_owned());
+            let request = Request { files, base, mode, ..Request::default() };
+            let answer = self.app.workers.compile(&self.holder, &request).await?;
+            if answer.wanted.is_empty() {
+                let findings = if answer.page.is_empty() { answer.findings } else { Vec::new() };
+                return Ok((answer.bare, findings));
+            }
+            self.read_wanted(&answer.wanted).await?;
+        }
+        Err(Error::TooManyRounds(MAX_ROUNDS))
+    }
+
+    async fn bundle(
+        &mut self,
+        packages: Vec<compiler_client::message::File>,
+        mut findings: Vec<Finding>,
+    ) -> Result<(Vec<Finding>, Vec<SiteFile>), Error> {
+        if is_refused(&findings) {
+            return Ok((findings, Vec::new()));
+        }
+        let mut request = SiteRequest { tree: None, packages };
+        for _ in 0..MAX_ROUNDS {
+            let (files, base) = (self.tree.files(), self.options.base.clone());
+            request.tree = Some(Request { files, base, ..Request::default() });
+            let answer = self.app.workers.build_site(&self.holder, &request).await?;
+            if answer.wanted.is_empty() {
+                hold(&mut self.memory, answer.files.iter().map(|file| file.content.len()).sum())?;
+                findings.extend(answer.findings);
+                return Ok((findings, answer.files));
+            }
+            self.read_wanted(&answer.wanted).await?;
+        }
+        Err(Error::TooManyRounds(MAX_ROUNDS))
+    }
+
+    async fn read_wanted(&mut self, paths: &[String]) -> Result<(), Error> {
+        let absent = self.tree.absent(paths);
+        if absent.is_empty() { Err(Error::TooManyRounds(1)) } else { self.read(absent).await }
+    }
+}
+
+fn is_refused(findings: &[Finding]) -> bool {
+    findings.iter().any(|finding| !finding.is_warning)
+}
+
+fn sorted(findings: &[Finding]) -> Vec<proto::compile::Finding> {
+    let mut findings: Vec<_> = findings.iter().map(super::finding).collect();
+    findings.sort_by(|a, b| (&a.file, a.line, a.column, &a.code).cmp(&(&b.file, b.line, b.column, &b.code)));
+    findings.truncate(MAX_FINDINGS);
+    findings
+}

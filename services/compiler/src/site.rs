@@ -1,0 +1,108 @@
+//! The page of a project, its modules and its packages as the few files of a published site.
+//!
+//! - `modules`: what the bundler reads of the project. `plugin`: how it reads. `sheet`: the texts of all style sheets as one.
+//! - `output`: chunks, the sheet, assets and the page.
+
+mod modules;
+mod output;
+mod plugin;
+mod sheet;
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use compiler_client::message::{
+    File, Finding, SiteAnswer, SiteRequest,
+    finding::{MAX_FINDINGS, code},
+};
+use rolldown::{BundleOutput, InputItem};
+use serde_json::Value;
+
+use self::{modules::Modules, plugin::SitePlugin};
+use crate::{
+    compile::{Compilation, follow},
+    environment,
+    graph::PAGE,
+    module::ASSETS,
+    packages::{Build, Failure, Files, MAX_RUNS, Mode, Notes, Output as BundlerOutput, Packages, Threads},
+    project::Output,
+    text,
+};
+
+/// Builds a site. The same request has the same answer. `progress` gets the path of each file before it is compiled.
+pub fn build(request: SiteRequest, threads: &Threads, progress: &mut dyn FnMut(&str)) -> SiteAnswer {
+    let SiteRequest { tree, packages } = request;
+    let tree = compiler_client::message::Request { known: Vec::new(), packages: Vec::new(), check_all: false, ..tree.unwrap_or_default() };
+    follow(tree, Output::Bundle, progress, |compilation| bundle(compilation, packages, threads))
+}
+
+fn bundle(mut compilation: Compilation<'_>, packages: Vec<File>, threads: &Threads) -> SiteAnswer {
+    let wanted = compilation.complete();
+    if !wanted.is_empty() {
+        return SiteAnswer { wanted, ..SiteAnswer::default() };
+    }
+    let mut findings = compilation.findings();
+    if findings.iter().any(|finding| compilation.is_broken_by(finding)) {
+        return SiteAnswer { findings, ..SiteAnswer::default() };
+    }
+    let files = Arc::new(Files::new(packages, Mode::Production));
+    let notes = Arc::new(Notes::default());
+    let site = Site { modules: Arc::new(Modules::of(&mut compilation)), files, notes, define: define(&compilation) };
+    let bundled = site.run(threads);
+    findings.extend(site.notes.sorted());
+    findings.truncate(MAX_FINDINGS);
+    let is_broken = findings.iter().any(|finding| compilation.is_broken_by(finding));
+    let files = bundled.filter(|_| !is_broken).map(|bundled| output::files(&compilation, &site, &bundled)).unwrap_or_default();
+    SiteAnswer { files, findings, wanted }
+}
+
+/// What the bundler gets.
+struct Site {
+    modules: Arc<Modules>,
+    files: Arc<Files>,
+    notes: Arc<Notes>,
+    define: Vec<(String, String)>,
+}
+
+impl Site {
+    /// Runs the bundler, and leaves out the files of packages that break it.
+    fn run(&self, threads: &Threads) -> Option<BundleOutput> {
+        let mut broken = BTreeMap::new();
+        for _ in 0..MAX_RUNS {
+            let build = Build { files: &self.files, notes: &self.notes, broken: &broken };
+            match self.run_once(&build, threads) {
+                Ok(bundled) => return Some(bundled),
+                Err(Failure::Files(found)) => broken.extend(found),
+                Err(Failure::Other(message)) => {
+                    self.notes.add(code::NOT_BUNDLED, PAGE, &message);
+                    return None;
+                }
+            }
+        }
+        let finding: Finding = text::finding(code::NOT_BUNDLED, PAGE, &text::start(), "files of packages cannot be bundled");
+        self.notes.add(&finding.code, PAGE, &finding.message);
+        None
+    }
+
+    fn run_once(&self, build: &Build, threads: &Threads) -> Result<BundleOutput, Failure> {
+        let entries = self.modules.entries.iter();
+        let input: Vec<_> = entries.map(|entry| InputItem { name: Some(entry.name.clone()), import: entry.id.clone() }).collect();
+        if input.is_empty() {
+            return Ok(BundleOutput::default());
+        }
+        // The names of entries have a hash already.
+        let names = [format!("{ASSETS}[name].js"), format!("{ASSETS}[name]-[hash].js")];
+        let packages = Packages::new(build, &self.modules.options);
+        let plugin = SitePlugin { packages, modules: Arc::clone(&self.modules) };
+        let output = BundlerOutput { input, names, define: self.define.clone(), mode: Mode::Production };
+        build.run(Arc::new(plugin), output, threads)
+    }
+}
+
+/// The values of `import.meta.env`.
+fn define(compilation: &Compilation) -> Vec<(String, String)> {
+    let values = environment::values(compilation.graph.tree, &compilation.walk.base, true);
+    let members = values.iter().map(|(name, value)| (format!("import.meta.env.{name}"), value.to_string()));
+    let mut define: Vec<_> = members.collect();
+    define.push(("import.meta.env".to_owned(), Value::Object(values).to_string()));
+    define
+}
