@@ -11,7 +11,7 @@ use std::{
 use chassis::share::{Holder, Share};
 use compiler_client::{
     error_page::error_page,
-    message::{Answer, Facts, Request, finding::MAX_FINDINGS},
+    message::{Answer, Facts, Request, Tool, finding::MAX_FINDINGS},
 };
 use prost::Message as _;
 use proto::{
@@ -26,7 +26,7 @@ use crate::{
     dialogue::{Dialogue, hold},
     error::{Error, SERVICE},
     hash,
-    packages::{self, ImportRequest, PagePackages, Sources, Texts},
+    packages::{self, ImportRequest, PagePackages, Sources, TOOL_MODE, Texts, ToolResult},
     tree::Tree,
 };
 
@@ -140,10 +140,11 @@ struct Build<'a> {
     dialogue: Dialogue,
 }
 
-/// The packages of a page, and the specifiers that it had.
+/// The packages of a page, the specifiers that it had, and the compilers that are packages.
 struct Supply {
     sources: Sources,
     last: Option<(Vec<String>, PagePackages)>,
+    tools: Vec<Tool>,
 }
 
 impl Supply {
@@ -166,6 +167,7 @@ impl Build<'_> {
             base: self.options.base.clone(),
             check_all: self.options.kind == Kind::Check,
             mode: self.options.mode().to_owned(),
+            tools: supply.tools.clone(),
             ..Request::default()
         };
         for _ in 0..MAX_ROUNDS {
@@ -176,7 +178,11 @@ impl Build<'_> {
             hold(&mut self.memory, compiled.iter().map(|module| module.code.len() + module.map.len()).sum())?;
             request.known.extend(compiled.iter().filter_map(|module| module.facts.clone()));
             made.compiled.extend(compiled);
-            if answer.wanted.is_empty() {
+            if let Some(refused) = self.provide_tools(&mut supply.tools, &supply.sources, &answer.wanted_tools).await? {
+                return self.finish(answer, &request.known, made, &refused).await;
+            }
+            request.tools.clone_from(&supply.tools);
+            if answer.wanted.is_empty() && answer.wanted_tools.is_empty() {
                 self.provide(&mut supply, &answer.bare).await?;
                 let provided = supply.provided();
                 if provided.is_refused() || request.packages == provided.packages {
@@ -186,7 +192,7 @@ impl Build<'_> {
                 continue;
             }
             let absent = self.tree.absent(&answer.wanted);
-            if absent.is_empty() {
+            if absent.is_empty() && answer.wanted_tools.is_empty() {
                 break;
             }
             self.read(absent).await?;
@@ -216,7 +222,10 @@ impl Build<'_> {
 
     /// What the last page with the same `package.json` and lock file had of packages, so that one worker is enough for most edits.
     async fn supply(&mut self) -> Result<Supply, Error> {
-        let mut supply = Supply { sources: self.sources(), last: None };
+        let mut supply = Supply { sources: self.sources(), last: None, tools: Vec::new() };
+        let tools = self.app.packages.remembered_tools(&supply.sources);
+        // A page that needs one that is not there says so.
+        let _ = self.provide_tools(&mut supply.tools, &supply.sources, &tools).await?;
         let remembered = self.app.packages.remembered(&supply.sources, self.options.mode());
         if let Some(specifiers) = remembered.filter(|_| self.options.kind == Kind::Page) {
             self.provide(&mut supply, &specifiers).await?;
@@ -229,21 +238,6 @@ impl Build<'_> {
         Sources { manifest: self.tree.id("package.json").map(str::to_owned), lock }
     }
 
-    /// Reads what a resolution needs. `manifest` is the id of `package.json`.
-    async fn texts(&mut self, manifest: &str, sources: &Sources) -> Result<Texts, Error> {
-        let is_resolved = self.app.packages.is_resolved(sources).await?;
-        let lock = sources.lock.as_ref().filter(|_| !is_resolved).map(|(_, id)| id.clone());
-        self.read([Some(manifest.to_owned()), lock.clone()].into_iter().flatten().collect()).await?;
-        let content = |id: &str| self.tree.content(id).unwrap_or_default().to_vec();
-        Ok(Texts { manifest: content(manifest), lock: lock.as_deref().map(content) })
-    }
-
-    fn imports<'i>(&'i self, sources: &'i Sources, texts: &'i Texts, specifiers: &'i [String]) -> Result<ImportRequest<'i>, Error> {
-        let memory = Arc::new(Mutex::new(self.app.packages.memory(&self.holder)?));
-        let (holder, workers) = (&self.holder, &self.app.workers);
-        Ok(ImportRequest { sources, texts, specifiers, mode: self.options.mode(), holder, workers, memory })
-    }
-
     /// Provides packages, unless the last ones had the same specifiers. A check has none.
     async fn provide(&mut self, supply: &mut Supply, specifiers: &[String]) -> Result<(), Error> {
         let is_known = supply.last.as_ref().is_some_and(|(last, _)| last == specifiers);
@@ -251,14 +245,62 @@ impl Build<'_> {
             supply.last = supply.last.take().filter(|_| is_known);
             return Ok(());
         }
-        let Some(manifest) = supply.sources.manifest.clone() else {
+        if supply.sources.manifest.is_none() {
             supply.last = Some((specifiers.to_vec(), packages::without_manifest(specifiers)));
             return Ok(());
-        };
-        let texts = self.texts(&manifest, &supply.sources).await?;
-        let provided = self.app.packages.provide(&self.imports(&supply.sources, &texts, specifiers)?).await?;
+        }
+        let texts = self.texts(&supply.sources).await?;
+        let imports = self.imports(&supply.sources, &texts, specifiers, self.options.mode())?;
+        let provided = self.app.packages.provide(&imports).await?;
         supply.last = Some((specifiers.to_vec(), provided));
         Ok(())
+    }
+
+    /// Adds tools. Returns why there is no page if one of them cannot be had.
+    async fn provide_tools(
+        &mut self,
+        tools: &mut Vec<Tool>,
+        sources: &Sources,
+        specifiers: &[String],
+    ) -> Result<Option<PagePackages>, Error> {
+        if specifiers.is_empty() {
+            return Ok(None);
+        }
+        let texts = self.texts(sources).await?;
+        for specifier in specifiers {
+            let wanted = std::slice::from_ref(specifier);
+            let imports = self.imports(sources, &texts, wanted, TOOL_MODE)?;
+            let tool = match self.app.packages.tool(&imports).await? {
+                ToolResult::Tool(tool) => tool,
+                ToolResult::Refused(refused) => return Ok(Some(refused)),
+            };
+            hold(&mut self.memory, tool.code.len())?;
+            tools.retain(|other| other.specifier != tool.specifier);
+            tools.push(tool);
+        }
+        let all: Vec<_> = tools.iter().map(|tool| tool.specifier.clone()).collect();
+        self.app.packages.remember_tools(sources, &all);
+        Ok(None)
+    }
+
+    /// The contents of `package.json` and of the lock file. The lock file is read only for a resolution that is not kept.
+    async fn texts(&mut self, sources: &Sources) -> Result<Texts, Error> {
+        let is_resolved = self.app.packages.is_resolved(sources).await?;
+        let lock = sources.lock.as_ref().filter(|_| !is_resolved).map(|(_, id)| id.clone());
+        self.read([sources.manifest.clone(), lock.clone()].into_iter().flatten().collect()).await?;
+        let content = |id: &str| self.tree.content(id).unwrap_or_default().to_vec();
+        Ok(Texts { manifest: sources.manifest.as_deref().map(content).unwrap_or_default(), lock: lock.as_deref().map(content) })
+    }
+
+    fn imports<'i>(
+        &'i self,
+        sources: &'i Sources,
+        texts: &'i Texts,
+        specifiers: &'i [String],
+        mode: &'static str,
+    ) -> Result<ImportRequest<'i>, Error> {
+        let memory = Arc::new(Mutex::new(self.app.packages.memory(&self.holder)?));
+        Ok(ImportRequest { sources, texts, specifiers, mode, holder: &self.holder, workers: &self.app.workers, memory })
     }
 
     async fn finish(
@@ -294,7 +336,7 @@ fn page(answer: &Answer, known: &[Facts], kind: Kind, provided: &PagePackages) -
     let outputs: HashSet<&str> = known.iter().map(|facts| facts.url.as_str()).chain(generated).collect();
     let html = if provided.is_refused() { "" } else { &answer.page };
     let error_html = match (html, answer.page.as_str()) {
-        ("", "") => answer.error_page.clone(),
+        ("", "") if !answer.error_page.is_empty() => answer.error_page.clone(),
         ("", _) => error_page(&provided.findings),
         _ => String::new(),
     };

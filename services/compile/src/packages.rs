@@ -2,7 +2,7 @@
 //!
 //! - [`Packages::provide`]: from specifiers to addresses. `plan`: which packages of a resolution they need. `stored`: rows.
 //! - `page_packages`: the result. `registry`: HTTP. `shared`: what all builds share. `fetcher`: what one build may fetch. `allowance`: what one person may fetch in an hour.
-//! - `key_locks`: one build at a time for the same packages. `refusal`: errors as findings.
+//! - `tools`: compilers that are packages. `key_locks`: one build at a time for the same packages. `refusal`: errors as findings.
 
 mod allowance;
 mod fetcher;
@@ -13,6 +13,7 @@ mod refusal;
 mod registry;
 mod shared;
 mod stored;
+mod tools;
 
 use std::{
     collections::BTreeMap,
@@ -30,7 +31,11 @@ use npm::{Limits, Lock, PackageJson, Tree};
 use prost::Message as _;
 
 use self::{allowance::Allowance, fetcher::Fetcher, key_locks::KeyLocks, plan::Plan, registry::Registry, shared::Shared};
-pub(crate) use self::{page_packages::PagePackages, refusal::without_manifest};
+pub(crate) use self::{
+    page_packages::PagePackages,
+    refusal::without_manifest,
+    tools::{MODE as TOOL_MODE, ToolResult},
+};
 use crate::{
     cache::TOUCH,
     config::Config,
@@ -69,7 +74,7 @@ pub(crate) struct Packages {
     locks: KeyLocks,
     /// Bytes of packages.
     memory: Arc<Shares>,
-    /// The specifiers of the last page.
+    /// The specifiers of the last page, and of its tools.
     remembered: Mutex<BTreeMap<Choice, Vec<String>>>,
 }
 
@@ -114,12 +119,12 @@ impl Packages {
         remembered.get(&(self.key(sources), mode)).cloned()
     }
 
-    fn remember(&self, key: Vec<u8>, imports: &ImportRequest<'_>) {
+    fn remember(&self, choice: Choice, specifiers: &[String]) {
         let mut remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
         if remembered.len() >= MAX_REMEMBERED {
             remembered.clear();
         }
-        remembered.insert((key, imports.mode), imports.specifiers.to_vec());
+        remembered.insert(choice, specifiers.to_vec());
     }
 
     /// A share of the memory for packages, of nothing yet.
@@ -148,7 +153,7 @@ impl Packages {
         let _lock = self.locks.lock(&key).await;
         match self.attempt(&key, imports).await {
             Ok(provided) => {
-                self.remember(key, imports);
+                self.remember((key, imports.mode), imports.specifiers);
                 Ok(provided)
             }
             Err(refusal::Stop::Refused(refusal)) => Ok(refusal.provided(&imports.texts.manifest)),

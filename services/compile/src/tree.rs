@@ -21,7 +21,7 @@ const MAX_PATH: usize = 1_024;
 const CONFIGURATION: [&str; 6] = [PAGE, "package.json", "vite.config.ts", "vite.config.js", "vite.config.mts", "vite.config.mjs"];
 /// Sources that are sent before the compiler asks for them, if they are not larger than this.
 const EARLY_BYTES: u64 = 256 * 1024;
-const EARLY: [&str; 10] = ["ts", "tsx", "js", "jsx", "mts", "mjs", "cts", "cjs", "css", "json"];
+const EARLY: [&str; 12] = ["ts", "tsx", "js", "jsx", "mts", "mjs", "cts", "cjs", "css", "json", "vue", "svelte"];
 /// Of no use to a page, and often large.
 const NEVER_EARLY: [&str; 2] = ["package-lock.json", "npm-shrinkwrap.json"];
 
@@ -73,9 +73,11 @@ impl Tree {
         Ok(bytes)
     }
 
-    /// The file that a module belongs to, and the id of its content: an inline script belongs to the page.
+    /// The file that a module belongs to, and the id of its content: an inline script belongs to the page, and a style sheet of a component
+    /// to the component.
     pub(crate) fn owner<'t>(&'t self, facts: &'t Facts) -> Option<(&'t str, &'t str)> {
-        let found = self.files.get_key_value(&facts.path).or_else(|| self.files.get_key_value(PAGE))?;
+        let path = facts.path.split('?').next().unwrap_or_default();
+        let found = self.files.get_key_value(path).or_else(|| self.files.get_key_value(PAGE))?;
         Some((found.0, &found.1.0))
     }
 

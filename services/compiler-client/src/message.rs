@@ -4,11 +4,13 @@ pub mod facts;
 pub mod finding;
 pub mod packages;
 pub mod site;
+pub mod tools;
 
 pub use facts::Facts;
 pub use finding::{Finding, Place};
 pub use packages::{PackageModule, PackagesAnswer, PackagesRequest};
 pub use site::{SiteAnswer, SiteFile, SiteRequest};
+pub use tools::Tool;
 
 use bytes::Bytes;
 
@@ -33,6 +35,9 @@ pub struct Request {
     /// `production`, or empty for `development`.
     #[prost(string, tag = "6")]
     pub mode: String,
+    /// Compilers that are packages. See [`Answer::wanted_tools`].
+    #[prost(message, repeated, tag = "7")]
+    pub tools: Vec<Tool>,
 }
 
 /// A file of the tree.
@@ -81,9 +86,13 @@ pub struct Answer {
     /// Paths whose contents the request lacks. The request is repeated with them and with the modules of this answer.
     #[prost(string, repeated, tag = "6")]
     pub wanted: Vec<String>,
-    /// A page with the errors, in place of `page`. Empty if there is a page or if contents are wanted: one of the three is there.
+    /// A page with the errors, in place of `page`. Empty if there is a page, or if contents or tools are
+    /// wanted.
     #[prost(string, tag = "7")]
     pub error_page: String,
+    /// Specifiers of tools that the request lacks, sorted. The request is repeated with them, as with [`Self::wanted`].
+    #[prost(string, repeated, tag = "8")]
+    pub wanted_tools: Vec<String>,
 }
 
 /// A compiled module: what the browser gets, and what the page has to know of it.

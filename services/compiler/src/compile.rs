@@ -18,6 +18,7 @@ use crate::{
     page::{self, Additions, Outline, Role},
     project::{Output, Project},
     text::{self, Text},
+    tool::Tools,
     tree::{Entry, Tree, path, resolve::Resolver},
 };
 
@@ -60,6 +61,7 @@ pub(crate) fn follow<T>(request: Request, output: Output, progress: &mut dyn FnM
     let aliases = aliases(&tree, &project, progress);
     let resolver = Resolver::new(&tree, aliases);
     let mut graph = Graph::new(&tree, &resolver, &project, request.known, progress);
+    graph.tools = Tools::new(request.tools);
     let walk = Walk::of(&mut graph, &outline, &base, &request.packages);
     end(Compilation { html, outline, graph, walk, found: findings, packages: request.packages, checks_all: request.check_all })
 }
@@ -90,9 +92,9 @@ impl Compilation<'_> {
     }
 
     fn answer(mut self) -> Answer {
-        let wanted = self.complete();
-        if !wanted.is_empty() {
-            return Answer { wanted, modules: self.graph.compiled, ..Answer::default() };
+        let (wanted, wanted_tools) = (self.complete(), self.graph.tools.wanted());
+        if !wanted.is_empty() || !wanted_tools.is_empty() {
+            return Answer { wanted, wanted_tools, modules: self.graph.compiled, ..Answer::default() };
         }
         let findings = self.findings();
         let page = match self.html.as_deref().filter(|_| !findings.iter().any(|finding| self.is_broken_by(finding))) {
@@ -108,7 +110,7 @@ impl Compilation<'_> {
             modules: self.graph.compiled,
             resources: self.walk.resources.into_values().collect(),
             bare: self.walk.bare.into_iter().collect(),
-            wanted,
+            ..Answer::default()
         }
     }
 }
@@ -190,6 +192,10 @@ fn sorted(mut findings: Vec<Finding>) -> Vec<Finding> {
     for finding in &mut findings {
         if finding.file.starts_with("index.html.") && finding.file.ends_with(".js") {
             PAGE.clone_into(&mut finding.file);
+        }
+        // A style sheet of a component has the lines of its file.
+        if let Some((component, _)) = finding.file.split_once('?') {
+            finding.file = component.to_owned();
         }
     }
     findings.sort_by(|a, b| (&a.file, a.line, a.column, &a.code, &a.message).cmp(&(&b.file, b.line, b.column, &b.code, &b.message)));

@@ -13,6 +13,7 @@ use compiler_client::message::{
     Facts, Module,
     facts::{Import, Kind},
     packages::package_of,
+    tools::packages_of,
 };
 
 pub(crate) use self::{
@@ -22,8 +23,9 @@ pub(crate) use self::{
 };
 use crate::{
     environment,
-    module::{self, Source, helpers},
+    module::{self, Source, component, helpers, options::Options},
     project::Project,
+    tool::Tools,
     tree::{Tree, path, resolve::Resolver},
 };
 
@@ -34,10 +36,12 @@ pub(crate) struct Graph<'g> {
     pub(crate) tree: &'g Tree,
     pub(crate) resolver: &'g Resolver,
     pub(crate) project: &'g Project,
-    known: BTreeMap<Name, Facts>,
+    known: BTreeMap<Name, Vec<Facts>>,
     pub(crate) facts: BTreeMap<Name, Facts>,
     /// Modules that were compiled, and not known before.
     pub(crate) compiled: Vec<Module>,
+    /// Those of the request.
+    pub(crate) tools: Tools,
     progress: &'g mut dyn FnMut(&str),
 }
 
@@ -63,8 +67,11 @@ impl<'g> Graph<'g> {
         known: Vec<Facts>,
         progress: &'g mut dyn FnMut(&str),
     ) -> Self {
-        let known = known.into_iter().map(|facts| ((facts.path.clone(), facts.kind()), facts)).collect();
-        Self { tree, resolver, project, known, facts: BTreeMap::new(), compiled: Vec::new(), progress }
+        let mut by_name = BTreeMap::<Name, Vec<Facts>>::new();
+        for facts in known {
+            by_name.entry((facts.path.clone(), facts.kind())).or_default().push(facts);
+        }
+        Self { tree, resolver, project, known: by_name, facts: BTreeMap::new(), compiled: Vec::new(), tools: Tools::default(), progress }
     }
 
     /// Compiles a file, unless it is known. `None` if its content is absent; it is wanted then.
@@ -78,16 +85,48 @@ impl<'g> Graph<'g> {
 
     fn compile(&mut self, name: &Name) -> Option<Facts> {
         let (file, kind) = name;
-        let entry = self.tree.get(file)?;
-        let configuration = self.resolver.configuration(file);
+        let configuration = self.resolver.configuration(path::split_query(file).0);
         let options = self.project.options(configuration.as_deref());
-        let key = module::key(file, *kind, &entry.id, &options);
-        if let Some(known) = self.known.remove(name).filter(|known| known.key == key) {
+        if let Some((owner, _)) = file.split_once('?') {
+            return self.style(name, owner, &options);
+        }
+        let entry = self.tree.get(file)?;
+        let tool = component::tool(file).filter(|_| [Kind::Module, Kind::Worker].contains(kind));
+        let id = match tool {
+            Some(tool) if !self.project.has(packages_of(tool)[0]) => return Some(component::without_package(file, tool)),
+            Some(tool) => format!("{} {}", entry.id, self.tools.id(tool)?),
+            None => entry.id.clone(),
+        };
+        let key = module::key(file, *kind, &id, &options);
+        if let Some(known) = self.take_known(name, &key) {
             return Some(known);
         }
         let content = if module::reads_content(*kind) { self.tree.content(file)? } else { &[] };
         (self.progress)(file);
-        let module = module::compile(&Source { path: file, kind: *kind, id: &entry.id, content, options: &options });
+        let source = Source { path: file, kind: *kind, id: &entry.id, content, options: &options };
+        let module = if tool.is_some() { component::compile(&source, key, &mut self.tools) } else { module::compile(&source) };
+        self.keep(module)
+    }
+
+    /// A style sheet of a component. Its text is in the facts of the component.
+    fn style(&mut self, name: &Name, owner: &str, options: &Options) -> Option<Facts> {
+        let facts = self.load(&(owner.to_owned(), Kind::Module))?;
+        let text = facts.styles.iter().find(|style| name.0[owner.len()..] == style.query)?.text.clone();
+        let id = module::hash(&text);
+        if let Some(known) = self.take_known(name, &module::key(&name.0, name.1, &id, options)) {
+            return Some(known);
+        }
+        let source = Source { path: &name.0, kind: name.1, id: &id, content: text.as_bytes(), options };
+        self.keep(module::compile(&source))
+    }
+
+    /// The facts of an earlier answer.
+    fn take_known(&mut self, name: &Name, key: &str) -> Option<Facts> {
+        let known = self.known.remove(name)?;
+        known.into_iter().find(|known| known.key == key)
+    }
+
+    fn keep(&mut self, module: Module) -> Option<Facts> {
         let facts = module.facts.clone();
         self.compiled.push(module);
         facts
@@ -111,6 +150,7 @@ impl<'g> Graph<'g> {
                 Ok(Kind::Module) if importer.1 == Kind::Worker && !self.project.is_bundled && module::is_script(&file) => {
                     Target::File((file, Kind::Worker))
                 }
+                Ok(kind) if component::is_style(query) => Target::File((file + query, kind)),
                 Ok(kind) => Target::File((file, kind)),
                 Err(message) => Target::Unsupported(message),
             },
@@ -123,7 +163,10 @@ impl<'g> Graph<'g> {
     pub(crate) fn sources(&self) -> Vec<Name> {
         let is_source = |path: &&str| {
             let is_served = path.starts_with("public/") || path.split('/').any(|part| ["node_modules", "dist", ".git"].contains(&part));
-            !is_served && (module::is_script(path) || path::extension(path) == "css" && !path.ends_with(".min.css"))
+            !is_served
+                && (module::is_script(path)
+                    || component::is_component(path)
+                    || path::extension(path) == "css" && !path.ends_with(".min.css"))
         };
         let fits = |path: &&str| self.tree.get(path).is_some_and(|entry| entry.size <= module::MAX_SOURCE);
         self.tree.paths().filter(is_source).filter(fits).map(|path| (path.to_owned(), Kind::Module)).collect()

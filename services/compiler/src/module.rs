@@ -1,5 +1,6 @@
 //! One file to one ECMAScript module: a function of path, content and options.
 
+pub(crate) mod component;
 mod css;
 mod data;
 pub(crate) mod helpers;
@@ -33,7 +34,7 @@ pub(crate) const ASSETS: &str = "assets/";
 const BUNDLED_ID: usize = 16;
 const SCRIPTS: [&str; 8] = ["js", "mjs", "cjs", "jsx", "ts", "mts", "cts", "tsx"];
 /// Kinds of files that need a compiler which is not here.
-const UNSUPPORTED: [&str; 9] = ["vue", "svelte", "astro", "scss", "sass", "less", "styl", "mdx", "coffee"];
+const UNSUPPORTED: [&str; 7] = ["astro", "scss", "sass", "less", "styl", "mdx", "coffee"];
 
 /// A file to compile.
 pub(crate) struct Source<'s> {
@@ -61,8 +62,9 @@ pub(crate) fn kind(path: &str, query: &str) -> Result<Kind, String> {
         "?inline" if extension == "css" => Ok(Kind::Inline),
         "?inline" => Ok(Kind::Address),
         "" if UNSUPPORTED.contains(&extension.as_str()) => Err(format!(".{extension} files are not compiled")),
-        "" if is_script(path) || ["css", "json"].contains(&extension.as_str()) => Ok(Kind::Module),
+        "" if is_script(path) || component::is_component(path) || ["css", "json"].contains(&extension.as_str()) => Ok(Kind::Module),
         "" => Ok(Kind::Address),
+        style if component::is_component(path) && component::is_style(style) => Ok(Kind::Module),
         other => Err(format!("the query {other} is not supported")),
     }
 }
@@ -117,7 +119,7 @@ fn of_text(source: &Source, text: &str, facts: &mut Facts) -> (String, String) {
         (Kind::Raw, _) => (data::raw(text), String::new()),
         (_, "css") => (css::compile(source, text, facts), String::new()),
         (_, "json") => (data::json(source, text, facts), String::new()),
-        _ => script::compile(source, text, facts),
+        (_, extension) => script::compile(source, text, extension, facts),
     }
 }
 

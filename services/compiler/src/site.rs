@@ -36,9 +36,9 @@ pub fn build(request: SiteRequest, threads: &Threads, progress: &mut dyn FnMut(&
 }
 
 fn bundle(mut compilation: Compilation<'_>, packages: Vec<File>, threads: &Threads) -> SiteAnswer {
-    let wanted = compilation.complete();
-    if !wanted.is_empty() {
-        return SiteAnswer { wanted, ..SiteAnswer::default() };
+    let (wanted, wanted_tools) = (compilation.complete(), compilation.graph.tools.wanted());
+    if !wanted.is_empty() || !wanted_tools.is_empty() {
+        return SiteAnswer { wanted, wanted_tools, ..SiteAnswer::default() };
     }
     let mut findings = compilation.findings();
     if findings.iter().any(|finding| compilation.is_broken_by(finding)) {
@@ -52,7 +52,7 @@ fn bundle(mut compilation: Compilation<'_>, packages: Vec<File>, threads: &Threa
     findings.truncate(MAX_FINDINGS);
     let is_broken = findings.iter().any(|finding| compilation.is_broken_by(finding));
     let files = bundled.filter(|_| !is_broken).map(|bundled| output::files(&compilation, &site, &bundled)).unwrap_or_default();
-    SiteAnswer { files, findings, wanted }
+    SiteAnswer { files, findings, ..SiteAnswer::default() }
 }
 
 /// What the bundler gets.

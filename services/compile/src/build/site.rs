@@ -1,7 +1,7 @@
 //! The build of a published site: the page says which packages it imports, and one worker bundles everything. Nothing is kept.
 
 use chassis::share::{Holder, Share};
-use compiler_client::message::{Finding, Request, SiteFile, SiteRequest, finding::MAX_FINDINGS};
+use compiler_client::message::{Finding, Request, SiteFile, SiteRequest, Tool, finding::MAX_FINDINGS};
 use proto::compile::{Mode, Start};
 
 use super::{Build, Kind, MAX_ROUNDS, Options, check, limited, memory, slot};
@@ -49,36 +49,42 @@ fn options(start: Start) -> Options {
 
 impl Build<'_> {
     async fn site(&mut self) -> Result<(Vec<Finding>, Vec<SiteFile>), Error> {
-        let (specifiers, mut findings) = self.page_imports().await?;
+        let mut tools = Vec::new();
+        let (specifiers, mut findings) = self.page_imports(&mut tools).await?;
         if is_refused(&findings) {
             return Ok((findings, Vec::new()));
         }
         let sources = self.sources();
-        let Some(manifest) = sources.manifest.clone().filter(|_| !specifiers.is_empty()) else {
+        if sources.manifest.is_none() || specifiers.is_empty() {
             findings.extend(if specifiers.is_empty() { Vec::new() } else { packages::without_manifest(&specifiers).findings });
-            return self.bundle(Vec::new(), findings).await;
-        };
-        let texts = self.texts(&manifest, &sources).await?;
-        let imports = self.imports(&sources, &texts, &specifiers)?;
+            return self.bundle(Vec::new(), tools, findings).await;
+        }
+        let texts = self.texts(&sources).await?;
+        let imports = self.imports(&sources, &texts, &specifiers, self.options.mode())?;
         let (packages, found) = self.app.packages.install(&imports).await?;
         // Holds the bytes of the packages.
         let _memory = imports.memory;
         findings.extend(found);
-        self.bundle(packages, findings).await
+        self.bundle(packages, tools, findings).await
     }
 
-    /// The packages that the page imports, and why there is no page.
-    async fn page_imports(&mut self) -> Result<(Vec<String>, Vec<Finding>), Error> {
+    /// The packages that the page imports, and why there is no page. Adds the tools that compile it.
+    async fn page_imports(&mut self, tools: &mut Vec<Tool>) -> Result<(Vec<String>, Vec<Finding>), Error> {
         self.read(self.tree.early(&[], &self.app.limits)).await?;
         for _ in 0..MAX_ROUNDS {
             let (files, base, mode) = (self.tree.files(), self.options.base.clone(), self.options.mode().to_owned());
-            let request = Request { files, base, mode, ..Request::default() };
+            let request = Request { files, base, mode, tools: tools.clone(), ..Request::default() };
             let answer = self.app.workers.compile(&self.holder, &request).await?;
-            if answer.wanted.is_empty() {
+            if let Some(refused) = self.provide_tools(tools, &self.sources(), &answer.wanted_tools).await? {
+                return Ok((Vec::new(), refused.findings));
+            }
+            if answer.wanted.is_empty() && answer.wanted_tools.is_empty() {
                 let findings = if answer.page.is_empty() { answer.findings } else { Vec::new() };
                 return Ok((answer.bare, findings));
             }
-            self.read_wanted(&answer.wanted).await?;
+            if !answer.wanted.is_empty() {
+                self.read_wanted(&answer.wanted).await?;
+            }
         }
         Err(Error::TooManyRounds(MAX_ROUNDS))
     }
@@ -86,6 +92,7 @@ impl Build<'_> {
     async fn bundle(
         &mut self,
         packages: Vec<compiler_client::message::File>,
+        tools: Vec<Tool>,
         mut findings: Vec<Finding>,
     ) -> Result<(Vec<Finding>, Vec<SiteFile>), Error> {
         if is_refused(&findings) {
@@ -94,7 +101,7 @@ impl Build<'_> {
         let mut request = SiteRequest { tree: None, packages };
         for _ in 0..MAX_ROUNDS {
             let (files, base) = (self.tree.files(), self.options.base.clone());
-            request.tree = Some(Request { files, base, ..Request::default() });
+            request.tree = Some(Request { files, base, tools: tools.clone(), ..Request::default() });
             let answer = self.app.workers.build_site(&self.holder, &request).await?;
             if answer.wanted.is_empty() {
                 hold(&mut self.memory, answer.files.iter().map(|file| file.content.len()).sum())?;

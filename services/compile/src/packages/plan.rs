@@ -6,6 +6,7 @@ use bytes::Bytes;
 use compiler_client::message::{
     File,
     packages::{is_bundled, package_of},
+    tools::packages_of,
 };
 use npm::Tree;
 
@@ -35,11 +36,12 @@ pub(super) struct Plan {
 
 impl Plan {
     pub(super) fn new(tree: &Tree, specifiers: &[String]) -> Self {
-        let installed = |specifier: &&String| tree.dependencies.contains_key(package_of(specifier));
-        let wanted: BTreeSet<_> = specifiers.iter().filter(installed).cloned().collect();
-        let absent =
-            specifiers.iter().filter(|specifier| !installed(specifier)).map(|specifier| package_of(specifier).to_owned()).collect();
-        let mut open: Vec<_> = wanted.iter().map(|specifier| tree.dependencies[package_of(specifier)].clone()).collect();
+        let is_installed = |package: &&str| tree.dependencies.contains_key(*package);
+        let packages = || specifiers.iter().flat_map(|specifier| packages_of(specifier));
+        let is_wanted = |specifier: &&String| packages_of(specifier).iter().all(is_installed);
+        let wanted: BTreeSet<_> = specifiers.iter().filter(is_wanted).cloned().collect();
+        let absent = packages().filter(|package| !is_installed(package)).map(str::to_owned).collect();
+        let mut open: Vec<_> = packages().filter_map(|package| tree.dependencies.get(package)).cloned().collect();
         let mut paths = BTreeSet::new();
         while let Some(path) = open.pop() {
             let Some(package) = tree.packages.get(&path) else { continue };

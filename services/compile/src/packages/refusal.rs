@@ -1,7 +1,7 @@
 //! Errors of packages as findings of `package.json`, with what to do.
 
 use compiler_client::{
-    message::{Finding, Package, finding::code, packages::package_of},
+    message::{Finding, Package, finding::code, packages::package_of, tools::packages_of},
     text::Text,
     worker,
 };
@@ -104,7 +104,7 @@ fn at(manifest: &[u8], package: &str, code: &str, message: &str) -> Finding {
 /// What a person should know of the packages that the page imports. A package that `package.json` names and that is not installed stops
 /// the page.
 pub(super) fn notes(findings: &[npm::Finding], plan: &Plan, manifest: &[u8]) -> Vec<Finding> {
-    let is_imported = |package: &str| plan.specifiers.iter().any(|specifier| package_of(specifier) == package);
+    let is_imported = |package: &str| plan.specifiers.iter().any(|specifier| packages_of(specifier).contains(&package));
     let is_left_out = |finding: &npm::Finding| matches!(finding.code, Code::UnsupportedSource | Code::InvalidName);
     let shown = findings.iter().filter(|finding| is_left_out(finding) || is_imported(&finding.package));
     let mut notes: Vec<_> = shown

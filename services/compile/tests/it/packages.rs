@@ -217,11 +217,68 @@ async fn two_builds_at_once_fetch_once_and_an_absent_registry_is_named() {
     assert_eq!((brief(&page.findings), page.html.as_str()), (vec!["REGISTRY_UNAVAILABLE package.json:1".to_owned()], ""));
 }
 
-/// The packages that npm itself would install, from the registry that npm is set up for.
+/// The registry that npm is set up for.
+fn registry() -> String {
+    let output = Command::new("npm").args(["config", "get", "registry"]).output().expect("npm");
+    String::from_utf8(output.stdout).expect("UTF-8").trim().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn published_compilers_of_frameworks_are_bundled_and_kept() {
+    let database = database().await;
+    let registry = registry();
+    let settings = [("BACKLOT_NPM_REGISTRY", registry.as_str())];
+    let first = replica(&database, &settings).await;
+    let files = [
+        ("index.html", "<head></head><script type=module src=/main.js></script>"),
+        ("package.json", r#"{"dependencies": {"vue": "3.5.45"}, "devDependencies": {"svelte": "5.57.3"}}"#),
+        (
+            "main.js",
+            "import { mount } from 'svelte'; import { createApp } from 'vue'; import A from './A.svelte'; import B from './B.vue';\n\
+             mount(A, { target: document.body }); createApp(B).mount('#b');",
+        ),
+        ("A.svelte", "<script>let count = $state(0);</script><p>{count}</p><style>p { color: red }</style>"),
+        ("B.vue", "<template><p>b</p></template><style scoped>p { color: red }</style>"),
+    ];
+    let mut own: Project = files.into_iter().map(|(path, text)| (path, text.to_owned())).collect();
+    let page = first.build(&own).await.expect("a page").page;
+    assert_eq!((brief(&page.findings), page.html.is_empty()), (vec![], false));
+    assert!(page.html.contains("\"/A.svelte?0.css\":\"/@m/") && page.html.contains("\"svelte/internal/client\":\"/@m/"), "{}", page.html);
+    assert_eq!(first.check(&own).await.expect("findings"), []);
+    own.insert("A.svelte", "<p>{#if}</p>".to_owned());
+    let found = first.check(&own).await.expect("findings");
+    assert_eq!(brief(&found), ["SVELTE_SYNTAX A.svelte:1"]);
+    // Another replica has what the first one has kept.
+    own.insert("A.svelte", "<script>let count = $state(1);</script><p>again {count}</p>".to_owned());
+    let second = replica(&database, &settings).await;
+    let kept = rows(&database.pool, "bundles").await;
+    let edited = second.build(&own).await.expect("a page").page;
+    assert_eq!((brief(&edited.findings), edited.html.is_empty()), (vec![], false));
+    assert_eq!(rows(&database.pool, "bundles").await, kept);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_compiler_that_cannot_be_had_is_a_finding() {
+    let (database, upstream) = (database().await, Upstream::start().await);
+    let replica = replica(&database, &[("BACKLOT_NPM_REGISTRY", upstream.url.as_str())]).await;
+    let mut own = project(r#"{"dependencies": {"svelte": "5"}}"#, &[]);
+    own.insert("main.js", "import './A.svelte';".to_owned());
+    own.insert("A.svelte", "<p>a</p>".to_owned());
+    let page = replica.build(&own).await.expect("a page").page;
+    assert_eq!((brief(&page.findings), page.html.as_str()), (vec!["UNKNOWN_PACKAGE package.json:1".to_owned()], ""));
+    assert!(page.error_html.contains("svelte"), "{page:?}");
+    // A package that is no compiler.
+    upstream.publish("svelte", "5.0.0", &json!({}), &[("package.json", "{}"), ("index.js", "exports.a = 1;")]);
+    let page = replica.build(&own).await.expect("a page").page;
+    let codes: Vec<_> = page.findings.iter().filter(|found| !found.is_warning).map(|found| found.code.as_str()).collect();
+    assert!(page.html.is_empty() && !codes.is_empty(), "{page:?}");
+    assert!(page.error_html.contains("svelte") || page.error_html.contains("Svelte") || page.error_html.contains("framework"), "{page:?}");
+}
+
+/// The packages that npm itself would install.
 #[tokio::test(flavor = "multi_thread")]
 async fn published_packages_have_the_same_bytes_on_two_replicas() {
-    let output = Command::new("npm").args(["config", "get", "registry"]).output().expect("npm");
-    let registry = String::from_utf8(output.stdout).expect("UTF-8").trim().to_owned();
+    let registry = registry();
     let settings = [("BACKLOT_NPM_REGISTRY", registry.as_str())];
     let (one, two) = (database().await, database().await);
     let (first, second) = (replica(&one, &settings).await, replica(&two, &settings).await);

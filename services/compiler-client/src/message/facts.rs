@@ -48,6 +48,20 @@ pub struct Facts {
     /// The text with a mark for each address, if the kind is `SHEET` or `WORKER`. For a site, that of every style sheet.
     #[prost(string, tag = "16")]
     pub marked: String,
+    /// The style sheets in a file of Svelte or Vue. Each is a module of its own.
+    #[prost(message, repeated, tag = "17")]
+    pub styles: Vec<Style>,
+}
+
+/// A style sheet in a file of Svelte or Vue.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct Style {
+    /// Its rules as the framework's compiler scopes them, in the lines where they are in the file.
+    #[prost(string, tag = "1")]
+    pub text: String,
+    /// As the specifier of the module names it, such as `?0.css`.
+    #[prost(string, tag = "2")]
+    pub query: String,
 }
 
 /// What becomes of a file.

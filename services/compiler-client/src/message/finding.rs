@@ -19,6 +19,14 @@ pub mod code {
     pub const MISSING_FILE: &str = "MISSING_FILE";
     /// A class is read from a CSS module that does not define it.
     pub const MISSING_CLASS: &str = "MISSING_CLASS";
+    /// The compiler of Svelte refuses the file.
+    pub const SVELTE_SYNTAX: &str = "SVELTE_SYNTAX";
+    /// The compiler of Svelte warns of something in the file.
+    pub const SVELTE_WARNING: &str = "SVELTE_WARNING";
+    /// The compiler of Vue refuses the file.
+    pub const VUE_SYNTAX: &str = "VUE_SYNTAX";
+    /// A compiler that is a package exceeded its time, memory or stack, or failed.
+    pub const TOOL_FAILED: &str = "TOOL_FAILED";
     /// The text is no JSON.
     pub const INVALID_JSON: &str = "INVALID_JSON";
     /// The text is no CSS.

@@ -27,6 +27,9 @@ pub struct SiteAnswer {
     /// Paths of the tree whose contents the request lacks. The request is repeated with them.
     #[prost(string, repeated, tag = "3")]
     pub wanted: Vec<String>,
+    /// As [`super::Answer::wanted_tools`].
+    #[prost(string, repeated, tag = "4")]
+    pub wanted_tools: Vec<String>,
 }
 
 /// A file of a site.

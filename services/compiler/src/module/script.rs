@@ -36,11 +36,11 @@ use crate::{text::Text, tree::path};
 /// The most findings of one file.
 const MAX_FINDINGS: usize = 20;
 
-/// Returns the code and its map.
-pub(super) fn compile(source: &Source, text: &str, facts: &mut Facts) -> (String, String) {
+/// Returns the code and its map. `extension` is the one of the language.
+pub(super) fn compile(source: &Source, text: &str, extension: &str, facts: &mut Facts) -> (String, String) {
     let allocator = Allocator::default();
     let lines = Text::new(text);
-    let kind = source_type(source.path);
+    let kind = source_type(source.path, extension);
     let parsed = Parser::new(&allocator, text, kind).parse();
     report(&parsed.diagnostics, source.path, &lines, facts);
     if parsed.panicked || !facts.findings.is_empty() {
@@ -72,10 +72,25 @@ pub(super) fn compile(source: &Source, text: &str, facts: &mut Facts) -> (String
     (code + &additions, map)
 }
 
-fn source_type(path: &str) -> SourceType {
-    let kind = SourceType::from_path(Path::new(path)).unwrap_or_default();
+/// The text as JavaScript, for a tool that reads no types. `None` if it has an error, which the tool then reports.
+pub(super) fn without_types(source: &Source, text: &str) -> Option<String> {
+    let allocator = Allocator::default();
+    let parsed = Parser::new(&allocator, text, SourceType::ts()).parse();
+    if parsed.panicked || parsed.diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error) {
+        return None;
+    }
+    let mut program = parsed.program;
+    let scoping = SemanticBuilder::new().with_enum_eval(true).build(&program).semantic.into_scoping();
+    let diagnostics = transform(source, &allocator, scoping, &mut program);
+    let is_broken = diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error);
+    (!is_broken).then(|| print(source.path, &program).0)
+}
+
+fn source_type(path: &str, extension: &str) -> SourceType {
+    let named = if path::extension(path) == extension { SourceType::from_path(path) } else { SourceType::from_extension(extension) };
+    let kind = named.unwrap_or_default();
     // JSX in `.js` is common.
-    if ["js", "mjs"].contains(&path::extension(path).as_str()) { kind.with_jsx(true) } else { kind }
+    if ["js", "mjs"].contains(&extension) { kind.with_jsx(true) } else { kind }
 }
 
 fn report(diagnostics: &Diagnostics, path: &str, lines: &Text, facts: &mut Facts) {

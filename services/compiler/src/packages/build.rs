@@ -106,6 +106,10 @@ fn options(output: Output) -> BundlerOptions {
         ("import.meta.env.MODE", format!("\"{mode}\"")),
         ("import.meta.env.DEV", (!is_production).to_string()),
         ("import.meta.env.PROD", is_production.to_string()),
+        // Flags of Vue, with the values that it has without a bundler's.
+        ("__VUE_OPTIONS_API__", "true".to_owned()),
+        ("__VUE_PROD_DEVTOOLS__", "false".to_owned()),
+        ("__VUE_PROD_HYDRATION_MISMATCH_DETAILS__", "false".to_owned()),
         ("global", "globalThis".to_owned()),
     ];
     let define = define.map(|(name, value)| (name.to_owned(), value));

@@ -12,6 +12,7 @@ use super::{
 use crate::{
     module::{self, Source, Surface},
     project::Project,
+    tool,
     tree::path,
 };
 
@@ -28,6 +29,9 @@ pub(super) struct Entry {
 /// The entry of a specifier; one that names nothing has a finding.
 pub(super) fn of(files: &Files, specifier: &str, notes: &Notes) -> Option<Entry> {
     let (name, query) = path::split_query(specifier);
+    if let Some(code) = tool::adapter(specifier) {
+        return Some(Entry { specifier: specifier.to_owned(), code: code.to_owned() });
+    }
     let package = package_of(name);
     let refuse = |code, message: &str| {
         notes.add(code, "", message);

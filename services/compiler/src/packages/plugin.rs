@@ -20,7 +20,7 @@ use super::{
     notes::Notes,
 };
 use crate::{
-    module::{self, Source, helpers, marks, options::Options},
+    module::{self, Source, component, helpers, marks, options::Options},
     tree::path,
 };
 
@@ -159,6 +159,9 @@ impl Packages {
             return (fails(&format!("{file}: native code cannot be bundled")), ModuleType::Js);
         }
         let kind = match module::kind(file, query) {
+            Ok(kind) if kind == Kind::Module && component::is_component(file) => {
+                return refuse(code::UNSUPPORTED, &format!(".{extension} files of packages are not compiled"));
+            }
             Ok(kind) => kind,
             Err(message) => return refuse(code::UNSUPPORTED, &message),
         };

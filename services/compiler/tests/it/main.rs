@@ -8,4 +8,5 @@ mod page;
 mod site;
 mod support;
 mod templates;
+mod tools;
 mod workers;

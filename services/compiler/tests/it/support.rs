@@ -29,6 +29,14 @@ pub(crate) fn answer(files: &[(&str, &str)]) -> Answer {
     compile(request(&all))
 }
 
+/// Compiles a page with one script and these files, with the tools.
+pub(crate) fn answer_with_tools(files: &[(&str, &str)]) -> Answer {
+    let mut all = vec![("index.html", "<!doctype html><head></head><script type=module src=/src/main.ts></script>")];
+    all.retain(|(path, _)| !files.iter().any(|(other, _)| other == path));
+    all.extend_from_slice(files);
+    compile(Request { tools: crate::tools::all(), ..request(&all) })
+}
+
 /// The code of a module.
 pub(crate) fn code<'a>(answer: &'a Answer, path: &str) -> &'a str {
     code_of(answer, path, Kind::Module)

@@ -10,10 +10,13 @@ use std::{
 
 use compiler_client::message::Request;
 
-use crate::support::{brief, compile, file};
+use crate::{
+    support::{brief, compile, file},
+    tools,
+};
 
 /// Frameworks whose files are compiled here.
-const COMPILED: [&str; 4] = ["vanilla", "react", "preact", "lit"];
+const COMPILED: [&str; 6] = ["vanilla", "react", "preact", "lit", "svelte", "vue"];
 
 /// The files of each template, by the name of the template.
 fn templates() -> BTreeMap<String, Vec<(String, Vec<u8>)>> {
@@ -41,7 +44,7 @@ fn templates_have_no_finding_and_a_page() {
     let (mut compiled, mut wrong) = (Vec::new(), Vec::new());
     for (template, files) in templates() {
         let files = files.iter().map(|(path, content)| file(path, content)).collect();
-        let answer = compile(Request { files, check_all: true, ..Request::default() });
+        let answer = compile(Request { files, check_all: true, tools: tools::all(), ..Request::default() });
         let framework = template.trim_end_matches("-ts");
         if COMPILED.contains(&framework) {
             let is_whole = answer.page.contains("importmap") && !answer.page.contains("src=\"/src/") && answer.wanted.is_empty();
