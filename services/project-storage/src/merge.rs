@@ -1,7 +1,7 @@
 //! The three-way merge of trees: a change whose base is no longer the head is applied to the head. A path that one side changed is
 //! taken from that side. A file that both sides edited is merged line by line, if the mode says so. An edit of a file that the
 //! other side moved is applied at the new path. A file that one side moved, and that the other one removed or moved elsewhere, is a conflict
-//! at its new paths, as in git. Everything else is a conflict. The result never has conflict markers.
+//! at its new paths, as in git. If a new path is in conflict, so is the old one, so that taking either side loses no file. Everything else is a conflict. The result never has conflict markers.
 //!
 //! The module does no I/O: a [`MergePlan`] names the files whose contents it needs.
 
@@ -13,6 +13,7 @@ use std::{
 };
 
 use prost::bytes::Bytes;
+use proto::path::fold;
 
 use self::target::Target;
 use crate::git::{self, Content, Difference, FileChange, FileRef, Folder, Oid, Renames, diff, merge_text};
@@ -54,7 +55,7 @@ pub(crate) struct Sides {
     theirs: Vec<Difference>,
 }
 
-/// The new paths of the files that a side moved, by their old paths. Files without content are not considered.
+/// The new paths of the files that a side moved, by their old paths.
 pub(crate) type Moves = HashMap<String, String>;
 
 /// The part of a merge that needs no contents of files.
@@ -66,8 +67,8 @@ pub(crate) struct MergePlan {
     edits: Vec<FileVersions>,
     /// Paths that cannot be merged.
     conflicts: BTreeSet<String>,
-    /// Edits that were applied at the new path of a moved file: new path, old path.
-    moved_edits: BTreeMap<String, String>,
+    /// The old paths of the files that each side moved, by their new paths: the change, and the head. The likeliest is first.
+    old_paths: [BTreeMap<String, Vec<String>>; 2],
 }
 
 /// A file that both sides edited.
@@ -89,6 +90,8 @@ pub(crate) struct MergeResult {
     pub(crate) tree: Folder,
     /// The paths in conflict, sorted: both sides changed them, or they cannot exist beside each other.
     pub(crate) conflicts: Vec<String>,
+    /// The old paths of the files that the change and the head moved to paths in conflict, by these paths.
+    pub(crate) moves: [HashMap<String, String>; 2],
     /// The contents of merged files. Neither side has them.
     pub(crate) contents: HashMap<Oid, Bytes>,
 }
@@ -103,7 +106,28 @@ impl Merge {
         [&self.base, &self.result, &self.head].iter().map(|tree| tree.files() as usize * PATH_BYTES).sum()
     }
 
-    /// Plans the merge. `moves` are those of both sides, if [`Sides::renames`] asks for them.
+    /// The search for the moves of both sides. `None` if the plan needs no moves: no file is gone from both, and no file of the change
+    /// meets another one of the head.
+    pub(crate) fn renames(&self, Sides { ours, theirs }: &Sides) -> Option<[Renames; 2]> {
+        let removed: BTreeSet<&str> = theirs.iter().filter(|their| their.new.is_none()).map(|their| their.path.as_str()).collect();
+        let is_gone = || ours.iter().any(|our| our.new.is_none() && removed.contains(our.path.as_str()));
+        let is_needed = !self.is_snapshot && (is_gone() || self.is_blocked(ours));
+        is_needed.then(|| [ours, theirs].map(|side| Renames::new(side.clone())))
+    }
+
+    /// Whether the head has another file where the change has one, or has one that clashes with it.
+    fn is_blocked(&self, ours: &[Difference]) -> bool {
+        let mut tree = Folder::clone(&self.head);
+        for our in ours.iter().filter(|our| our.new.is_none() && self.head.file(&our.path) == our.old) {
+            tree.remove(&our.path);
+        }
+        ours.iter().any(|our| {
+            let Some(new) = our.new else { return false };
+            (our.old.is_none() && self.head.file(&our.path).is_some_and(|head| head != new)) || tree.put(&our.path, new).is_err()
+        })
+    }
+
+    /// Plans the merge. `moves` are those of both sides, if [`Merge::renames`] asks for them.
     pub(crate) fn plan(&self, mode: MergeMode, Sides { ours, theirs }: &Sides, moves: &[Moves; 2]) -> MergePlan {
         let mut plan = MergePlan { changes: ours.iter().map(|d| (d.path.clone(), d.new)).collect(), ..MergePlan::default() };
         if self.is_snapshot {
@@ -115,8 +139,14 @@ impl Merge {
             return plan;
         }
         let changed: HashMap<&str, &Difference> = theirs.iter().map(|d| (d.path.as_str(), d)).collect();
-        plan.add_diverging_moves(ours.iter().filter(|our| our.new.is_none()).map(|our| our.path.as_str()), &changed, moves);
+        let removed = ours.iter().filter(|our| our.new.is_none() && our.old.is_some_and(|old| old.size > 0));
+        plan.add_diverging_moves(removed.map(|our| our.path.as_str()), &changed, moves);
         let (our_moves, their_moves) = (unchanged_moves(ours), unchanged_moves(theirs));
+        for (side, (differences, unchanged)) in [(ours, &our_moves), (theirs, &their_moves)].into_iter().enumerate() {
+            plan.add_old_paths(side, moves[side].iter().map(|(old, new)| (old.as_str(), new.as_str())));
+            plan.add_old_paths(side, unchanged.iter().map(|(old, new)| (*old, *new)));
+            plan.add_old_paths(side, respelled(differences).into_iter());
+        }
         for our in ours {
             // The same change on both sides is no conflict.
             let Some(their) = changed.get(our.path.as_str()).filter(|their| their.new != our.new) else { continue };
@@ -145,19 +175,10 @@ impl Merge {
     }
 }
 
-impl Sides {
-    /// The search for the moves of both sides. `None` if no file is gone from both, so that the plan needs no moves.
-    pub(crate) fn renames(&self) -> Option<[Renames; 2]> {
-        let removed: BTreeSet<&str> = self.theirs.iter().filter(|their| their.new.is_none()).map(|their| their.path.as_str()).collect();
-        let is_gone = self.ours.iter().any(|our| our.new.is_none() && removed.contains(our.path.as_str()));
-        is_gone.then(|| [&self.ours, &self.theirs].map(|side| Renames::new(side.clone())))
-    }
-}
-
 /// The moves among changes.
 pub(crate) fn moves(changes: Vec<FileChange>) -> Moves {
     let moved = changes.into_iter().filter_map(|change| match change {
-        FileChange::Renamed { old_path, path, old, .. } if old.size > 0 => Some((old_path, path)),
+        FileChange::Renamed { old_path, path, .. } => Some((old_path, path)),
         _ => None,
     });
     moved.collect()
@@ -181,7 +202,36 @@ fn unchanged_moves(differences: &[Difference]) -> HashMap<&str, &str> {
     sides.into_values().filter_map(single).collect()
 }
 
+/// The files whose paths a side changed only in case, whatever it did to their contents: old path, new path.
+fn respelled(differences: &[Difference]) -> Vec<(&str, &str)> {
+    let removed: HashMap<String, &str> =
+        differences.iter().filter(|difference| difference.new.is_none()).map(|old| (fold(&old.path), old.path.as_str())).collect();
+    if removed.is_empty() {
+        return Vec::new();
+    }
+    let added = differences.iter().filter(|difference| difference.old.is_none());
+    added.filter_map(|new| Some((*removed.get(&fold(&new.path))?, new.path.as_str()))).collect()
+}
+
 impl MergePlan {
+    fn add_old_paths<'a>(&mut self, side: usize, moves: impl Iterator<Item = (&'a str, &'a str)>) {
+        for (old, new) in moves {
+            let known = self.old_paths[side].entry(new.to_owned()).or_default();
+            if !known.iter().any(|known| known == old) {
+                known.push(old.to_owned());
+            }
+        }
+    }
+
+    /// The moves of each side whose new paths are in conflict: old paths by new ones.
+    fn conflicting_moves(&mut self) -> [HashMap<String, String>; 2] {
+        let conflicts = &self.conflicts;
+        std::mem::take(&mut self.old_paths).map(|moves| {
+            let conflicting = moves.into_iter().filter(|(new, _)| conflicts.contains(new));
+            conflicting.filter_map(|(new, old)| Some((new, old.into_iter().next()?))).collect()
+        })
+    }
+
     fn add_conflict(&mut self, difference: &Difference) {
         self.changes.remove(&difference.path);
         self.conflicts.insert(difference.path.clone());
@@ -206,8 +256,7 @@ impl MergePlan {
     /// Applies the edit of a moved file at its new path.
     fn apply_moved_edit(&mut self, from: &str, to: String, edited: FileRef) {
         self.changes.insert(from.to_owned(), None);
-        self.changes.insert(to.clone(), Some(edited));
-        self.moved_edits.insert(to, from.to_owned());
+        self.changes.insert(to, Some(edited));
     }
 
     /// Makes edits conflicts, from the first one on whose three versions are more than so many bytes together with those before it.
@@ -247,14 +296,26 @@ impl MergePlan {
         let mut target = Target::new(tree);
         let files = self.changes.iter().filter_map(|(path, file)| Some((path.as_str(), (*file)?)));
         self.conflicts.extend(target.put(files.filter(|(path, file)| head.file(path) != Some(*file))));
-        // The resolution that takes the change's side has to decide about the files that clash with it as well.
-        let mut other = Target::new(target.tree.clone());
-        let clashing = other.put(self.conflicts.iter().filter_map(|path| Some((path.as_str(), result.file(path)?))));
-        self.conflicts.extend(clashing);
-        // If the new path of a moved file conflicts, its old path does, too.
-        let old_paths: Vec<String> = self.conflicts.iter().filter_map(|to| self.moved_edits.get(to).cloned()).collect();
-        self.conflicts.extend(old_paths);
-        MergeResult { tree: target.tree, conflicts: self.conflicts.into_iter().collect(), contents }
+        self.complete_conflicts(&target.tree, [head, result]);
+        let moves = self.conflicting_moves();
+        MergeResult { tree: target.tree, conflicts: self.conflicts.into_iter().collect(), moves, contents }
+    }
+
+    /// Adds the paths about which a resolution has to decide as well, whichever side it takes: the old paths of files whose new paths are
+    /// in conflict, and the files of the merged tree that clash with those of a side.
+    fn complete_conflicts(&mut self, tree: &Folder, sides: [&Folder; 2]) {
+        let mut targets = sides.map(|side| (side, Target::new(tree.clone())));
+        let mut added: Vec<String> = self.conflicts.iter().cloned().collect();
+        while !added.is_empty() {
+            let moves = &self.old_paths;
+            let old_paths = added.iter().flat_map(|path| moves.iter().filter_map(move |side| side.get(path))).flatten();
+            let mut found: Vec<String> = old_paths.filter(|old| sides.iter().any(|side| side.file(old).is_some())).cloned().collect();
+            for (side, target) in &mut targets {
+                found.extend(target.put(added.iter().filter_map(|path| Some((path.as_str(), side.file(path)?)))));
+            }
+            found.retain(|path| self.conflicts.insert(path.clone()));
+            added = found;
+        }
     }
 }
 

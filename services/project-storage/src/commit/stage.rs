@@ -92,7 +92,7 @@ pub(crate) async fn stage(objects: &Objects, edit: Edit<'_>) -> Result<StageResu
     let mut contents: Contents = set.contents().map(|content| (content.file.oid, content.bytes.clone())).collect();
     let targets = ChangedPaths { named: set.targets(), default_field: "changes" };
     let merged = if base_id == head_id {
-        MergeResult { tree: result, conflicts: Vec::new(), contents: Contents::new() }
+        MergeResult { tree: result, conflicts: Vec::new(), moves: Default::default(), contents: Contents::new() }
     } else {
         let trees = Merge {
             base: Arc::clone(&base_tree),

@@ -67,13 +67,16 @@ pub(super) async fn get(app: &App, request: Request<pb::GetConflictRequest>) -> 
 }
 
 fn file(found: ConflictFile, contents: Option<&Contents>) -> pb::ConflictFile {
-    let side = |file: FileRef| pb::ConflictSide {
-        etag: file.oid.etag(),
-        size_bytes: file.size,
-        content: contents.and_then(|contents| contents.get(&file.oid)).cloned().map(encode::content),
+    let side = |file: Option<FileRef>, old_path: Option<String>| {
+        file.map(|file| pb::ConflictSide {
+            etag: file.oid.etag(),
+            size_bytes: file.size,
+            content: contents.and_then(|contents| contents.get(&file.oid)).cloned().map(encode::content),
+            old_path: old_path.unwrap_or_default(),
+        })
     };
-    let ConflictFile { path, base, head, theirs } = found;
-    pb::ConflictFile { path, base: base.map(side), head: head.map(side), turn: theirs.map(side) }
+    let ConflictFile { path, base, head, theirs, head_old_path, their_old_path } = found;
+    pb::ConflictFile { path, base: side(base, None), head: side(head, head_old_path), turn: side(theirs, their_old_path) }
 }
 
 pub(super) async fn resolve(app: &App, request: Request<pb::ResolveConflictRequest>) -> Result<pb::ResolveConflictResponse, Error> {

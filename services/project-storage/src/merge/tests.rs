@@ -19,17 +19,24 @@ fn tree(files: &str, contents: &mut HashMap<Oid, Bytes>) -> Arc<Folder> {
     Arc::new(root)
 }
 
+/// Merges trees. Adds the contents of all files to `contents`.
+fn run(sides: [&str; 3], is_snapshot: bool, mode: MergeMode, contents: &mut HashMap<Oid, Bytes>) -> (Merge, MergeResult) {
+    let [base, result, head] = sides.map(|side| tree(side, contents));
+    let merge = Merge { base, result, head, text_bytes: TEXT_BYTES, is_snapshot };
+    let sides = merge.sides();
+    let found =
+        merge.renames(&sides).map(|renames| renames.map(|side| moves(side.finish(|oid| contents.get(&oid).map(|bytes| &bytes[..])))));
+    let plan = merge.plan(mode, &sides, &found.unwrap_or_default());
+    let files = merge_files(plan.edits(), contents, merge.text_bytes);
+    let merged = plan.finish(&merge.head, &merge.result, files);
+    contents.extend(merged.contents.iter().map(|(oid, bytes)| (*oid, bytes.clone())));
+    (merge, merged)
+}
+
 /// Merges trees: the result in the format of [`tree`], or the paths in conflict.
 fn merged(sides: [&str; 3], is_snapshot: bool, mode: MergeMode) -> Result<String, String> {
     let mut contents = HashMap::new();
-    let [base, result, head] = sides.map(|side| tree(side, &mut contents));
-    let merge = Merge { base, result, head, text_bytes: TEXT_BYTES, is_snapshot };
-    let sides = merge.sides();
-    let found = sides.renames().map(|renames| renames.map(|side| moves(side.finish(|oid| contents.get(&oid).map(|bytes| &bytes[..])))));
-    let plan = merge.plan(mode, &sides, &found.unwrap_or_default());
-    let files = merge_files(plan.edits(), &contents, merge.text_bytes);
-    let merged = plan.finish(&merge.head, &merge.result, files);
-    contents.extend(merged.contents.iter().map(|(oid, bytes)| (*oid, bytes.clone())));
+    let (_, merged) = run(sides, is_snapshot, mode, &mut contents);
     if !merged.conflicts.is_empty() {
         return Err(merged.conflicts.join(" "));
     }
@@ -148,6 +155,32 @@ fn a_file_that_moved_and_is_gone_on_the_other_side_conflicts() {
 }
 
 #[test]
+fn the_old_path_of_a_move_conflicts_with_its_new_one() {
+    for (base, moved, other, expected) in [
+        ("a=1", "B=1", "a=1 b=2", "B a b"),
+        ("a=1", "b=1", "a=1 b=2", "a b"),
+        ("a=1", "b=1", "a=1 b/c=2", "a b b/c"),
+        ("a=1", "b/c=1", "a=1 b=2", "a b b/c"),
+        ("src/x=1", "SRC/x=1", "src/x=1 src/z=2", "SRC/x src/x src/z"),
+        // Equal files, and files without content.
+        ("src/x=1 src/y=1", "SRC/x=1 SRC/y=1", "src/x=1 src/y=1 src/z=2", "SRC/x SRC/y src/x src/y src/z"),
+        ("src/x= src/y=", "SRC/x= SRC/y=", "src/x= src/y= src/z=2", "SRC/x SRC/y src/x src/y src/z"),
+        ("a=", "b=", "a= b=2", "a b"),
+        // The file also changed, a little or completely.
+        ("a=1|2|3|4|", "B=1|2|3|5|", "a=1|2|3|4| b=2", "B a b"),
+        ("src/x=1", "SRC/x=2", "src/x=1 src/z=2", "SRC/x src/x src/z"),
+        // The old path is taken as well.
+        ("a=1", "B=1 a/x=3", "a=1 b=2", "B a a/x b"),
+        ("a=1 c=2|3|", "B=1 A=2|3|", "a=1 c=2|3| b=2", "A B a b c"),
+    ] {
+        for mode in [MergeMode::Paths, MergeMode::Lines] {
+            check(base, moved, other, mode, Err(expected));
+            check(base, other, moved, mode, Err(expected));
+        }
+    }
+}
+
+#[test]
 fn a_snapshot_conflicts_with_every_other_change() {
     for mode in [MergeMode::Paths, MergeMode::Lines] {
         assert_eq!(merged(["a=1", "a=2", "a=1 b=1"], true, mode), Err("b".into()));
@@ -186,6 +219,23 @@ proptest! {
         prop_assert_eq!(merged([&base, &base, &theirs], false, MergeMode::Lines), Ok(theirs));
         prop_assert_eq!(merged([&base, &ours, &base], false, MergeMode::Lines), Ok(ours.clone()));
         prop_assert_eq!(merged([&base, &ours, &ours], false, MergeMode::Lines), Ok(ours));
+    }
+
+    /// A resolution may take all paths in conflict from one side.
+    #[test]
+    fn either_side_can_be_taken(base in trees(), ours in trees(), theirs in trees()) {
+        for mode in [MergeMode::Paths, MergeMode::Lines] {
+            let (merge, merged) = run([&base, &ours, &theirs], false, mode, &mut HashMap::new());
+            for side in [&merge.head, &merge.result] {
+                let mut tree = merged.tree.clone();
+                for path in &merged.conflicts {
+                    tree.remove(path);
+                }
+                for (path, file) in merged.conflicts.iter().filter_map(|path| Some((path, side.file(path)?))) {
+                    prop_assert_eq!(tree.put(path, file), Ok(()));
+                }
+            }
+        }
     }
 
     /// Merging by lines resolves conflicts and causes none.

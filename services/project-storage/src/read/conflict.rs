@@ -1,6 +1,6 @@
 //! Reading conflicts. The paths of a conflict are computed on each read, because the head may have changed since.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use chassis::context::Context;
 use proto::id::{ConflictId, ProjectId, UserId};
@@ -47,6 +47,10 @@ pub(crate) struct ConflictFile {
     pub(crate) base: Option<FileRef>,
     pub(crate) head: Option<FileRef>,
     pub(crate) theirs: Option<FileRef>,
+    /// The path at the base, if the head moved the file here.
+    pub(crate) head_old_path: Option<String>,
+    /// The path at the base, if the other side moved the file here.
+    pub(crate) their_old_path: Option<String>,
 }
 
 /// A conflict with the files that are in conflict.
@@ -88,7 +92,8 @@ pub(crate) async fn get(
         ConflictState::Resolved { revision, .. } => return Err(Error::ConflictResolved { revision }),
     };
     let merged = conflict.merge(objects, &member).await?;
-    let files: Vec<ConflictFile> = merged.conflicts.into_iter().map(|path| conflict.sides(path)).collect();
+    let MergeResult { conflicts, mut moves, .. } = merged;
+    let files: Vec<ConflictFile> = conflicts.into_iter().map(|path| conflict.sides(path, &mut moves)).collect();
     let with_content = count_within(&files, MAX_CONTENT_BYTES);
     let refs: Vec<FileRef> = files[..with_content].iter().flat_map(ConflictFile::files).collect();
     let contents = objects.contents(member.project.store, &refs).await?;
@@ -132,9 +137,10 @@ impl Conflict {
         merge(objects, member.project.store, trees, MergeMode::Lines, &Contents::new()).await
     }
 
-    fn sides(&self, path: String) -> ConflictFile {
+    fn sides(&self, path: String, [theirs_moved, head_moved]: &mut [HashMap<String, String>; 2]) -> ConflictFile {
         let [base, head, theirs] = [&self.base_tree, &self.head_tree, &self.their_tree].map(|tree| tree.file(&path));
-        ConflictFile { path, base, head, theirs }
+        let (head_old_path, their_old_path) = (head_moved.remove(&path), theirs_moved.remove(&path));
+        ConflictFile { path, base, head, theirs, head_old_path, their_old_path }
     }
 }
 
@@ -146,7 +152,14 @@ mod tests {
     #[test]
     fn the_first_files_come_with_their_contents() {
         let file = |size: u32| Some(FileRef { oid: Oid::EMPTY_TREE, size });
-        let sides = |base: Option<FileRef>, head, theirs| ConflictFile { path: "a".into(), base, head, theirs };
+        let sides = |base: Option<FileRef>, head, theirs| ConflictFile {
+            path: "a".into(),
+            base,
+            head,
+            theirs,
+            head_old_path: None,
+            their_old_path: None,
+        };
         let files = [sides(file(1), file(2), file(3)), sides(None, file(4), None), sides(None, None, file(1))];
         let counts = [5, 6, 9, 10, 11, 100].map(|bytes| count_within(&files, bytes));
         assert_eq!(counts, [0, 1, 1, 2, 3, 3]);

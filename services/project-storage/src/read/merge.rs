@@ -31,7 +31,7 @@ pub(crate) async fn merge(
     let trees = Arc::clone(&merge);
     let compare = move || {
         let sides = trees.sides();
-        let renames = sides.renames();
+        let renames = trees.renames(&sides);
         (sides, renames)
     };
     let (sides, renames) = blocking::run(cost, compare).await;

@@ -199,6 +199,41 @@ async fn a_file_and_a_folder_of_the_same_name_conflict() {
     assert_eq!(conflict.ann.files(&conflict.project).await, ["k=1", "x=turn"]);
 }
 
+/// The old paths of the head's and of the other side's files.
+fn old_paths(found: &GetConflictResponse) -> Vec<[&str; 2]> {
+    let paths = found.files.iter().map(|file| [&file.head, &file.turn].map(|side| side.as_ref().map_or("", |side| side.old_path.as_str())));
+    paths.collect()
+}
+
+#[tokio::test]
+async fn a_file_that_both_sides_moved_says_from_where() {
+    let cluster = Cluster::start().await;
+    let text = "1\n2\n3\n4\n";
+    for (side, after) in [(Take::Head, format!("head={text}")), (Take::Turn, format!("turn={text}5"))] {
+        let (head, theirs) = (vec![delete("a"), write("head", text)], vec![delete("a"), write("turn", &format!("{text}5"))]);
+        let conflict = Conflict::of(&cluster, vec![write("a", text)], head, theirs).await;
+        let found = conflict.get(&conflict.ann).await.expect("a conflict");
+        assert_eq!(found.files.iter().map(|f| f.path.as_str()).collect::<Vec<_>>(), ["head", "turn"]);
+        assert_eq!(old_paths(&found), [["a", ""], ["", "a"]]);
+        conflict.resolve(conflict.request(["head", "turn"].map(|path| take(path, side)).to_vec())).await.expect("resolved");
+        assert_eq!(conflict.ann.files(&conflict.project).await, [after]);
+    }
+}
+
+#[tokio::test]
+async fn a_rename_in_conflict_loses_no_file() {
+    let cluster = Cluster::start().await;
+    for (side, after) in [(Take::Head, ["a=1", "b=2"].as_slice()), (Take::Turn, &["B=1"])] {
+        let theirs = vec![delete("a"), write("B", "1")];
+        let conflict = Conflict::of(&cluster, vec![write("a", "1")], vec![write("b", "2")], theirs).await;
+        let found = conflict.get(&conflict.ann).await.expect("a conflict");
+        assert_eq!(found.files.iter().map(|f| f.path.as_str()).collect::<Vec<_>>(), ["B", "a", "b"]);
+        assert_eq!(old_paths(&found), [["", "a"], ["", ""], ["", ""]]);
+        conflict.resolve(conflict.request(["B", "a", "b"].map(|path| take(path, side)).to_vec())).await.expect("resolved");
+        assert_eq!(conflict.ann.files(&conflict.project).await, after);
+    }
+}
+
 #[tokio::test]
 async fn a_merged_text_above_the_limit_is_chosen() {
     let cluster = Cluster::start().await;

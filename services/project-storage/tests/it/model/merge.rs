@@ -1,6 +1,9 @@
 //! The three-way merge of the reference. It is written from the documentation, with nothing of the service's own merge or of a library.
 
-use std::{collections::BTreeMap, ops::Range};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+};
 
 /// The files of a revision by path.
 pub(super) type Tree = BTreeMap<String, Vec<u8>>;
@@ -57,7 +60,8 @@ pub(super) fn merge_trees(base: &Tree, ours: &Tree, head: &Tree, mode: Mode) -> 
     }
     // A file that both sides removed, and that one of them moved to where the other one did not.
     let [our_renames, head_renames] = [renames(base, ours), renames(base, head)];
-    for path in base.keys().filter(|path| !ours.contains_key(*path) && !head.contains_key(*path)) {
+    let is_gone = |(path, file): &(&String, &Vec<u8>)| !file.is_empty() && !ours.contains_key(*path) && !head.contains_key(*path);
+    for (path, _) in base.iter().filter(is_gone) {
         let targets = [our_renames.get(path), head_renames.get(path)];
         if targets[0] != targets[1] {
             for target in targets.into_iter().flatten() {
@@ -66,9 +70,15 @@ pub(super) fn merge_trees(base: &Tree, ours: &Tree, head: &Tree, mode: Mode) -> 
             }
         }
     }
-    conflicts.sort();
-    conflicts.dedup();
-    Merged { tree, conflicts }
+    let mut conflicts: BTreeSet<String> = conflicts.into_iter().collect();
+    // A resolution that refuses the new path of a file must be able to keep the old one.
+    while let Some(old) = [&our_moves, &head_moves, &our_renames, &head_renames].into_iter().flatten().find_map(|(old, new)| {
+        let is_there = ours.contains_key(old) || head.contains_key(old);
+        (is_there && conflicts.contains(new) && !conflicts.contains(old)).then_some(old)
+    }) {
+        conflicts.insert(old.clone());
+    }
+    Merged { tree, conflicts: conflicts.into_iter().collect() }
 }
 
 fn put(tree: &mut Tree, path: &str, file: Option<Vec<u8>>) {
@@ -94,11 +104,11 @@ fn moves(base: &Tree, side: &Tree) -> BTreeMap<String, String> {
     contents.into_values().filter_map(single).collect()
 }
 
-/// The files that a side moved, also if it changed up to half of them: old path, new path. Files with the same name are no special case,
+/// The files that a side moved, also if it changed up to half of them: old path, new path. An empty file moves as it is. Files with the same name are no special case,
 /// because no two paths of the operations have one.
 fn renames(base: &Tree, side: &Tree) -> BTreeMap<String, String> {
-    let gone: Vec<_> = base.iter().filter(|(path, content)| !content.is_empty() && !side.contains_key(*path)).collect();
-    let new: Vec<_> = side.iter().filter(|(path, content)| !content.is_empty() && !base.contains_key(*path)).collect();
+    let gone: Vec<_> = base.iter().filter(|(path, _)| !side.contains_key(*path)).collect();
+    let new: Vec<_> = side.iter().filter(|(path, _)| !base.contains_key(*path)).collect();
     let pairs = gone.iter().flat_map(|from| new.iter().map(move |to| (similarity(from.1, to.1), from.0, to.0)));
     let mut pairs: Vec<_> = pairs.filter(|(similarity, ..)| *similarity >= 50).collect();
     pairs.sort_by_key(|(similarity, from, to)| (usize::MAX - similarity, *from, *to));
@@ -121,7 +131,10 @@ fn similarity(old: &[u8], new: &[u8]) -> usize {
             same += line.len();
         }
     }
-    same * 100 / old.len().max(new.len())
+    match old.len().max(new.len()) {
+        0 => 100,
+        larger => same * 100 / larger,
+    }
 }
 
 /// Lines that differ: a range of the base, and the range that a side has in its place.
