@@ -167,6 +167,9 @@ pub fn normalized(text: &str) -> String {
 /// equal to `ß`: `ẞ` has no other upper case.
 #[must_use]
 pub fn fold(name: &str) -> String {
+    if name.is_ascii() {
+        return name.to_ascii_lowercase();
+    }
     name.to_lowercase().to_uppercase().to_lowercase()
 }
 

@@ -126,7 +126,8 @@ impl MergeWrite<'_> {
         let tree = tree::at_revision(self.request.writer.objects, source.project.store, Some(&revision)).await?;
         let point = Point { log: source.project.id, number: revision.number };
         let message = match self.merge.message.as_str() {
-            "" => format!("Merge revision {} of {}", revision.number, source.project.name),
+            // The readers of the target may not read the source, so its name is not for them.
+            "" => format!("Merge revision {} of another project", revision.number),
             message => message.to_owned(),
         };
         Ok((Some(Source { revision, tree, message }), Some(point)))

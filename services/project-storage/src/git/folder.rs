@@ -3,7 +3,10 @@
 
 mod partial;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap, hash_map},
+    sync::Arc,
+};
 
 use prost::bytes::Bytes;
 use proto::path::fold;
@@ -46,6 +49,40 @@ pub struct Folder {
     is_unread: bool,
     /// A folder below may be unread; then the numbers above are those of what is read.
     is_partial: bool,
+    folded_names: FoldedNames,
+}
+
+/// The names of a folder's entries by their folded forms, while names are added. A copy of a folder has none.
+#[derive(Debug, Default)]
+struct FoldedNames(Option<HashMap<String, Arc<str>>>);
+
+impl Clone for FoldedNames {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
+impl FoldedNames {
+    /// Adds a name to those of the entries.
+    ///
+    /// # Errors
+    /// The entry whose name differs only in case.
+    fn add(&mut self, name: &str, entries: &BTreeMap<Arc<str>, Entry>) -> Result<(), Arc<str>> {
+        let names = self.0.get_or_insert_with(|| entries.keys().map(|name| (fold(name), Arc::clone(name))).collect());
+        match names.entry(fold(name)) {
+            hash_map::Entry::Occupied(other) => Err(Arc::clone(other.get())),
+            hash_map::Entry::Vacant(place) => {
+                place.insert(name.into());
+                Ok(())
+            }
+        }
+    }
+
+    fn remove(&mut self, name: &str) {
+        if let Some(names) = &mut self.0 {
+            names.remove(&fold(name));
+        }
+    }
 }
 
 /// Why a path cannot have a file. Each variant has the path of the entry that it clashes with.
@@ -76,7 +113,7 @@ impl Folder {
             Entry::Folder(folder) => (files + folder.files, bytes + folder.bytes),
         });
         let is_partial = entries.values().any(|entry| matches!(entry, Entry::Folder(folder) if folder.is_partial));
-        Self { entries, files, bytes, oid: Some(oid), is_unread: false, is_partial }
+        Self { entries, files, bytes, oid: Some(oid), is_partial, ..Self::default() }
     }
 
     pub fn files(&self) -> u32 {
@@ -137,7 +174,7 @@ impl Folder {
                     (0, size - i64::from(before.size))
                 }
                 None => {
-                    self.check_case(path, at, rest)?;
+                    self.add_name(path, at, rest)?;
                     self.entries.insert(rest.into(), Entry::File(file));
                     (1, size)
                 }
@@ -146,9 +183,9 @@ impl Folder {
                 Some(Entry::File(_)) => return Err(Clash::IsFile(path[..at + end].to_owned())),
                 Some(Entry::Folder(folder)) => Arc::make_mut(folder).put_at(path, at + end + 1, file)?,
                 None => {
-                    self.check_case(path, at, &rest[..end])?;
                     let mut folder = Folder::default();
                     let change = folder.put_at(path, at + end + 1, file)?;
+                    self.add_name(path, at, &rest[..end])?;
                     self.entries.insert(rest[..end].into(), Entry::Folder(Arc::new(folder)));
                     change
                 }
@@ -161,14 +198,9 @@ impl Folder {
     }
 
     /// Refuses a name that differs from another one only in case, because many file systems cannot have both.
-    fn check_case(&self, path: &str, at: usize, name: &str) -> Result<(), Clash> {
-        let folded = if name.is_ascii() { None } else { Some(fold(name)) };
-        let other = self.entries.keys().find(|other| match &folded {
-            None if other.is_ascii() => other.eq_ignore_ascii_case(name),
-            None => fold(other) == name.to_ascii_lowercase(),
-            Some(folded) => fold(other) == *folded,
-        });
-        other.map_or(Ok(()), |other| Err(Clash::Case(format!("{}{other}", &path[..at]))))
+    fn add_name(&mut self, path: &str, at: usize, name: &str) -> Result<(), Clash> {
+        let added = self.folded_names.add(name, &self.entries);
+        added.map_err(|other| Clash::Case(format!("{}{other}", &path[..at])))
     }
 
     /// Removes a file, and the folders that it leaves empty.
@@ -181,15 +213,13 @@ impl Folder {
 
     fn remove_existing(&mut self, path: &str, file: FileRef) {
         match path.split_once('/') {
-            None => {
-                self.entries.remove(path);
-            }
+            None => self.remove_entry(path),
             Some((name, rest)) => {
                 if let Some(Entry::Folder(folder)) = self.entries.get_mut(name) {
                     let folder = Arc::make_mut(folder);
                     folder.remove_existing(rest, file);
                     if folder.entries.is_empty() {
-                        self.entries.remove(name);
+                        self.remove_entry(name);
                     }
                 }
             }
@@ -197,6 +227,11 @@ impl Folder {
         self.files = self.files.saturating_sub(1);
         self.bytes = self.bytes.saturating_sub(u64::from(file.size));
         self.oid = None;
+    }
+
+    fn remove_entry(&mut self, name: &str) {
+        self.entries.remove(name);
+        self.folded_names.remove(name);
     }
 
     /// Computes the ids of all changed folders, and adds their objects to `out`. Returns the id of this folder.
@@ -218,6 +253,7 @@ impl Folder {
         let oid = object.oid;
         out.push(object);
         self.oid = Some(oid);
+        self.folded_names = FoldedNames::default();
         oid
     }
 
@@ -332,6 +368,21 @@ mod tests {
         assert_eq!(put("SRC/x"), Clash::Case("src".into()));
         assert_eq!(put("STRASSE"), Clash::Case("straße".into()));
         assert_eq!(put("Straße/x"), Clash::Case("straße".into()));
+    }
+
+    #[test]
+    fn a_name_is_free_in_any_case_after_its_entry_is_gone() {
+        let mut root = Folder::default();
+        for (path, clash) in [("É/x", None), ("é/x", Some("É")), ("É/X", Some("É/x")), ("a", None), ("A", Some("a"))] {
+            let expected = clash.map_or(Ok(()), |other| Err(Clash::Case(other.into())));
+            assert_eq!(root.put(path, file("1")), expected, "{path}");
+        }
+        root.remove("É/x");
+        root.remove("a");
+        assert_eq!((root.put("é/y", file("1")), root.put("A", file("1"))), (Ok(()), Ok(())));
+        root.write(&mut Vec::new());
+        assert_eq!(root.put("É", file("1")), Err(Clash::Case("é".into())));
+        assert_eq!(root.clone().put("a/x", file("1")), Err(Clash::Case("A".into())));
     }
 
     #[test]

@@ -74,7 +74,7 @@ async fn a_fork_is_merged_back_again_and_again() {
 
     let merged = ann.merged(&project, &fork).await;
     assert_eq!(merged.parent_ids, [ours, theirs.clone()]);
-    assert_eq!((merged.number, merged.message.as_str()), (3, "Merge revision 2 of Untitled"));
+    assert_eq!((merged.number, merged.message.as_str()), (3, "Merge revision 2 of another project"));
     assert_eq!(ann.files(&project).await, [format!("a={}", lines(&[(1, "parent"), (9, "fork")]))]);
     let again = ann.merge(&project, &fork).await.expect("merged");
     assert_eq!((again.outcome(), again.revision.map(|head| head.id)), (CommitOutcome::Unchanged, Some(merged.id.clone())));
