@@ -33,6 +33,9 @@ use crate::{
 /// A worker is started again after each set of files that it asks for. A chain of imports is rarely longer.
 const MAX_ROUNDS: usize = 64;
 const MAX_BASE: usize = 256;
+/// Compilers that are packages, of one build. Tailwind counts once for each set of plugins.
+const MAX_TOOLS: usize = 16;
+const MAX_REMEMBERED_TOOLS: usize = 4;
 /// Where the addresses of modules are.
 const MODULES: &str = "@m/";
 
@@ -266,6 +269,9 @@ impl Build<'_> {
         if specifiers.is_empty() {
             return Ok(None);
         }
+        if tools.len() + specifiers.len() > MAX_TOOLS {
+            return Err(Error::TreeTooLarge { what: "compilers with different plugins", limit: MAX_TOOLS });
+        }
         let texts = self.texts(sources).await?;
         for specifier in specifiers {
             let wanted = std::slice::from_ref(specifier);
@@ -278,7 +284,7 @@ impl Build<'_> {
             tools.retain(|other| other.specifier != tool.specifier);
             tools.push(tool);
         }
-        let all: Vec<_> = tools.iter().map(|tool| tool.specifier.clone()).collect();
+        let all: Vec<_> = tools.iter().rev().take(MAX_REMEMBERED_TOOLS).map(|tool| tool.specifier.clone()).collect();
         self.app.packages.remember_tools(sources, &all);
         Ok(None)
     }

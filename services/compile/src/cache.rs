@@ -99,11 +99,14 @@ fn rows(made: &BuildOutput, tree: &Tree) -> (FactRows, BTreeMap<String, Vec<u8>>
     for module in &made.compiled {
         let Some(facts) = &module.facts else { continue };
         let Some((path, id)) = tree.owner(facts) else { continue };
-        rows.keys.push(facts.key.clone());
-        rows.paths.push(path.to_owned());
-        rows.blob_ids.push(id.to_owned());
-        rows.outputs.push(facts.url.clone());
-        rows.bodies.push(facts.encode_to_vec());
+        // A module that depends on the whole page has no key, and is not used again.
+        if !facts.key.is_empty() {
+            rows.keys.push(facts.key.clone());
+            rows.paths.push(path.to_owned());
+            rows.blob_ids.push(id.to_owned());
+            rows.outputs.push(facts.url.clone());
+            rows.bodies.push(facts.encode_to_vec());
+        }
         if !facts.url.is_empty() {
             outputs.insert(facts.url.clone(), module.code.clone().into_bytes());
             if !module.map.is_empty() {

@@ -58,6 +58,7 @@ pub(crate) fn follow<T>(request: Request, output: Output, progress: &mut dyn FnM
     }
     let project = Project::read(&tree, output);
     findings.extend(refused(&tree, &project));
+    findings.extend(old_tailwind(&tree, &project));
     let aliases = aliases(&tree, &project, progress);
     let resolver = Resolver::new(&tree, aliases);
     let mut graph = Graph::new(&tree, &resolver, &project, request.known, progress);
@@ -154,6 +155,16 @@ fn refused(tree: &Tree, project: &Project) -> Option<Finding> {
     let lines = Text::new(manifest);
     let offset = manifest.find(&format!("\"{package}\"")).unwrap_or_default();
     Some(lines.finding(code::UNSUPPORTED, "package.json", &lines.place(offset), why))
+}
+
+/// A warning that the classes of an old Tailwind have no rules.
+fn old_tailwind(tree: &Tree, project: &Project) -> Option<Finding> {
+    let manifest = tree.text("package.json").filter(|_| project.has_old_tailwind)?;
+    let lines = Text::new(manifest);
+    let place = lines.place(manifest.find("\"tailwindcss\"").unwrap_or_default());
+    let message = "Tailwind before version 4 is not compiled, so that its classes have no rules";
+    let finding = lines.finding(code::UNSUPPORTED, "package.json", &place, message);
+    Some(Finding { is_warning: true, help: "Upgrade tailwindcss to version 4.".to_owned(), ..finding })
 }
 
 /// The aliases of Vite's configuration.

@@ -4,6 +4,7 @@ mod check;
 mod exports;
 mod generated;
 mod sheets;
+mod tailwind;
 mod walk;
 mod workers;
 

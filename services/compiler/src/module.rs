@@ -8,6 +8,7 @@ mod identifier;
 pub(crate) mod marks;
 pub(crate) mod options;
 mod script;
+pub(crate) mod tailwind;
 pub(crate) mod worker;
 
 pub(crate) use self::{
@@ -119,7 +120,12 @@ fn of_text(source: &Source, text: &str, facts: &mut Facts) -> (String, String) {
         (Kind::Raw, _) => (data::raw(text), String::new()),
         (_, "css") => (css::compile(source, text, facts), String::new()),
         (_, "json") => (data::json(source, text, facts), String::new()),
-        (_, extension) => script::compile(source, text, extension, facts),
+        (_, extension) => {
+            if source.options.has_tailwind {
+                facts.words = tailwind::words(text);
+            }
+            script::compile(source, text, extension, facts)
+        }
     }
 }
 
@@ -157,7 +163,7 @@ fn depth(text: &str) -> usize {
 /// Names the code by its content.
 fn finish(mut facts: Facts, mut code: String, map: String, is_bundled: bool) -> Module {
     let is_broken = facts.findings.iter().any(|finding| !finding.is_warning);
-    if is_broken || code.is_empty() && facts.kind() != Kind::Module {
+    if is_broken || facts.is_tailwind || code.is_empty() && facts.kind() != Kind::Module {
         return Module { facts: Some(facts), ..Module::default() };
     }
     if facts.kind() == Kind::Worker && !is_bundled {

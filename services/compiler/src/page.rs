@@ -41,6 +41,8 @@ pub(crate) enum Role {
 #[derive(Debug, Default)]
 pub(crate) struct Outline {
     pub(crate) items: Vec<Item>,
+    /// The text of the page.
+    pub(crate) text: String,
     /// The page has a script that is no module, which may define names for all others.
     pub(crate) has_classic: bool,
     has_head: bool,
@@ -71,7 +73,7 @@ pub(crate) struct Additions {
 /// Reads a page. `Err` is a sentence.
 pub(crate) fn read(html: &str) -> Result<Outline, String> {
     let lines = Text::new(html);
-    let outline = RefCell::new(Outline::default());
+    let outline = RefCell::new(Outline { text: html.to_owned(), ..Outline::default() });
     let count = RefCell::new(0);
     let every = element!("*", |element| {
         let number = count.replace_with(|count| *count + 1);

@@ -43,6 +43,14 @@ pub(crate) struct Project {
     pub(crate) is_production: bool,
     /// See [`Options::is_bundled`].
     pub(crate) is_bundled: bool,
+    /// Tailwind before version 4, whose sources are not compiled.
+    pub(crate) has_old_tailwind: bool,
+}
+
+/// Whether a range of versions is below 4.
+fn is_old(range: &str) -> bool {
+    let number = range.trim_start_matches(|c: char| !c.is_ascii_digit()).split(|c: char| !c.is_ascii_digit()).next();
+    number.and_then(|number| number.parse::<u32>().ok()).is_some_and(|number| number < 4)
 }
 
 impl Project {
@@ -55,7 +63,9 @@ impl Project {
         let lists = LISTS.iter().filter_map(|list| manifest.get(*list)?.as_object());
         let mut packages: BTreeSet<String> = lists.flat_map(|list| list.keys().cloned()).collect();
         packages.extend(manifest.get("name").and_then(Value::as_str).map(str::to_owned));
-        Self { has_manifest: true, packages, is_production, is_bundled }
+        let lists = LISTS.iter().filter_map(|list| manifest.get(*list)?.get("tailwindcss")?.as_str());
+        let has_old_tailwind = lists.into_iter().any(is_old);
+        Self { has_manifest: true, packages, is_production, is_bundled, has_old_tailwind }
     }
 
     /// Whether the package is listed, or declares its types there.
@@ -89,6 +99,7 @@ impl Project {
             keeps_imports: flag(|options| options.verbatim_module_syntax.or(options.preserve_value_imports)) == Some(true),
             is_production: self.is_production,
             is_bundled: self.is_bundled,
+            has_tailwind: self.has("tailwindcss") && !self.has_old_tailwind,
         }
     }
 

@@ -13,12 +13,38 @@ use self::engine::Engine;
 pub(crate) use self::engine::Failure;
 
 /// The code of the entry of a tool.
-pub(crate) fn adapter(specifier: &str) -> Option<&'static str> {
+pub(crate) fn adapter(specifier: &str) -> Option<String> {
     match specifier {
-        tools::SVELTE => Some(include_str!("tool/svelte.js")),
-        tools::VUE => Some(include_str!("tool/vue.js")),
-        _ => None,
+        tools::SVELTE => Some(include_str!("tool/svelte.js").to_owned()),
+        tools::VUE => Some(include_str!("tool/vue.js").to_owned()),
+        _ => tailwind(specifier.strip_prefix(tools::TAILWIND)?),
     }
+}
+
+/// The entry of Tailwind, with sheets and plugins of packages.
+fn tailwind(parts: &str) -> Option<String> {
+    let own = ["", "/theme", "/preflight", "/utilities"].map(|name| {
+        let file = if name.is_empty() { "/index" } else { name };
+        let names = [format!("tailwindcss{name}"), format!("tailwindcss{file}.css")];
+        (names.to_vec(), format!("tailwindcss{file}.css"))
+    });
+    let parts: Vec<_> = match parts.strip_prefix('?') {
+        Some(parts) => parts.split('&').collect(),
+        None if parts.is_empty() => Vec::new(),
+        None => return None,
+    };
+    let (modules, sheets): (Vec<_>, Vec<_>) = parts.into_iter().partition(|part| part.ends_with("#module"));
+    let sheets = own.into_iter().chain(sheets.into_iter().map(|sheet| (vec![sheet.to_owned()], sheet.to_owned())));
+    let mut code = "import { compile } from \"tailwindcss\";\nconst SHEETS = new Map();\nconst MODULES = new Map();\n".to_owned();
+    for (at, (names, file)) in sheets.enumerate() {
+        code += &format!("import sheet{at} from {};\n", Value::from(format!("{file}?raw")));
+        code.extend(names.iter().map(|name| format!("SHEETS.set({}, sheet{at});\n", Value::from(name.as_str()))));
+    }
+    for (at, module) in modules.iter().enumerate() {
+        let name = Value::from(module.trim_end_matches("#module"));
+        code += &format!("import * as module{at} from {name};\nMODULES.set({name}, module{at});\n");
+    }
+    Some(code + include_str!("tool/tailwindcss.js"))
 }
 
 /// The tools of a request.

@@ -1,4 +1,4 @@
-//! Compilers that are packages: those of Svelte and Vue. Each is bundled and kept as the packages of a page are.
+//! Compilers that are packages: those of Svelte, Vue and Tailwind. Each is bundled and kept as the packages of a page are.
 
 use compiler_client::message::{Finding, Tool, finding::code};
 

@@ -258,6 +258,33 @@ async fn published_compilers_of_frameworks_are_bundled_and_kept() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn tailwind_is_written_for_each_page_and_its_bundle_is_kept() {
+    let database = database().await;
+    let registry = registry();
+    let replica = replica(&database, &[("BACKLOT_NPM_REGISTRY", registry.as_str())]).await;
+    let files = [
+        ("index.html", "<head></head><script type=module src=/main.js></script>"),
+        ("package.json", r#"{"devDependencies": {"tailwindcss": "4.3.5"}}"#),
+        ("main.js", "import './a.css'; import { b } from './b.js'; b();"),
+        ("b.js", "export const b = () => { document.body.className = 'mt-7'; };"),
+        ("a.css", "@import 'tailwindcss';"),
+    ];
+    let mut own: Project = files.into_iter().map(|(path, text)| (path, text.to_owned())).collect();
+    let page = replica.build(&own).await.expect("a page").page;
+    assert_eq!(brief(&page.findings), Vec::<String>::new());
+    assert!(code(&replica, &page).await.contains(".mt-7"));
+    let (kept, facts) = (rows(&database.pool, "bundles").await, rows(&database.pool, "facts").await);
+    own.insert("b.js", "export const b = () => { document.body.className = 'mt-8'; };".to_owned());
+    let edited = replica.build(&own).await.expect("a page");
+    assert_eq!(edited.asked.len(), 1, "the style sheet is not read again");
+    let css = code(&replica, &edited.page).await;
+    assert!(css.contains(".mt-8") && !css.contains(".mt-7"), "{css}");
+    assert_eq!((rows(&database.pool, "bundles").await, rows(&database.pool, "facts").await), (kept, facts + 1), "only b.js");
+    own.insert("a.css", "@import 'tailwindcss';\na { @apply none-such; }".to_owned());
+    assert_eq!(brief(&replica.check(&own).await.expect("findings")), ["TAILWIND a.css:2"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_compiler_that_cannot_be_had_is_a_finding() {
     let (database, upstream) = (database().await, Upstream::start().await);
     let replica = replica(&database, &[("BACKLOT_NPM_REGISTRY", upstream.url.as_str())]).await;

@@ -5,6 +5,7 @@ use super::{Finding, Place};
 /// Facts of one module. They are a function of the path, the content, the options and the release of the compiler, as the key is.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Facts {
+    /// Empty if the module depends on the other files of the page, too: it is written anew for each page.
     #[prost(string, tag = "1")]
     pub key: String,
     /// The path of the file, without the query.
@@ -51,6 +52,12 @@ pub struct Facts {
     /// The style sheets in a file of Svelte or Vue. Each is a module of its own.
     #[prost(message, repeated, tag = "17")]
     pub styles: Vec<Style>,
+    /// The style sheet needs Tailwind, and `marked` is its text.
+    #[prost(bool, tag = "18")]
+    pub is_tailwind: bool,
+    /// Words that can be classes of Tailwind, one a line, if the project has it.
+    #[prost(string, tag = "19")]
+    pub words: String,
 }
 
 /// A style sheet in a file of Svelte or Vue.

@@ -25,6 +25,8 @@ pub mod code {
     pub const SVELTE_WARNING: &str = "SVELTE_WARNING";
     /// The compiler of Vue refuses the file.
     pub const VUE_SYNTAX: &str = "VUE_SYNTAX";
+    /// Tailwind refuses the style sheet.
+    pub const TAILWIND: &str = "TAILWIND";
     /// A compiler that is a package exceeded its time, memory or stack, or failed.
     pub const TOOL_FAILED: &str = "TOOL_FAILED";
     /// The text is no JSON.

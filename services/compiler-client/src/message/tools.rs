@@ -1,4 +1,4 @@
-//! Compilers that exist only as npm packages: those of Svelte and Vue. They are bundled as other packages are, and a worker runs them in
+//! Compilers that exist only as npm packages: those of Svelte, Vue and Tailwind. They are bundled as other packages are, and a worker runs them in
 //! an engine of its own.
 
 use super::packages::package_of;
@@ -7,6 +7,8 @@ use super::packages::package_of;
 pub const PREFIX: &str = "backlot:tool/";
 pub const SVELTE: &str = "backlot:tool/svelte";
 pub const VUE: &str = "backlot:tool/vue";
+/// It can be followed by the style sheets and plugins of packages that it needs: `?SHEET&PLUGIN#module`.
+pub const TAILWIND: &str = "backlot:tool/tailwindcss";
 
 /// A bundled compiler.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
@@ -26,7 +28,7 @@ pub struct Tool {
 #[must_use]
 pub fn packages_of(specifier: &str) -> Vec<&str> {
     match specifier.strip_prefix(PREFIX) {
-        Some(tool) => tool.split(['?', '&']).map(package_of).collect(),
+        Some(tool) => tool.split(['?', '&']).map(|part| package_of(part.split('#').next().unwrap_or_default())).collect(),
         None => vec![package_of(specifier)],
     }
 }
@@ -38,7 +40,7 @@ mod tests {
     #[test]
     fn a_tool_has_the_packages_that_it_names() {
         assert_eq!(packages_of(SVELTE), ["svelte"]);
-        assert_eq!(packages_of("backlot:tool/a?@b/c/d&e/f"), ["a", "@b/c", "e"]);
+        assert_eq!(packages_of("backlot:tool/a?@b/c/d&e/f&g#module"), ["a", "@b/c", "e", "g"]);
         assert_eq!(packages_of("@b/c/d"), ["@b/c"]);
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use compiler_client::message::{Package, Resource, facts::Import, facts::Kind};
 
-use super::{Graph, Name, Target, generated, sheets::Sheets, workers::Workers};
+use super::{Graph, Name, Target, generated, sheets::Sheets, tailwind, workers::Workers};
 use crate::{
     environment,
     module::{self, helpers},
@@ -36,8 +36,19 @@ pub(crate) struct Walk {
     /// Modules of which imports are still to be followed; those that are loaded later come after them, and scripts of workers last.
     queue: VecDeque<(Name, bool)>,
     later: VecDeque<Name>,
+    /// Style sheets that are written when all words of the page are known.
+    waiting: Vec<Waiting>,
     pub(super) workers: Workers,
     pub(super) sheets: Sheets,
+}
+
+/// A style sheet of Tailwind, and who loads it.
+#[derive(Debug)]
+enum Waiting {
+    /// An element of the page: its number and attribute.
+    Element(usize, &'static str, Name),
+    /// A module by its address, with its specifier.
+    Module(String, String, Name),
 }
 
 impl Walk {
@@ -54,6 +65,8 @@ impl Walk {
                 walk.add(&name, false);
             } else if let Some(name) = walk.workers.next() {
                 walk.follow_script(graph, &name);
+            } else if !walk.waiting.is_empty() {
+                walk.write_waiting(graph, &outline.text);
             } else {
                 break;
             }
@@ -79,12 +92,35 @@ impl Walk {
                 return;
             }
         };
-        if graph.load(&name).is_none() {
+        let Some(facts) = graph.load(&name) else { return };
+        if tailwind::waits(facts) {
+            self.waiting.push(Waiting::Element(item.element, item.attribute, name));
             return;
         }
-        let url = if name.1 == Kind::Sheet { self.sheet(graph, &name) } else { graph.facts[&name].url.clone() };
-        self.edits.insert(item.element, Edit::Set(item.attribute, format!("{}{url}", self.base)));
-        self.add(&name, true);
+        self.load_in_page(graph, item.element, item.attribute, &name);
+    }
+
+    fn load_in_page(&mut self, graph: &mut Graph, element: usize, attribute: &'static str, name: &Name) {
+        let url = if name.1 == Kind::Sheet { self.sheet(graph, name) } else { graph.facts[name].url.clone() };
+        self.edits.insert(element, Edit::Set(attribute, format!("{}{url}", self.base)));
+        self.add(name, true);
+    }
+
+    /// Writes the style sheets that wait, which can load files.
+    fn write_waiting(&mut self, graph: &mut Graph, page: &str) {
+        let words = graph.words(&self.reached, page);
+        for waiting in std::mem::take(&mut self.waiting) {
+            let (Waiting::Element(_, _, name) | Waiting::Module(_, _, name)) = &waiting;
+            let is_written = graph.facts.get(name).is_some_and(|facts| !tailwind::waits(facts)) || graph.expand(name, &words);
+            match waiting {
+                _ if !is_written => {}
+                Waiting::Element(element, attribute, name) => self.load_in_page(graph, element, attribute, &name),
+                Waiting::Module(importer, specifier, name) => {
+                    self.map(&specifier, graph.facts[&name].url.clone(), &importer);
+                    self.add(&name, true);
+                }
+            }
+        }
     }
 
     pub(super) fn add(&mut self, name: &Name, is_preloaded: bool) {
@@ -128,6 +164,10 @@ impl Walk {
             Target::File(name) if name.1 == Kind::Worker => self.workers.start(&import.specifier, url, name),
             Target::File(name) => {
                 let Some(facts) = graph.load(&name) else { return };
+                if tailwind::waits(facts) {
+                    self.waiting.push(Waiting::Module(url.to_owned(), import.specifier.clone(), name));
+                    return;
+                }
                 let target = facts.url.clone();
                 if import.is_dynamic {
                     self.later.push_back(name)

@@ -10,7 +10,7 @@ use compiler_client::message::{
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{Source, data::quoted, script};
+use super::{Source, data::quoted, script, tailwind};
 use crate::{
     text::Text,
     tool::{Failure, Tools},
@@ -102,6 +102,9 @@ pub(crate) fn without_package(path: &str, tool: &str) -> Facts {
 
 fn of_text(source: &Source, text: &str, facts: &mut Facts, tools: &mut Tools) -> String {
     let lines = Text::new(text);
+    if source.options.has_tailwind {
+        facts.words = tailwind::words(text);
+    }
     let output = match run(source, text, tools) {
         Ok(output) => output,
         Err(Failure(message)) => {

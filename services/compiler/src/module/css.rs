@@ -19,7 +19,7 @@ use lightningcss::{
 
 pub(crate) use self::imports::imports_end;
 use self::parts::Parts;
-use super::{Source, data::quoted, identifier::is_identifier};
+use super::{Source, data::quoted, identifier::is_identifier, tailwind};
 use crate::{text::Text, tree::path};
 
 /// At rules of Tailwind, which are no CSS.
@@ -32,6 +32,11 @@ pub(super) fn compile(source: &Source, text: &str, facts: &mut Facts) -> String 
     let lines = Text::new(text);
     if let Some((offset, message)) = balance::first_fault(text) {
         facts.findings.push(lines.finding(code::INVALID_CSS, source.path, &lines.place(offset), &message));
+        return String::new();
+    }
+    if source.options.has_tailwind && tailwind::is_source(text) {
+        (facts.is_tailwind, facts.is_open) = (true, true);
+        text.clone_into(&mut facts.marked);
         return String::new();
     }
     let is_scoped = source.path.ends_with(".module.css");

@@ -16,6 +16,8 @@ pub(crate) struct Options {
     pub(crate) is_production: bool,
     /// The module is part of a bundle: it keeps what the bundler replaces, and a style sheet is a text of its own.
     pub(crate) is_bundled: bool,
+    /// The project has Tailwind, which reads the words of all files.
+    pub(crate) has_tailwind: bool,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq)]

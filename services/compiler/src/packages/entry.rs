@@ -30,7 +30,7 @@ pub(super) struct Entry {
 pub(super) fn of(files: &Files, specifier: &str, notes: &Notes) -> Option<Entry> {
     let (name, query) = path::split_query(specifier);
     if let Some(code) = tool::adapter(specifier) {
-        return Some(Entry { specifier: specifier.to_owned(), code: code.to_owned() });
+        return Some(Entry { specifier: specifier.to_owned(), code });
     }
     let package = package_of(name);
     let refuse = |code, message: &str| {

@@ -6,7 +6,7 @@ use compiler::site::build;
 use compiler_client::message::{
     Answer, Facts, File, PackagesRequest, Request, SiteRequest,
     facts::Kind,
-    tools::{SVELTE, Tool, VUE},
+    tools::{SVELTE, TAILWIND, Tool, VUE},
 };
 
 use crate::{
@@ -33,7 +33,8 @@ static TOOLS: LazyLock<Vec<Tool>> = LazyLock::new(|| {
         let [module] = answer.modules.as_slice() else { panic!("{specifier}: {:#?}", answer.findings) };
         Tool { specifier: specifier.to_owned(), id: module.url.clone(), code: module.code.clone() }
     };
-    [SVELTE, VUE].map(bundle).to_vec()
+    let parts = format!("{TAILWIND}?@tailwindcss/typography#module&tw-animate-css");
+    [SVELTE, VUE, TAILWIND, &parts].map(bundle).to_vec()
 });
 
 pub(crate) fn all() -> Vec<Tool> {
@@ -47,6 +48,13 @@ fn facts<'a>(answer: &'a Answer, path: &str) -> &'a Facts {
     let all = answer.modules.iter().filter_map(|module| module.facts.as_ref());
     let mut found = all.filter(|facts| facts.path == path && facts.kind() == Kind::Module);
     found.next().unwrap_or_else(|| panic!("no module {path} in {:#?}", brief(&answer.findings)))
+}
+
+/// The code of a style sheet of Tailwind. Its source is a module, too, without code.
+fn written<'a>(answer: &'a Answer, path: &str) -> &'a str {
+    let is_it = |facts: &Facts| facts.path == path && !facts.is_tailwind;
+    let module = answer.modules.iter().find(|module| module.facts.as_ref().is_some_and(is_it));
+    &module.unwrap_or_else(|| panic!("no module {path} in {:#?}", answer.findings)).code
 }
 
 const COUNTER: &str = "<script lang=\"ts\">
@@ -203,6 +211,111 @@ fn a_project_that_does_not_list_the_framework_is_told() {
     let answer = answer_with_tools(&files);
     assert_eq!(brief(&answer.findings), ["MISSING_PACKAGE src/A.svelte:1:1"]);
     assert!(answer.error_page.contains("needs the package svelte"), "{}", answer.error_page);
+}
+
+const SHADCN_STYLE: &str = "@import 'tailwindcss';
+@import 'tw-animate-css';
+@import './theme.css';
+@plugin '@tailwindcss/typography';
+@custom-variant dark (&:is(.dark *));
+:root { --background: oklch(1 0 0); --radius: 0.625rem }
+@theme inline { --color-background: var(--background); --radius-lg: var(--radius) }
+@layer base { body { @apply bg-background; background-image: url(./a.png) } }
+";
+
+const SHADCN: &[(&str, &str)] = &[
+    (
+        "package.json",
+        r#"{"dependencies": {"react": "19", "@tailwindcss/typography": "0"}, "devDependencies": {"tailwindcss": "^4", "tw-animate-css": "1"}}"#,
+    ),
+    ("tsconfig.json", r#"{"compilerOptions": {"jsx": "react-jsx", "paths": {"@/*": ["./src/*"]}}}"#),
+    ("src/main.ts", "import './index.css'; import { Button } from '@/components/button'; import '@/not-read-by-the-page.css'; Button({});"),
+    ("src/not-read-by-the-page.css", "a { color: red }"),
+    ("src/index.css", SHADCN_STYLE),
+    ("src/theme.css", "@theme { --color-brand: #123456 }"),
+    (
+        "src/components/button.tsx",
+        "export const Button = ({ on }: { on?: boolean }) => <b className={`rounded-lg bg-brand/50 hover:p-4 ${on ? 'prose' : \"animate-in\"}`} />;",
+    ),
+    ("src/unused.tsx", "export const Unused = () => <b className=\"mt-96\" />;"),
+    ("src/a.png", "png"),
+];
+
+#[test]
+fn tailwind_has_the_classes_of_the_modules_that_the_page_loads() {
+    let answer = answer_with_tools(SHADCN);
+    assert_eq!(brief(&answer.findings), Vec::<String>::new());
+    let css = written(&answer, "src/index.css");
+    for part in [".rounded-lg", ".bg-brand\\\\/50", "hover", ".prose", ".animate-in", "--background: oklch", "/src/a.png?url", "#123456"] {
+        assert!(css.contains(part), "{part} is not in {css}");
+    }
+    assert!(!css.contains("mt-96") && !css.contains("@apply") && !css.contains("@theme"), "{css}");
+    assert!(answer.page.contains("\"/src/index.css\":\"/@m/"), "{}", answer.page);
+    assert_eq!(answer_with_tools(SHADCN), answer, "the same files have the same answer");
+    // Its module is written for each page; the others are known.
+    let known: Vec<_> = answer.modules.iter().filter_map(|module| module.facts.clone()).filter(|facts| !facts.key.is_empty()).collect();
+    let mut edited = SHADCN.to_vec();
+    edited[6].1 = "export const Button = ({ on }: { on?: boolean }) => <b className={`mt-7 ${on}`} />;";
+    let mut all_files = vec![("index.html", "<p class='mb-9'><script type=module src=/src/main.ts></script>")];
+    all_files.extend(edited);
+    let again = compile(Request { tools: all(), known, ..request(&all_files) });
+    let compiled: Vec<_> = again.modules.iter().filter_map(|module| Some(module.facts.as_ref()?.path.as_str())).collect();
+    assert_eq!(compiled, ["src/components/button.tsx", "src/index.css"]);
+    let css = written(&again, "src/index.css");
+    assert!(css.contains(".mt-7") && css.contains(".mb-9") && !css.contains(".rounded-lg"), "{css}");
+}
+
+#[test]
+fn tailwind_is_compiled_for_links_and_components() {
+    let files = [
+        ("index.html", "<link rel=stylesheet href=/src/index.css><p class='p-3'><script type=module src=/src/main.ts></script>"),
+        ("package.json", r#"{"dependencies": {"vue": "3", "svelte": "5", "tailwindcss": "4"}}"#),
+        ("src/index.css", "@import \"tailwindcss\"; @theme { --color-brand: #123456 }"),
+        ("src/main.ts", "import './A.vue'; import './B.svelte';"),
+        (
+            "src/A.vue",
+            "<template><p :class=\"['mt-5', { 'mt-6': true }]\"/></template>\n<style scoped>\n@reference './index.css';\np { @apply text-brand }\n</style>",
+        ),
+        ("src/B.svelte", "<p class:mt-7={true}>b</p><style>@reference './index.css'; p { @apply mt-8; }</style>"),
+    ];
+    let answer = answer_with_tools(&files);
+    assert_eq!(brief(&answer.findings), Vec::<String>::new());
+    let sheet = answer.resources.iter().find(|resource| resource.url.ends_with(".css")).expect("a sheet");
+    for class in [".p-3", ".mt-5", ".mt-6", ".mt-7"] {
+        assert!(sheet.text.contains(class), "{class} is not in {}", sheet.text);
+    }
+    assert!(answer.page.contains(&sheet.url), "{}", answer.page);
+    assert!(written(&answer, "src/A.vue?0.css").contains("color:") && written(&answer, "src/B.svelte?0.css").contains("margin-top"));
+}
+
+#[test]
+fn errors_of_tailwind_have_their_place() {
+    for (css, expected) in [
+        ("@import 'tailwindcss';\np { @apply none-such }", "TAILWIND src/index.css:2:12"),
+        ("@import 'tailwindcss';\n@import './none.css';", "UNRESOLVED_IMPORT src/index.css:2:10"),
+        ("@import 'tailwindcss';\n@import 'none/x.css';", "MISSING_PACKAGE src/index.css:2:10"),
+        ("@import 'tailwindcss';\n@plugin 'none';", "MISSING_PACKAGE src/index.css:2:10"),
+        ("@import 'tailwindcss';\n@config '../tailwind.config.js';", "UNSUPPORTED src/index.css:2:10"),
+        ("@import 'tailwindcss';\n@theme { color: red }", "TAILWIND src/index.css:1:1"),
+        ("@import 'tailwindcss';\n@utility X {}", "TAILWIND src/index.css:2:1"),
+        ("@import 'tailwindcss';\np { color: red", "INVALID_CSS src/index.css:2:3"),
+    ] {
+        let files = [
+            ("package.json", r#"{"dependencies": {"tailwindcss": "4"}}"#),
+            ("tailwind.config.js", "export default { theme: {} }"),
+            ("src/main.ts", "import './index.css';"),
+            ("src/index.css", css),
+        ];
+        let answer = answer_with_tools(&files);
+        assert_eq!(brief(&answer.findings), [expected], "{css}: {:#?}", answer.findings);
+    }
+    let old = [
+        ("package.json", r#"{"devDependencies": {"tailwindcss": "^3.4.0"}}"#),
+        ("src/main.ts", "import './index.css';"),
+        ("src/index.css", "@tailwind base;\n@tailwind utilities;"),
+    ];
+    let answer = answer_with_tools(&old);
+    assert_eq!((brief(&answer.findings), answer.page.is_empty()), (vec!["UNSUPPORTED package.json:1:22".to_owned()], false));
 }
 
 /// A published site has the same compilers.

@@ -1,0 +1,143 @@
+//! Sources of Tailwind: style sheets with its rules, and the words of other files that can be its classes.
+
+use std::collections::BTreeSet;
+
+/// Rules and functions that only Tailwind knows.
+const MARKS: [&str; 16] = [
+    "@tailwind",
+    "@apply",
+    "@theme",
+    "@utility",
+    "@variant",
+    "@custom-variant",
+    "@source",
+    "@plugin",
+    "@config",
+    "@reference",
+    "@screen",
+    "--alpha(",
+    "--spacing(",
+    "theme(",
+    "@import \"tailwindcss",
+    "@import 'tailwindcss",
+];
+/// A class is no longer than this.
+const MAX_WORD: usize = 200;
+/// Words of one file.
+const MAX_WORDS: usize = 5_000;
+
+/// Whether a style sheet needs Tailwind.
+pub(super) fn is_source(text: &str) -> bool {
+    let plain = without_comments(text);
+    MARKS.iter().any(|mark| plain.contains(mark))
+}
+
+/// What a rule of a style sheet names.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Reference {
+    /// `import`, `reference`, `plugin` or `config`.
+    pub(crate) rule: &'static str,
+    pub(crate) specifier: String,
+    /// Where the specifier begins.
+    pub(crate) offset: usize,
+}
+
+/// The rules that name other files or packages.
+pub(crate) fn references(text: &str) -> Vec<Reference> {
+    let plain = without_comments(text);
+    let mut found = Vec::new();
+    for rule in ["import", "reference", "plugin", "config"] {
+        let at_rule = format!("@{rule}");
+        for (at, _) in plain.match_indices(&at_rule) {
+            let rest = &plain[at + at_rule.len()..];
+            let value = rest.trim_start();
+            let Some(quote) = value.chars().next().filter(|c| ['"', '\''].contains(c)) else { continue };
+            let Some(end) = value[1..].find(quote) else { continue };
+            let offset = at + at_rule.len() + (rest.len() - value.len()) + 1;
+            found.push(Reference { rule, specifier: value[1..=end].to_owned(), offset });
+        }
+    }
+    found
+}
+
+/// The text with spaces in place of comments.
+fn without_comments(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(start) = rest.find("/*") {
+        let end = rest[start + 2..].find("*/").map_or(rest.len(), |end| start + 2 + end + 2);
+        plain.push_str(&rest[..start]);
+        plain.extend(std::iter::repeat_n(' ', end - start));
+        rest = &rest[end..];
+    }
+    plain + rest
+}
+
+/// The words of a file that can be classes, sorted, one a line. Tailwind knows which ones are.
+pub(crate) fn words(text: &str) -> String {
+    let mut words = BTreeSet::new();
+    // Quotes and signs are parts of some classes: `content-['x']`, `[&>p]:m-1`.
+    let separators: [&[char]; 3] = [&['"', '\'', '`', '<', '>', '{', '}', '=', ';', '\\'], &['"', '\'', '`'], &['"', '`']];
+    for separators in separators {
+        for word in text.split(|c: char| c.is_whitespace() || separators.contains(&c)) {
+            let word = word.strip_prefix("class:").unwrap_or(word).trim_end_matches([',', ':', '.', ';', '>']);
+            if words.len() < MAX_WORDS && is_class(word) {
+                words.insert(word);
+            }
+        }
+    }
+    words.into_iter().collect::<Vec<_>>().join("\n")
+}
+
+fn is_class(word: &str) -> bool {
+    let outside = word.split('[').next().unwrap_or_default();
+    let is_start = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-@!*[_".contains(c);
+    word.len() <= MAX_WORD
+        && word.starts_with(is_start)
+        && word.contains(|c: char| c.is_ascii_lowercase())
+        && !outside.contains(['$', ';', '{', '}', '<', '>', '=', '?', '|', '"', '\'', '`', ','])
+        && (!outside.contains('(') || outside.contains("-(") || outside.contains("/("))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rules_outside_of_comments_are_found() {
+        assert!(is_source("@import 'tailwindcss';") && is_source("a { @apply b }") && is_source("a { width: --spacing(4) }"));
+        assert!(!is_source("/* @apply */ a { b: c } @layer a;") && !is_source("@import './a.css';"));
+        let text = "/* @import 'no'; */ @import \"tailwindcss\";\n@plugin   '@a/b';\n@config './c.js'; @import url(x.css); @reference 'd";
+        let found: Vec<_> = references(text).into_iter().map(|found| (found.rule, found.specifier)).collect();
+        assert_eq!(found, [("import", "tailwindcss".to_owned()), ("plugin", "@a/b".to_owned()), ("config", "./c.js".to_owned())]);
+        assert_eq!(&text[references(text)[0].offset..][..8], "tailwind");
+    }
+
+    #[test]
+    fn classes_are_among_the_words() {
+        let text = "<a className={cn(\"p-4 hover:bg-red-500/50\", { 'flex-1': x, grid: y })} class='before:content-[\"a\"] [&>p]:mt-2'>\n\
+                    const a = `w-[calc(100%-1px)] bg-(--x) -mt-1 @md:p-2 !m-0 *:p-1 grid-cols-[1fr,2fr] 2xl:w-1/2`; class:active={b} f(x) Card";
+        let found = words(text);
+        let found: Vec<_> = found.lines().collect();
+        for class in [
+            "p-4",
+            "hover:bg-red-500/50",
+            "flex-1",
+            "grid",
+            "[&>p]:mt-2",
+            "w-[calc(100%-1px)]",
+            "bg-(--x)",
+            "-mt-1",
+            "@md:p-2",
+            "!m-0",
+            "*:p-1",
+            "grid-cols-[1fr,2fr]",
+            "2xl:w-1/2",
+            "active",
+        ] {
+            assert!(found.contains(&class), "{class} is not in {found:?}");
+        }
+        assert!(!found.contains(&"f(x)") && !found.contains(&"Card"), "{found:?}");
+        assert!(words("class=\"before:content-['x']\"").lines().any(|word| word == "before:content-['x']"));
+    }
+}
