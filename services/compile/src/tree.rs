@@ -21,7 +21,7 @@ const MAX_PATH: usize = 1_024;
 const CONFIGURATION: [&str; 6] = [PAGE, "package.json", "vite.config.ts", "vite.config.js", "vite.config.mts", "vite.config.mjs"];
 /// Sources that are sent before the compiler asks for them, if they are not larger than this.
 const EARLY_BYTES: u64 = 256 * 1024;
-const EARLY: [&str; 12] = ["ts", "tsx", "js", "jsx", "mts", "mjs", "cts", "cjs", "css", "json", "vue", "svelte"];
+const EARLY: [&str; 14] = ["ts", "tsx", "js", "jsx", "mts", "mjs", "cts", "cjs", "css", "json", "vue", "svelte", "scss", "sass"];
 /// Of no use to a page, and often large.
 const NEVER_EARLY: [&str; 2] = ["package-lock.json", "npm-shrinkwrap.json"];
 

@@ -3,6 +3,7 @@
 mod check;
 mod exports;
 mod generated;
+mod scss;
 mod sheets;
 mod tailwind;
 mod walk;
@@ -24,7 +25,7 @@ pub(crate) use self::{
 };
 use crate::{
     environment,
-    module::{self, Source, component, helpers, options::Options},
+    module::{self, Source, component, helpers, options::Options, scss::is_scss},
     project::Project,
     tool::Tools,
     tree::{Tree, path, resolve::Resolver},
@@ -90,6 +91,9 @@ impl<'g> Graph<'g> {
         let options = self.project.options(configuration.as_deref());
         if let Some((owner, _)) = file.split_once('?') {
             return self.style(name, owner, &options);
+        }
+        if is_scss(file) && [Kind::Module, Kind::Inline].contains(kind) {
+            return self.scss(name, &options);
         }
         let entry = self.tree.get(file)?;
         let tool = component::tool(file).filter(|_| [Kind::Module, Kind::Worker].contains(kind));

@@ -8,6 +8,7 @@ mod identifier;
 pub(crate) mod marks;
 pub(crate) mod options;
 mod script;
+pub(crate) mod scss;
 pub(crate) mod tailwind;
 pub(crate) mod worker;
 
@@ -35,7 +36,7 @@ pub(crate) const ASSETS: &str = "assets/";
 const BUNDLED_ID: usize = 16;
 const SCRIPTS: [&str; 8] = ["js", "mjs", "cjs", "jsx", "ts", "mts", "cts", "tsx"];
 /// Kinds of files that need a compiler which is not here.
-const UNSUPPORTED: [&str; 7] = ["astro", "scss", "sass", "less", "styl", "mdx", "coffee"];
+const UNSUPPORTED: [&str; 5] = ["astro", "less", "styl", "mdx", "coffee"];
 
 /// A file to compile.
 pub(crate) struct Source<'s> {
@@ -60,10 +61,12 @@ pub(crate) fn kind(path: &str, query: &str) -> Result<Kind, String> {
     match query {
         "?raw" => Ok(Kind::Raw),
         "?url" | "?no-inline" => Ok(Kind::Address),
-        "?inline" if extension == "css" => Ok(Kind::Inline),
+        "?inline" if extension == "css" || scss::is_scss(path) => Ok(Kind::Inline),
         "?inline" => Ok(Kind::Address),
         "" if UNSUPPORTED.contains(&extension.as_str()) => Err(format!(".{extension} files are not compiled")),
-        "" if is_script(path) || component::is_component(path) || ["css", "json"].contains(&extension.as_str()) => Ok(Kind::Module),
+        "" if is_script(path) || component::is_component(path) || scss::is_scss(path) || ["css", "json"].contains(&extension.as_str()) => {
+            Ok(Kind::Module)
+        }
         "" => Ok(Kind::Address),
         style if component::is_component(path) && component::is_style(style) => Ok(Kind::Module),
         other => Err(format!("the query {other} is not supported")),
@@ -118,7 +121,7 @@ pub(crate) fn compile(source: &Source) -> Module {
 fn of_text(source: &Source, text: &str, facts: &mut Facts) -> (String, String) {
     match (source.kind, path::extension(source.path).as_str()) {
         (Kind::Raw, _) => (data::raw(text), String::new()),
-        (_, "css") => (css::compile(source, text, facts), String::new()),
+        (_, "css" | "scss" | "sass") => (css::compile(source, text, facts), String::new()),
         (_, "json") => (data::json(source, text, facts), String::new()),
         (_, extension) => {
             if source.options.has_tailwind {
@@ -139,7 +142,7 @@ pub(crate) fn readable<'s>(source: &Source<'s>) -> Result<&'s str, compiler_clie
         return refuse(code::INVALID_TEXT, "the file is not UTF-8");
     };
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let most = if path::extension(source.path) == "css" { MAX_SHEET_DEPTH } else { MAX_DEPTH };
+    let most = if path::extension(source.path) == "css" || scss::is_scss(source.path) { MAX_SHEET_DEPTH } else { MAX_DEPTH };
     if source.kind != Kind::Raw && depth(text) > most {
         return refuse(code::NESTED_TOO_DEEPLY, &format!("more than {most} brackets are open at once"));
     }
@@ -158,6 +161,18 @@ fn depth(text: &str) -> usize {
         most = most.max(open);
     }
     most
+}
+
+/// Finds the places in a file of what was found in the style sheet that was made of it. Warnings about the sheet are left out.
+pub(crate) fn place_in(facts: &mut Facts, text: &str) {
+    let lines = text::Text::new(text);
+    facts.findings.retain(|finding| !finding.is_warning);
+    for finding in &mut facts.findings {
+        *finding = lines.finding(&finding.code, &finding.file, &text::start(), &finding.message);
+    }
+    for import in &mut facts.imports {
+        import.place = Some(lines.place(text.find(&import.written).unwrap_or_default()));
+    }
 }
 
 /// Names the code by its content.

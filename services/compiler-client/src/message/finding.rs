@@ -25,6 +25,8 @@ pub mod code {
     pub const SVELTE_WARNING: &str = "SVELTE_WARNING";
     /// The compiler of Vue refuses the file.
     pub const VUE_SYNTAX: &str = "VUE_SYNTAX";
+    /// The text is no SCSS or Sass, or it imports what is not there.
+    pub const SCSS_SYNTAX: &str = "SCSS_SYNTAX";
     /// Tailwind refuses the style sheet.
     pub const TAILWIND: &str = "TAILWIND";
     /// A compiler that is a package exceeded its time, memory or stack, or failed.

@@ -160,14 +160,7 @@ impl Graph<'_> {
         let mut facts = module.facts.take().unwrap_or_default();
         facts.key = String::new();
         // Lines of the rules are not those of the file.
-        let lines = Text::new(text);
-        facts.findings.retain(|finding| !finding.is_warning);
-        for finding in &mut facts.findings {
-            *finding = lines.finding(&finding.code, &finding.file, &crate::text::start(), &finding.message);
-        }
-        for import in &mut facts.imports {
-            import.place = Some(lines.place(text.find(&import.written).unwrap_or_default()));
-        }
+        module::place_in(&mut facts, text);
         module.facts = Some(facts.clone());
         self.compiled.push(module);
         facts

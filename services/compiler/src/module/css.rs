@@ -39,11 +39,11 @@ pub(super) fn compile(source: &Source, text: &str, facts: &mut Facts) -> String 
         text.clone_into(&mut facts.marked);
         return String::new();
     }
-    let is_scoped = source.path.ends_with(".module.css");
+    let has_own_names = is_scoped(source.path);
     let warnings = Arc::new(RwLock::new(Vec::new()));
     let options = ParserOptions {
         filename: source.path.to_owned(),
-        css_modules: is_scoped.then(Config::default),
+        css_modules: has_own_names.then(Config::default),
         error_recovery: true,
         warnings: Some(Arc::clone(&warnings)),
         ..ParserOptions::default()
@@ -79,6 +79,11 @@ pub(super) fn compile(source: &Source, text: &str, facts: &mut Facts) -> String 
             String::new()
         }
     }
+}
+
+/// Whether the names of a style sheet are its own.
+pub(super) fn is_scoped(path: &str) -> bool {
+    [".module.css", ".module.scss", ".module.sass"].iter().any(|end| path.ends_with(end))
 }
 
 fn is_of_tailwind(error: &ParserError) -> bool {

@@ -20,7 +20,7 @@ use super::{
     notes::Notes,
 };
 use crate::{
-    module::{self, Source, component, helpers, marks, options::Options},
+    module::{self, Source, component, helpers, marks, options::Options, scss},
     tree::path,
 };
 
@@ -159,7 +159,7 @@ impl Packages {
             return (fails(&format!("{file}: native code cannot be bundled")), ModuleType::Js);
         }
         let kind = match module::kind(file, query) {
-            Ok(kind) if kind == Kind::Module && component::is_component(file) => {
+            Ok(Kind::Module | Kind::Inline) if component::is_component(file) || scss::is_scss(file) => {
                 return refuse(code::UNSUPPORTED, &format!(".{extension} files of packages are not compiled"));
             }
             Ok(kind) => kind,

@@ -10,7 +10,7 @@ use compiler_client::message::{
 use crate::{
     compile::Compilation,
     graph::{self, Graph, Name, Target},
-    module::{self, ASSETS, helpers, marks, options::Options, worker::Form},
+    module::{self, ASSETS, helpers, marks, options::Options, scss, worker::Form},
     page::Role,
     tree::{path, resolve::PUBLIC},
 };
@@ -134,7 +134,7 @@ impl Collection {
             let inner = self.targets(graph, name, &imports);
             self.by_id.insert(id, OwnModule { code, targets: inner, sheet: None });
         }
-        let is_sheet = name.1 == Kind::Module && path::extension(&name.0) == "css";
+        let is_sheet = name.1 == Kind::Module && (path::extension(&name.0) == "css" || scss::is_scss(&name.0));
         let sheet = is_sheet.then(|| sheet_text(graph, facts, &mut HashSet::new(), 0));
         let code = without_map(self.codes.remove(name).unwrap_or_default());
         self.by_id.insert(id_of(name), OwnModule { code, sheet, targets });

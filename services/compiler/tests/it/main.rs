@@ -5,6 +5,7 @@ mod hostile;
 mod modules;
 mod packages;
 mod page;
+mod scss;
 mod site;
 mod support;
 mod templates;

@@ -42,6 +42,7 @@ const TERRITORIES: &[(&str, &[&str])] = &[
     ),
     ("lightningcss", &["services/compiler/src/module/css.rs", "services/compiler/src/module/css/"]),
     ("lol_html", &["services/compiler/src/page.rs"]),
+    ("grass", &["services/compiler/src/module/scss.rs"]),
     ("rquickjs", &["services/compiler/src/tool/"]),
     ("seccompiler", &["services/compiler/src/worker/"]),
     ("gix_object", &["services/project-storage/src/git.rs", "services/project-storage/src/git/"]),

@@ -24,7 +24,7 @@ use oxc::{
 use super::{Source, glob};
 use crate::{
     environment,
-    module::{data::quoted, worker},
+    module::{css, data::quoted, worker},
     text::Text,
     tree::path,
 };
@@ -224,7 +224,7 @@ impl<'a> VisitMut<'a> for Rewriter<'a, '_> {
             names.push(Named { name, place: self.place(span) });
         }
         let specifier = self.import(&mut declaration.source, names, false);
-        if let Some(local) = default.filter(|_| path::split_query(&specifier).0.ends_with(".module.css")) {
+        if let Some(local) = default.filter(|_| css::is_scoped(path::split_query(&specifier).0)) {
             self.styles.insert(local, specifier);
         }
         // The browser would insist on the type; the import map answers with a script.
