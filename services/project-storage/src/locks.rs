@@ -87,7 +87,7 @@ pub(crate) async fn check(
 
 /// Moves locks to the new paths of their files.
 pub(crate) async fn follow(db: &mut Connection, project: ProjectId, moved: &[(String, String)]) -> Result<(), StoreError> {
-    if moved.is_empty() {
+    if moved.is_empty() || chassis::seeded_bug::is("leave-the-lock-behind") {
         return Ok(());
     }
     locks::rename(db, project, moved).await?;

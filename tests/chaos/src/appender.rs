@@ -24,9 +24,9 @@ const LONGEST_PAUSE: u64 = 300;
 
 /// Works on one project until stopped, and records what happened.
 pub async fn work(mut client: Client, draft: String, stop: Arc<AtomicBool>) {
-    // A failure is recorded.
-    if let Some(history) = append_until_stopped(&mut client, &draft, &stop).await {
-        client.record.lists(history);
+    match append_until_stopped(&mut client, &draft, &stop).await {
+        Some(history) => client.record.lists(history),
+        None => client.record.violation(format!("the lists of the draft {draft} were not finished")),
     }
 }
 

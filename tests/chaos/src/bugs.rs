@@ -42,6 +42,11 @@ pub const BUGS: &[Bug] = &[
     bug("keep-a-refused-question", "a refused turn leaves its prompt in the conversation", Scenario::NoFaults),
     bug("forget-the-key", "a repeated request starts another turn", AFTER_ACCEPT_TURN),
     bug("never-give-up", "a turn that kills its workers is retried forever", Scenario::Poison),
+    bug("commit-without-the-base", "a turn overwrites what is newer than its base", Scenario::NoFaults),
+    bug("merge-takes-one-side", "a merge loses the lines of one side", Scenario::NoFaults),
+    bug("resolve-with-the-head", "a resolution has other contents than those that were chosen", Scenario::NoFaults),
+    bug("leave-the-lock-behind", "a lock does not follow a rename", Scenario::NoFaults),
+    bug("lose-the-answer", "the answer of a turn is not in the conversation", Scenario::NoFaults),
     bug("stop-in-words-only", "a cancel is acknowledged and has no effect", Scenario::NoFaults),
 ];
 

@@ -4,12 +4,14 @@
 //! - [`steps`]: superseded steps, and that the other steps have the text of the model.
 //! - [`provider`]: the number of calls of the model, and that all calls for a step had the same input.
 //! - [`outcome`]: the allowed ends of a turn.
-//! - [`conversation`]: which messages are visible.
+//! - [`conversation`]: every accepted message is there once and in order, and which messages are visible.
+//! - [`contents`]: what a merge of lines and a resolution have.
 //! - [`tree`]: the files and revisions of projects follow from the logs and the saves.
 //! - [`lists`]: concurrent saves of the same files have one order, and none is lost.
 //! - [`objects`]: stores have what their projects and templates name, and in the end nothing else.
 //! - [`liveness`]: every turn makes progress.
 
+pub mod contents;
 pub mod conversation;
 pub mod lists;
 pub mod liveness;
@@ -104,12 +106,22 @@ pub struct Project {
     pub tree: BTreeMap<String, String>,
     /// The revisions that its owner saved.
     pub saved: Vec<SavedRevision>,
-    /// The turn of each message and whether the message is visible, the oldest first.
-    pub messages: Vec<(String, bool)>,
+    /// Its messages, the oldest first.
+    pub messages: Vec<Message>,
     /// The number of its newest revision.
     pub head: u32,
     /// Turns with more than one revision.
     pub duplicates: Vec<String>,
+}
+
+/// A message of a conversation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    pub turn: String,
+    /// It is the prompt of the turn. Otherwise it is the answer.
+    pub is_prompt: bool,
+    pub text: String,
+    pub visible: bool,
 }
 
 /// The limits of the rules.

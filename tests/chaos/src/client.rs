@@ -109,7 +109,7 @@ impl Client {
 
     /// Like [`Client::start`], but returns a refusal and does not record it.
     pub async fn try_start(&mut self, prompt: Prompt, draft: &str, fields: Value) -> Option<Result<WatchedTurn, (StatusCode, Value)>> {
-        let clock = Stopwatch::start();
+        let (clock, asked) = (Stopwatch::start(), timeline::now());
         let mut body = json!({ "draftId": draft, "prompt": prompt.text(), "model": prompt.model() });
         let replaces = fields["replacesTurnId"].as_str().map(str::to_owned);
         if let (Some(body), Value::Object(fields)) = (body.as_object_mut(), fields) {
@@ -120,7 +120,8 @@ impl Client {
             Ok(turn) => turn["id"].as_str().unwrap_or_default().to_owned(),
             Err(refused) => return Some(Err(refused)),
         };
-        Some(Ok(WatchedTurn { prompt, person: self.person, clock, turn, replaces, views: Vec::new(), cancel: None, finished: false }))
+        let (person, started) = (self.person, (asked, timeline::now()));
+        Some(Ok(WatchedTurn { prompt, person, clock, started, turn, replaces, views: Vec::new(), cancel: None, finished: false }))
     }
 
     /// Repeats a request until it gets a final answer. Returns `None` if there is none in time, which is recorded as a violation.

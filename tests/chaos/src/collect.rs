@@ -16,7 +16,7 @@ use test_support::{
 use tokio::time::sleep;
 
 use super::{
-    check::{Event, Project, Row, Turn, Violation},
+    check::{Event, Message, Project, Row, Turn, Violation},
     record::{Call, ListHistory, Record, Records, SavedRevision, WatchedTurn},
 };
 use crate::deployment::Deployment;
@@ -164,15 +164,16 @@ async fn projects(storage: &PgPool, people: &[Person], owners: BTreeMap<String, 
     .fetch_all(storage)
     .await?;
     let duplicates: BTreeSet<(String, String)> = duplicates.into_iter().collect();
-    let rows: Vec<(String, String, bool)> = sqlx::query_as(
-        "SELECT project_id::text, turn_id::text, hidden_by IS NULL FROM messages WHERE project_id = ANY($1::text[]::uuid[]) ORDER BY id",
+    let rows: Vec<(String, String, bool, String, bool)> = sqlx::query_as(
+        "SELECT project_id::text, turn_id::text, role = 1, text, hidden_by IS NULL FROM messages
+        WHERE project_id = ANY($1::text[]::uuid[]) ORDER BY id",
     )
     .bind(&ids)
     .fetch_all(storage)
     .await?;
-    let mut messages: BTreeMap<String, Vec<(String, bool)>> = BTreeMap::new();
-    for (project, turn, seen) in rows {
-        messages.entry(project).or_default().push((turn, seen));
+    let mut messages: BTreeMap<String, Vec<Message>> = BTreeMap::new();
+    for (project, turn, is_prompt, text, visible) in rows {
+        messages.entry(project).or_default().push(Message { turn, is_prompt, text, visible });
     }
     let read = stream::iter(owners.into_iter().filter(|(id, _)| !id.is_empty()).map(|(id, owner)| {
         let person = Person { url: url.to_owned(), ..people[owner].clone() };

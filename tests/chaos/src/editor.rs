@@ -3,6 +3,7 @@
 //! Two use contents again that a sweep is about to delete.
 
 mod conversation;
+mod merge;
 mod project;
 mod reuse;
 
@@ -48,14 +49,18 @@ pub async fn work(client: Client, job: Job, name: String, stop: Arc<AtomicBool>)
             return;
         }
         editor.draft = format!("{name}-{round}");
-        // A failure is recorded. The editor continues with the next project.
-        let _ = match job {
+        let done = match job {
             Job::SaveDuringTurns => editor.save_during_turns(&stop).await,
             Job::WithoutAgent => editor.work_without_agent().await,
             Job::ReplacePrompts => editor.replace_prompts().await,
             Job::ChangeMessages => editor.change_messages().await,
             Job::ReuseContents => editor.reuse_contents(&stop).await,
         };
+        // Most failures are also recorded where they happen. The editor continues with the next project.
+        if done.is_none() {
+            let text = format!("the editor {job:?} ended early with the draft {} in project {:?}", editor.draft, editor.project);
+            editor.client.record.violation(text);
+        }
     }
 }
 
@@ -100,7 +105,7 @@ impl Editor {
 
     /// Replaces an old prompt while a later one is answered. Every worker of the later turn must send the same input to the model.
     async fn replace_prompts(&mut self) -> Option<()> {
-        let old = self.ended_turn().await?;
+        let Some(old) = self.ended_turn().await? else { return Some(()) };
         let later = self.start(Task::SlowAnswer, json!({})).await?;
         self.wait_until_working(&later).await?;
         let new = self.start(Task::Answer, json!({ "replacesTurnId": old })).await?;
@@ -115,7 +120,7 @@ impl Editor {
     async fn create_project(&mut self) -> Option<()> {
         let text = self.text("saved");
         let answer = self.save(json!({ "draftId": self.draft }), &text).await?;
-        answer["project"]["id"].as_str()?.clone_into(&mut self.project);
+        self.project = self.text_at(&answer, "/project/id")?;
         let same = self.save(json!({ "projectId": self.project }), &text).await?;
         if same["revision"] != answer["revision"] {
             self.client
@@ -135,18 +140,20 @@ impl Editor {
         let conflicted = self.follow_to_end(&mut turn).await? == "turn.conflicted";
         let id = turn.turn.clone();
         self.client.record.watched(turn);
-        if conflicted { self.resolve_conflict(&id).await } else { Some(()) }
+        if conflicted { self.resolve_conflict(&id).await.map(drop) } else { Some(()) }
     }
 
-    async fn resolve_conflict(&mut self, turn: &str) -> Option<()> {
+    /// Resolves a conflict with a content of its own, which it returns.
+    async fn resolve_conflict(&mut self, turn: &str) -> Option<String> {
         let path = format!("/api/projects/{}/conflicts/{turn}", self.project);
         let conflict = self.get("get a conflict", &path).await?;
         let text = self.text("resolved");
         let files = json!([{ "path": SHARED, "take": "TAKE_CONTENT", "content": { "text": text } }]);
-        let body = json!({ "baseRevision": conflict["headRevision"], "files": files });
+        let body = json!({ "baseRevision": self.text_at(&conflict, "/headRevision")?, "files": files });
         let resolve = format!("{path}/resolve");
         let answer = self.post("resolve", &resolve, body).await?;
-        self.saved(&answer, Some(turn.to_owned()), text)
+        self.saved(&answer, Some(turn.to_owned()), text.clone())?;
+        Some(text)
     }
 
     /// Starts a turn that interrupts another one.
@@ -166,7 +173,8 @@ impl Editor {
     /// start must leave nothing behind.
     async fn replace_during_start(&mut self) -> Option<()> {
         let plain = json!({ "ifActive": "IF_ACTIVE_REJECT" });
-        let replacing = json!({ "replacesTurnId": self.ended_turn().await?, "ifActive": "IF_ACTIVE_REJECT" });
+        let Some(old) = self.ended_turn().await? else { return Some(()) };
+        let replacing = json!({ "replacesTurnId": old, "ifActive": "IF_ACTIVE_REJECT" });
         let mut other_client = self.client.second_client();
         let [first, second] = [(); 2].map(|()| Prompt { number: self.client.record.number(), task: Task::Shared });
         let (first, second) =
@@ -184,13 +192,13 @@ impl Editor {
         Some(())
     }
 
-    /// Runs a turn whose prompt can be replaced. Returns `None` if it failed, because a withdrawn turn has no prompt.
-    async fn ended_turn(&mut self) -> Option<String> {
+    /// Runs a turn whose prompt can be replaced. It cannot if the turn failed, because a withdrawn turn has no prompt.
+    async fn ended_turn(&mut self) -> Option<Option<String>> {
         let mut turn = self.start(Task::Answer, json!({})).await?;
         let end = self.follow_to_end(&mut turn).await?;
         let id = turn.turn.clone();
         self.client.record.watched(turn);
-        (end != "turn.failed").then_some(id)
+        Some((end != "turn.failed").then_some(id))
     }
 
     /// Leaves a turn that is cancelled when its last viewer leaves.
@@ -239,7 +247,10 @@ impl Editor {
     async fn follow_to_end(&mut self, turn: &mut WatchedTurn) -> Option<String> {
         let behavior = if self.client.rng.random() { Behavior::Watch } else { Behavior::Reconnect };
         self.client.follow(turn, behavior).await;
-        turn.views.iter().rev().find_map(|view| view.frames.last()).map(|frame| frame.kind())
+        match turn.views.iter().rev().find_map(|view| view.frames.last()) {
+            Some(frame) => Some(frame.kind()),
+            None => self.wrong(format!("turn {} has no event", turn.turn)),
+        }
     }
 
     async fn save(&mut self, mut body: Value, text: &str) -> Option<Value> {
@@ -254,9 +265,26 @@ impl Editor {
 
     /// Records a revision.
     fn saved(&self, answer: &Value, resolves: Option<String>, text: String) -> Option<()> {
-        let number = answer["revision"]["number"].as_u64().and_then(|number| u32::try_from(number).ok())?;
-        self.client.record.saved(SavedRevision { project: self.project.clone(), number, resolves, file: (SHARED.to_owned(), text) });
+        let (project, id) = (self.project.clone(), self.text_at(answer, "/revision/id")?);
+        let Some(number) = answer["revision"]["number"].as_u64().and_then(|number| u32::try_from(number).ok()) else {
+            return self.wrong(format!("a save in project {project} has no number: {answer}"));
+        };
+        self.client.record.saved(SavedRevision { project, id, number, resolves, file: (SHARED.to_owned(), text) });
         Some(())
+    }
+
+    /// The text at a JSON pointer of an answer. An answer without it is a violation.
+    fn text_at(&self, answer: &Value, place: &str) -> Option<String> {
+        match answer.pointer(place).and_then(Value::as_str) {
+            Some(text) => Some(text.to_owned()),
+            None => self.wrong(format!("an answer in project {} has no {place}: {answer}", self.project)),
+        }
+    }
+
+    /// Records a violation after which the editor cannot continue.
+    fn wrong<T>(&self, text: String) -> Option<T> {
+        self.client.record.violation(text);
+        None
     }
 
     async fn get(&mut self, what: &str, path: &str) -> Option<Value> {
@@ -278,7 +306,6 @@ impl Editor {
     }
 
     fn refused<T>(&self, what: &str, (status, problem): (StatusCode, Value)) -> Option<T> {
-        self.client.record.violation(format!("{what} in project {}: {status} {problem}", self.project));
-        None
+        self.wrong(format!("{what} in project {}: {status} {problem}", self.project))
     }
 }

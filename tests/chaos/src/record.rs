@@ -76,6 +76,8 @@ pub struct WatchedTurn {
     pub person: usize,
     /// When its start was first requested.
     pub clock: Stopwatch,
+    /// When its start was first requested, and when it was answered.
+    pub started: (Millis, Millis),
     pub turn: String,
     /// The turn whose prompt it replaces.
     pub replaces: Option<String>,
@@ -89,6 +91,8 @@ pub struct WatchedTurn {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SavedRevision {
     pub project: String,
+    /// Its id.
+    pub id: String,
     pub number: u32,
     /// The conflicted turn that it resolves. The revision includes the merged files of the turn.
     pub resolves: Option<String>,

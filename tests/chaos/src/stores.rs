@@ -1,8 +1,9 @@
 //! The stores of the database as the rules about objects see them.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, io::Read as _, time::Duration};
 
 use anyhow::{Context as _, Result};
+use flate2::read::ZlibDecoder;
 use sqlx::{PgConnection, PgPool};
 use test_support::canary::Stopwatch;
 use tokio::time::sleep;
@@ -14,6 +15,8 @@ use super::check::{
 use crate::deployment::Deployment;
 
 const POLL: Duration = Duration::from_millis(100);
+/// How a compressed content is marked.
+const ZLIB: i16 = 1;
 /// What a store must have, and what names it. Each row of a log is kept, also of a log whose project is gone.
 const ROOTS: &str = "SELECT store_id::text, what, oid FROM (
         SELECT p.store_id, 'branch ' || r.name || ' of project ' || p.id AS what, r.oid FROM projects p JOIN refs r ON r.project_id = p.id
@@ -88,28 +91,41 @@ async fn read(pool: &PgPool) -> Result<Vec<Store>> {
     Ok(stores.into_iter().map(|(id, store)| Store { id, ..store }).collect())
 }
 
-type Row = (String, Vec<u8>, i16, Vec<u8>, i32, i64);
+type Row = (String, Vec<u8>, i16, Vec<u8>, i32);
 
-/// All objects with the store of each.
+/// All objects with the store of each, their contents checked against their ids.
 async fn objects_of(snapshot: &mut PgConnection) -> Result<Vec<(String, Oid, Object)>> {
     let rows: Vec<Row> = sqlx::query_as(
-        "SELECT o.store_id::text, o.oid, o.tag, CASE WHEN o.tag & 15 IN (1, 2) THEN o.data ELSE '' END, o.size,
-            CASE WHEN o.tag >> 4 = 2 THEN (
-                SELECT coalesce(sum(octet_length(c.data)), 0) FROM chunks c WHERE c.store_id = o.store_id AND c.id = encode(o.data, 'hex')::uuid
-            ) ELSE o.size END
+        "SELECT o.store_id::text, o.oid, o.tag, CASE WHEN o.tag >> 4 = 2 THEN (
+                SELECT coalesce(string_agg(c.data, '' ORDER BY c.n), '') FROM chunks c
+                WHERE c.store_id = o.store_id AND c.id = encode(o.data, 'hex')::uuid
+            ) ELSE o.data END, o.size
         FROM objects o",
     )
     .fetch_all(snapshot)
     .await?;
-    let object = |(store, oid, tag, data, size, stored): Row| {
-        let object = if i64::from(size) == stored {
-            objects::read(tag & 15, &data)
-        } else {
-            Object::Damaged(format!("{stored} of {size} bytes are stored"))
-        };
-        Ok((store, id(oid)?, object))
+    let object = |(store, oid, tag, data, size): Row| {
+        let oid = id(oid)?;
+        Ok((store, oid, object(&oid, tag, data, size)))
     };
     rows.into_iter().map(object).collect()
+}
+
+/// The lowest bits of `tag` are the kind of the object, the others say how its content is stored.
+fn object(oid: &Oid, tag: i16, data: Vec<u8>, size: i32) -> Object {
+    let content = if tag >> 4 == ZLIB {
+        let mut content = Vec::new();
+        match ZlibDecoder::new(data.as_slice()).read_to_end(&mut content) {
+            Ok(_) => content,
+            Err(error) => return Object::Damaged(format!("it cannot be decompressed: {error}")),
+        }
+    } else {
+        data
+    };
+    if usize::try_from(size).ok() != Some(content.len()) {
+        return Object::Damaged(format!("{} of {size} bytes are stored", content.len()));
+    }
+    objects::read_checked(oid, tag & 15, &content)
 }
 
 fn id(bytes: Vec<u8>) -> Result<Oid> {

@@ -59,7 +59,8 @@ pub(crate) async fn stage(
         return Ok(MergeStage::Conflicts(merged.conflicts));
     }
     let paths = ChangedPaths { named: Vec::new(), default_field: "revision" };
-    let staged = StagedTree::check(merged.tree, &head, &limits, paths)?;
+    let tree = if chassis::seeded_bug::is("merge-takes-one-side") { Folder::clone(theirs) } else { merged.tree };
+    let staged = StagedTree::check(tree, &head, &limits, paths)?;
     if staged.differences.is_empty() {
         return Ok(MergeStage::Unchanged(head));
     }

@@ -194,8 +194,8 @@ impl Resolve {
         }
         for (index, Choice { path, take }) in self.choices.iter().enumerate() {
             let file = match take {
-                Take::Head => conflict.head_tree.file(path.as_str()),
-                Take::Theirs => conflict.their_tree.file(path.as_str()),
+                Take::Theirs if !seeded_bug::is("resolve-with-the-head") => conflict.their_tree.file(path.as_str()),
+                Take::Head | Take::Theirs => conflict.head_tree.file(path.as_str()),
                 Take::Content(content) => {
                     let (size, limit) = (content.file.size, limits.file_bytes);
                     if size > limit {

@@ -117,7 +117,8 @@ impl OptimisticWrite for TurnWrite<'_> {
         // A turn cannot ask the user, so it merges by lines. A merged revision has the head as its only parent: its difference to the
         // head is exactly the turn's change, and the history stays linear. The turn's own tree can be restored from its base and its
         // log.
-        let edit = Edit { project, head: head.as_ref(), base: self.commit.base, set: &self.commit.set, mode: MergeMode::Lines };
+        let base = if chassis::seeded_bug::is("commit-without-the-base") { Base::Head } else { self.commit.base };
+        let edit = Edit { project, head: head.as_ref(), base, set: &self.commit.set, mode: MergeMode::Lines };
         let staged = stage(self.writer.objects, edit).await?;
         if self.writer.locks.lock_once(&mut self.guard, project.id).await {
             return Ok(Attempt::Raced);
@@ -162,7 +163,7 @@ impl<'a> TurnWrite<'a> {
         if !turns::finish(&mut tx, access.turn.id, &update).await? {
             return Ok(Attempt::Raced);
         }
-        if !self.commit.answer.is_empty() || revision.is_some() {
+        if (!self.commit.answer.is_empty() || revision.is_some()) && !chassis::seeded_bug::is("lose-the-answer") {
             messages::insert(&mut tx, project.id, &self.answer(access.user, &packed)).await?;
         }
         store::commit(tx).await?;

@@ -105,8 +105,15 @@ impl<'a> Indexed<'a> {
         }
     }
 
-    /// Each save made one revision, and nothing else did.
+    /// Each save made one revision, and nothing else did. No operation names a revision that was not made.
     fn check_numbers(&self, violations: &mut Violations<'_>) {
+        for operation in self.operations {
+            let first = if operation.appended.is_empty() { FIRST_REVISION } else { FIRST_REVISION + 1 };
+            let is_made = |number: u32| number as usize >= first && number <= self.head;
+            violations.require(operation.outcome.number().is_none_or(is_made), "operations name revisions that were made", || {
+                format!("project {} has the head {}: {operation:?}", self.project, self.head)
+            });
+        }
         let saves = || self.operations.iter().filter(|operation| !operation.appended.is_empty() && self.is_effective(operation));
         let numbers: Vec<_> = saves().filter_map(|operation| operation.outcome.number()).collect();
         let distinct: BTreeSet<_> = numbers.iter().collect();

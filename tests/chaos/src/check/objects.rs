@@ -1,4 +1,4 @@
-//! Whatever a store names, it has: the sweeps of unreachable objects delete nothing that a revision, a conflict or a template needs. What
+//! What an object has is what its id says. Whatever a store names, it has: the sweeps of unreachable objects delete nothing that a revision, a conflict or a template needs. What
 //! nothing names is deleted after some time.
 
 #[cfg(test)]
@@ -8,6 +8,8 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Write as _,
 };
+
+use ring::digest::{Context, SHA1_FOR_LEGACY_USE_ONLY};
 
 use super::{Violation, Violations};
 
@@ -86,6 +88,29 @@ fn walk(store: &Store) -> (BTreeSet<Oid>, Vec<String>) {
         problems.push(format!("{}, which {by}{} names: {problem}", hex(&oid), store.roots[root].0));
     }
     (reached, problems)
+}
+
+/// Reads an object whose content must have this id: git's hash of the kind, the size and the content.
+#[must_use]
+pub fn read_checked(oid: &Oid, kind: i16, content: &[u8]) -> Object {
+    match id_of(kind, content) {
+        Some(found) if found == *oid => read(kind, content),
+        Some(found) => Object::Damaged(format!("its content has the id {}", hex(&found))),
+        None => Object::Damaged(format!("git has no kind {kind}")),
+    }
+}
+
+fn id_of(kind: i16, content: &[u8]) -> Option<Oid> {
+    let kind = match kind {
+        1 => "commit",
+        2 => "tree",
+        3 => "blob",
+        _ => return None,
+    };
+    let mut hash = Context::new(&SHA1_FOR_LEGACY_USE_ONLY);
+    hash.update(format!("{kind} {}\0", content.len()).as_bytes());
+    hash.update(content);
+    hash.finish().as_ref().try_into().ok()
 }
 
 /// Reads what a commit or a folder names. `kind` is git's number of the kind of object.

@@ -1,5 +1,7 @@
 //! A valid history, and what each rule reports for an invalid one.
 
+mod loss;
+
 use std::collections::BTreeSet;
 
 use serde_json::json;
@@ -88,6 +90,7 @@ impl Writer {
             prompt: PROMPT,
             person: 0,
             clock: Stopwatch::start(),
+            started: (START, START),
             turn: "t".into(),
             replaces: None,
             views,
@@ -123,7 +126,21 @@ fn taken_over() -> Turn {
 
 fn project() -> Project {
     let tree = [PROMPT.own_file().unwrap(), ("shared.txt".into(), "last written by 2\n".into())];
-    Project { id: "p".into(), tree: tree.into(), head: 1, messages: vec![("t".into(), true); 2], ..Project::default() }
+    Project { id: "p".into(), tree: tree.into(), head: 1, messages: messages(), ..Project::default() }
+}
+
+fn message(turn: &str, is_prompt: bool, visible: bool) -> Message {
+    Message { turn: turn.into(), is_prompt, text: PROMPT.text(), visible }
+}
+
+/// The prompt and the answer of the turn.
+fn messages() -> Vec<Message> {
+    vec![message("t", true, true), message("t", false, true)]
+}
+
+/// A project of a turn without files.
+fn without_files(messages: Vec<Message>) -> Project {
+    Project { id: "p".into(), messages, ..Project::default() }
 }
 
 fn violated(turn: Turn, project: &Project, faults: &FaultHistory) -> BTreeSet<&'static str> {
@@ -243,15 +260,14 @@ fn only_allowed_ends_of_a_turn_pass() {
         writer.push("turn.failed", &json!({"reason": reason}));
         let mut turn = writer.turn("failed", 5);
         turn.row = Row { reason: reason.into(), epoch, ..turn.row };
-        violated(turn, &Project { id: "p".into(), ..Project::default() }, &FaultHistory::default())
+        violated(turn, &without_files(messages()), &FaultHistory::default())
     };
     assert_eq!(failed("WORKER_LOST", 4), BTreeSet::new());
     assert_eq!(failed("WORKER_LOST", 3), BTreeSet::from(["outcome"]), "too few workers were lost");
     assert_eq!(failed("PROVIDER_ERROR", 4), BTreeSet::from(["outcome"]));
     let mut writer = Writer::begin();
     writer.push("turn.cancelled", &json!({}));
-    let without_request =
-        violated(writer.turn("cancelled", 6), &Project { id: "p".into(), ..Project::default() }, &FaultHistory::default());
+    let without_request = violated(writer.turn("cancelled", 6), &without_files(vec![message("t", true, true)]), &FaultHistory::default());
     assert_eq!(without_request, BTreeSet::from(["outcome"]));
 }
 
@@ -272,6 +288,7 @@ fn the_files_follow_from_the_logs() {
 fn a_saved_revision_resolves_a_conflict() {
     let saved = |number, resolves: Option<&str>, text: &str| SavedRevision {
         project: "p".into(),
+        id: format!("s{number}"),
         number,
         resolves: resolves.map(str::to_owned),
         file: ("shared.txt".into(), text.into()),
@@ -303,7 +320,7 @@ fn a_replaced_prompt_is_hidden() {
     };
     let turns = [turn("a", None), turn("b", None), turn("c", Some("b")), turn("d", Some("b"))];
     let holds = |turns: &[Turn], messages: &[(&str, bool)]| {
-        let messages = messages.iter().map(|(turn, seen)| ((*turn).to_owned(), *seen)).collect();
+        let messages = messages.iter().map(|(turn, seen)| message(turn, true, *seen)).collect();
         let project = Project { messages, ..Project::default() };
         let mut found = Vec::new();
         conversation::check(&project, turns, &mut Violations { turn: None, found: &mut found });

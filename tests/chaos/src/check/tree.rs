@@ -1,5 +1,5 @@
 //! The files of a project follow from the logs of its completed turns and from the saves of its owner. Each of these with changes creates
-//! one revision.
+//! one revision. A turn overwrites no save that is newer than its base: it conflicts.
 
 use std::collections::BTreeMap;
 
@@ -17,8 +17,41 @@ enum Author<'a> {
     User(&'a SavedRevision),
 }
 
+/// The number of the revision that a turn committed.
+fn committed(turn: &Turn) -> Option<u32> {
+    turn.log.iter().find(|event| event.kind == "files.committed").map(|event| event.number("number"))
+}
+
+/// The saves of a user have no line in common with what turns write. Therefore a turn that writes a file whose newest content was saved after
+/// the base of the turn must conflict, and no other turn may.
+fn check_bases(project: &Project, turns: &[&Turn], violations: &mut Violations<'_>) {
+    let by_turns = turns.iter().flat_map(|turn| &turn.log).filter(|event| event.kind == "files.committed");
+    let by_turns = by_turns.map(|event| (event.text("revision"), event.number("number")));
+    let mut numbers: BTreeMap<&str, u32> = by_turns.chain(project.saved.iter().map(|saved| (saved.id.as_str(), saved.number))).collect();
+    // The base of a turn in a project without files.
+    numbers.insert("", 0);
+    for turn in turns {
+        let started = turn.log.iter().find(|event| event.kind == "turn.started");
+        let Some(base) = started.and_then(|event| numbers.get(event.text("baseRevision")).copied()) else { continue };
+        let end = committed(turn).unwrap_or(u32::MAX);
+        let steps = turn.watched.prompt.steps();
+        let writes = |path: &str| steps.iter().flat_map(|step| &step.calls).any(|(_, input)| input["path"] == path);
+        let newer = project.saved.iter().find(|saved| base < saved.number && saved.number < end && writes(&saved.file.0));
+        let id = &turn.watched.turn;
+        match turn.row.state.as_str() {
+            "completed" => violations.require(newer.is_none(), "a turn overwrites no newer save", || {
+                format!("turn {id} with the base {base} committed revision {end} over {newer:?}")
+            }),
+            "conflicted" => violations.require(newer.is_some(), "a conflict has a newer save", || {
+                format!("turn {id} with the base {base} is conflicted, and nobody saved its files meanwhile")
+            }),
+            _ => {}
+        }
+    }
+}
+
 pub(super) fn check(project: &Project, turns: &[&Turn], violations: &mut Violations<'_>) {
-    let committed = |turn: &Turn| turn.log.iter().find(|event| event.kind == "files.committed").map(|event| event.number("number"));
+    check_bases(project, turns, violations);
     let by_turns = turns.iter().filter_map(|turn| Some((committed(turn)?, Author::Agent(turn))));
     let mut revisions: Vec<_> = by_turns.chain(project.saved.iter().map(|saved| (saved.number, Author::User(saved)))).collect();
     revisions.sort_by_key(|(number, _)| *number);

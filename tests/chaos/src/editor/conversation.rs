@@ -15,11 +15,12 @@ impl Editor {
         if self.follow_to_end(&mut turn).await? == "turn.failed" {
             return Some(());
         }
-        self.get("get a turn", &format!("/api/turns/{}", turn.turn)).await?["projectId"].as_str()?.clone_into(&mut self.project);
+        let found = self.get("get a turn", &format!("/api/turns/{}", turn.turn)).await?;
+        self.project = self.text_at(&found, "/projectId")?;
         let messages = format!("/api/projects/{}/messages", self.project);
-        let of_message = |message: &Value| Some(format!("{messages}/{}", message["id"].as_str()?));
         let listed = self.conversation().await?;
-        let (prompt, answer) = (of_message(&listed[0])?, of_message(&listed[1])?);
+        let [prompt, answer] = ["/0/id", "/1/id"].map(|place| Some(format!("{messages}/{}", self.text_at(&listed, place)?)));
+        let (prompt, answer) = (prompt?, answer?);
         self.edit_prompt(&prompt).await?;
         self.rate(&answer).await?;
         self.read_preview().await?;
@@ -77,7 +78,7 @@ impl Editor {
         let body = json!({ "projectId": self.project, "changes": [{ "path": "index.html", "write": { "text": text } }] });
         self.post("save a page", "/api/projects/save", body).await?;
         let made = self.send("create a preview", Method::POST, &format!("{root}/previews"), json!({})).await?;
-        let url = reqwest::Url::parse(made["url"].as_str()?).ok()?;
+        let Ok(url) = reqwest::Url::parse(&self.text_at(&made, "/url")?) else { return self.wrong(format!("not a URL: {made}")) };
         let found = self.client.read_page(&url).await?;
         if found != text {
             self.client.record.violation(format!("the preview {url} shows {found:?} instead of {text:?}"));

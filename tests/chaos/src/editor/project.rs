@@ -31,10 +31,8 @@ impl Editor {
         for of in ["history", "blame"] {
             self.get("read the past of a file", &format!("/api/projects/{project}/{of}/{SHARED}")).await?;
         }
-        match head["id"].as_str() {
-            Some(head) => self.use_label(head).await,
-            None => Some(()),
-        }
+        let head = self.text_at(&revisions, "/revisions/0/id")?;
+        self.use_label(&head).await
     }
 
     /// Gives a revision a label, reads the labels and deletes it.
@@ -48,7 +46,7 @@ impl Editor {
         self.call_or_not_found("delete a label", Method::DELETE, &label, json!({})).await
     }
 
-    /// Locks a file, moves it and moves it back, and deletes the lock, which has followed.
+    /// Locks a file, moves it and moves it back, which the lock must follow, and deletes the lock.
     pub(super) async fn use_lock(&mut self) -> Option<()> {
         let locks = format!("/api/projects/{}/locks", self.project);
         let lock = format!("{locks}/{SHARED}");
@@ -61,8 +59,11 @@ impl Editor {
             let body = json!({ "changes": [{ "path": from, "rename": { "newPath": to } }] });
             let answered = self.client.call(ApiCall { what: "rename", method: Method::POST, path: &changes, body, key }).await?;
             self.accept("rename", answered)?;
+            let listed = self.get("list locks", &locks).await?;
+            if listed["locks"].as_array().is_none_or(|locks| locks.len() != 1) || listed["locks"][0]["path"] != json!(to) {
+                self.client.record.violation(format!("project {} has other locks than that of {to}: {listed}", self.project));
+            }
         }
-        self.get("list locks", &locks).await?;
         self.call_or_not_found("delete a lock", Method::DELETE, &lock, json!({})).await
     }
 
@@ -70,7 +71,7 @@ impl Editor {
     pub(super) async fn fork(&mut self) -> Option<()> {
         let root = format!("/api/projects/{}", self.project);
         let load = format!("/api/projects/load?projectId={}", self.project);
-        let fork = self.post("fork", &format!("{root}/fork"), json!({})).await?["id"].as_str()?.to_owned();
+        let fork = self.fork_of(&self.project.clone()).await?;
         let before = self.get("load", &load).await?;
         let forked = self.get("load a fork", &format!("/api/projects/load?projectId={fork}")).await?;
         if forked["files"] != before["files"] || forked["revision"]["id"] != before["revision"]["id"] {
@@ -86,42 +87,18 @@ impl Editor {
         self.call_or_not_found("delete a fork", Method::DELETE, &format!("/api/projects/{fork}?purge=true"), json!({})).await
     }
 
-    /// Merges a fork into another one, once cleanly and once with a conflict.
-    async fn merge(&mut self, source: &str) -> Option<()> {
-        let other = self.post("fork", &format!("/api/projects/{}/fork", self.project), json!({})).await?["id"].as_str()?.to_owned();
-        let root = format!("/api/projects/{other}");
-        let merge = format!("{root}/merge");
-        let clean = self.post("merge", &merge, json!({ "sourceProjectId": source })).await?;
-        if clean["outcome"] != "COMMIT_OUTCOME_COMMITTED" {
-            self.client.record.violation(format!("the merge of {source} into {other} ended with {}", clean["outcome"]));
-        }
-        for id in [source, &other] {
-            let text = self.text("diverged");
-            self.save(json!({ "projectId": id }), &text).await?;
-        }
-        let conflicted = self.post("merge", &merge, json!({ "sourceProjectId": source })).await?;
-        let conflict = format!("{root}/conflicts/{}", conflicted["conflictId"].as_str()?);
-        let found = self.get("get a conflict of a merge", &conflict).await?;
-        let theirs = found["turnRevision"].as_str()?;
-        self.get("compare the other side of a merge", &format!("{root}/diff?revision={theirs}")).await?;
-        let files = json!([{ "path": SHARED, "take": "TAKE_TURN" }]);
-        let body = json!({ "baseRevision": found["headRevision"], "files": files });
-        self.post("resolve a merge", &format!("{conflict}/resolve"), body).await?;
-        self.call_or_not_found("delete a fork", Method::DELETE, &format!("{root}?purge=true"), json!({})).await
-    }
-
     /// Publishes the project as a template, makes a project of it, and deletes both.
     pub(super) async fn use_templates(&mut self) -> Option<()> {
         let body = json!({ "projectId": self.project, "title": "Chaos", "variables": [{ "name": "by", "label": "By" }] });
         let template = self.post("publish a template", "/api/templates", body).await?;
-        let path = format!("/api/templates/{}", template["id"].as_str()?);
+        let path = format!("/api/templates/{}", self.text_at(&template, "/id")?);
         let next = json!({ "projectId": self.project, "title": "Chaos", "templateId": template["id"] });
         self.post("publish a version", "/api/templates", next).await?;
         self.get("list templates", "/api/templates?query=chaos&mine=true").await?;
         self.get("get a template", &path).await?;
         self.get("list reviews", &format!("{path}/reviews")).await?;
         let used = self.post("use a template", &format!("{path}/use"), json!({})).await?;
-        let made = used["project"]["id"].as_str()?.to_owned();
+        let made = self.text_at(&used, "/project/id")?;
         let (copied, source) = (self.files_of(&made).await?, self.files_of(&self.project.clone()).await?);
         if copied != source {
             self.client.record.violation(format!("project {made} has other files than its template: {copied} instead of {source}"));
@@ -176,7 +153,7 @@ impl Editor {
     pub(super) async fn import(&mut self) -> Option<()> {
         let (first, second) = (self.text("imported"), self.text("replaced"));
         let made = self.post("import", "/api/projects/import", archive(&[("a.txt", &first), ("b.txt", &first)])?).await?;
-        let project = made["project"]["id"].as_str()?.to_owned();
+        let project = self.text_at(&made, "/project/id")?;
         let path = format!("/api/projects/{project}/import?mode=IMPORT_MODE_REPLACE");
         self.post("import into a project", &path, archive(&[("a.txt", &second)])?).await?;
         let files = self.get("load an import", &format!("/api/projects/load?projectId={project}")).await?["files"].take();
@@ -203,14 +180,18 @@ impl Editor {
         let before = self.get("list revisions", &revisions).await?;
         let later = self.text("later");
         self.save(json!({ "projectId": self.project }), &later).await?;
-        let revert = format!("{revisions}/{}/revert", saved["revision"]["id"].as_str()?);
+        let revert = format!("{revisions}/{}/revert", self.text_at(&saved, "/revision/id")?);
         let conflicted = self.post("revert", &revert, json!({})).await?;
-        let id = conflicted["conflictId"].as_str()?;
+        let id = self.text_at(&conflicted, "/conflictId")?;
         let listed = self.get("list conflicts", &format!("{project}/conflicts")).await?;
         if listed["conflicts"].as_array().map(Vec::len) != Some(1) {
             self.client.record.violation(format!("project {} has not one conflict: {listed}", self.project));
         }
-        self.resolve_conflict(id).await?;
+        let mut expected = self.contents_of(&self.project.clone()).await?;
+        let resolved = self.resolve_conflict(&id).await?;
+        expected.insert(SHARED.to_owned(), json!({ "text": resolved }));
+        let found = self.contents_of(&self.project.clone()).await?;
+        self.require_files(&format!("after the resolution of a revert in project {}", self.project), &expected, &found);
         // No turn has the id of the project.
         let turn = format!("{project}/turns/{}/revert", self.project);
         self.call_or_not_found("revert a turn", Method::POST, &turn, json!({})).await?;

@@ -27,7 +27,7 @@ impl Editor {
         self.create_project().await?;
         let project = self.project.clone();
         let texts: Vec<String> = (0..CONTENTS).map(|_| self.text("used again")).collect();
-        let fork = self.post("fork", &format!("/api/projects/{project}/fork"), json!({})).await?["id"].as_str()?.to_owned();
+        let fork = self.fork_of(&project).await?;
         let changes: Vec<Value> = texts.iter().enumerate().map(|(n, text)| change(n, text)).collect();
         self.post("save in a fork", "/api/projects/save", json!({ "projectId": fork, "changes": changes })).await?;
         self.fail_import(&texts[0]).await?;

@@ -89,6 +89,12 @@ const CHANGES: &[(&str, &str, Change)] = &[
         history.operations[2].seen.insert("a".to_owned(), vec![1, 2, 7]);
     }),
     ("a revision of nobody", "one revision for each save", |history| history.last.0 = 5),
+    ("a read of a revision that was never made", "operations name revisions that were made", |history| {
+        history.operations[7].outcome = ListOutcome::Done(99);
+    }),
+    ("a read of no revision", "operations name revisions that were made", |history| {
+        history.operations.insert(0, read((0, 1), 0, &[("a", &[]), ("b", &[])]));
+    }),
     ("two saves in one revision", "one revision for each save", |history| history.operations[1].outcome = ListOutcome::Done(2)),
     ("a stale read", "an operation sees what was acknowledged before it began", |history| {
         history.operations[7] = read((20, 21), 2, &[("a", &[1, 2]), ("b", &[])]);

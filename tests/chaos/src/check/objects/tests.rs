@@ -71,3 +71,13 @@ fn data_that_is_not_of_git_is_damaged() {
     }
     assert_eq!(read(2, b""), Object::Links(Vec::new()));
 }
+
+#[test]
+fn an_object_with_another_content_than_its_id_says_is_damaged() {
+    let oid = parse("ce013625030ba8dba906f756967f9e9ca394464a").unwrap();
+    assert_eq!(read_checked(&oid, 3, b"hello\n"), Object::File);
+    for (kind, content) in [(3, &b"hallo\n"[..]), (3, b"hello"), (3, b""), (1, b"hello\n"), (9, b"hello\n")] {
+        assert!(matches!(read_checked(&oid, kind, content), Object::Damaged(_)), "{kind} {content:?}");
+    }
+    assert_eq!(read_checked(&EMPTY_TREE, 2, b""), Object::Links(Vec::new()));
+}
