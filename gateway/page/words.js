@@ -69,7 +69,9 @@ export function wordsOf(error) {
 
 const FAILURES = {
   ACCESS_LOST: "You may no longer change this project.",
+  CHECKS_UNAVAILABLE: "The files could not be checked.",
   EMPTY_ANSWER: "The model gave two empty answers.",
+  FILES_NOT_CLEAN: "The files have errors.",
   INTERNAL: "Something went wrong on the server.",
   LIMIT_EXCEEDED: "The answer reached a limit.",
   NOT_BEGUN: "The turn could not start.",
@@ -83,7 +85,7 @@ const FAILURES = {
 };
 
 // Reasons for which the message of the server has more details.
-const SAYS_MORE = new Set(["LIMIT_EXCEEDED", "NOT_BEGUN", "PATH_LOCKED", "PROVIDER_ERROR", "PROVIDER_REFUSED"]);
+const SAYS_MORE = new Set(["FILES_NOT_CLEAN", "LIMIT_EXCEEDED", "NOT_BEGUN", "PATH_LOCKED", "PROVIDER_ERROR", "PROVIDER_REFUSED"]);
 
 const RESOLVED = { kind: "completed", word: "resolved", line: "Not saved at first: somebody else had changed the same lines. The conflict has been resolved since." };
 const ENDS = {

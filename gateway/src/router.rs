@@ -17,8 +17,8 @@ use crate::{
     http::etag::{VERSIONED, refuse_if_match},
     identity::authenticate::identify,
     routes::{
-        agents, agui, archives, auth, chat, conflicts, contents, files, forks, history, imports, messages, project_events, projects,
-        system, templates, turns,
+        agents, agui, archives, auth, chat, checks, conflicts, contents, files, forks, history, imports, messages, project_events,
+        projects, system, templates, turns,
     },
     web::{page, preview},
 };
@@ -184,6 +184,7 @@ fn turn_routes() -> Vec<Route> {
         get("/api/turns/{turn_id}", Counted, turns::get),
         get("/api/turns/{turn_id}/events", Stream, turns::events),
         post("/api/turns/{turn_id}/cancel", Counted, turns::cancel),
+        get("/api/projects/{project_id}/findings", Counted, checks::findings),
         get("/api/agents", Counted, agents::list),
         get("/api/agents/{name}", Counted, agents::get),
     ]

@@ -6,6 +6,7 @@ pub(crate) mod archives;
 pub(crate) mod auth;
 mod change;
 pub(crate) mod chat;
+pub(crate) mod checks;
 pub(crate) mod conflicts;
 pub(crate) mod contents;
 pub(crate) mod files;

@@ -34,6 +34,7 @@ kinds! {
     ToolOutput => "tool.output", ToolFailed => "tool.failed",
     FileOpened => "file.opened", FileDelta => "file.delta", FileClosed => "file.closed", FileRejected => "file.rejected",
     FilesCommitted => "files.committed", FilesConflict => "files.conflict",
+    ChecksFinished => "checks.finished",
     Usage => "usage",
 }
 

@@ -1,12 +1,15 @@
 //! The contract: the generated modules of `backlot.*.v1`, the error that all services exchange, typed ids, and the JSON form of an event.
 //!
-//! Read the `.proto` files first; they are the specification. Then [`error`], [`id`], [`event`], [`project_event`], [`path`], [`plan`], [`metadata`], [`parts`].
+//! Read the `.proto` files first; they are the specification. Then [`error`], [`id`], [`event`], [`project_event`], [`path`], [`plan`], [`metadata`], [`parts`], [`layout`],
+//! [`build_input`].
 
+pub mod build_input;
 pub mod codec;
 pub mod error;
 pub mod event;
 pub mod id;
 mod json;
+pub mod layout;
 pub mod metadata;
 pub mod parts;
 pub mod path;

@@ -5,7 +5,7 @@ mod files;
 
 use std::borrow::Cow;
 
-use proto::agent_streaming::{FileOperation, FilesCommitted, TurnEvent, Usage, turn_event::Kind};
+use proto::agent_streaming::{ChecksFinished, FileOperation, FilesCommitted, TurnEvent, Usage, turn_event::Kind};
 
 pub(crate) use files::File;
 use files::{Files, NewFiles};
@@ -69,6 +69,7 @@ pub(crate) enum Part<'e> {
     Notice(Notice<'e>),
     Usage(&'e Usage),
     Committed(&'e FilesCommitted),
+    Checked(&'e ChecksFinished),
     Ended(Outcome<'e>),
 }
 
@@ -185,6 +186,8 @@ impl AnswerParts {
             }
             Kind::FileOpened(_) | Kind::FileDelta(_) | Kind::FileClosed(_) | Kind::FileRejected(_) => self.file(out, kind),
             Kind::FilesCommitted(e) => out.push(Part::Committed(e)),
+            // The answer of a call has the findings of the tool.
+            Kind::ChecksFinished(e) if e.call_id.is_empty() => out.push(Part::Checked(e)),
             Kind::FilesConflict(e) => self.conflict.clone_from(&e.paths),
             Kind::Usage(e) => {
                 self.usage = Some(*e);
@@ -194,7 +197,12 @@ impl AnswerParts {
             Kind::TurnFailed(e) => self.end(out, Outcome::Failed { reason: &e.reason, message: &e.message }),
             Kind::TurnCancelled(_) => self.end(out, Outcome::Cancelled),
             Kind::TurnConflicted(e) => self.end(out, Outcome::Conflicted { revision: &e.revision }),
-            Kind::TurnAccepted(_) | Kind::TurnStarted(_) | Kind::TurnCommitting(_) | Kind::AttemptStarted(_) | Kind::AttemptFailed(_) => {}
+            Kind::TurnAccepted(_)
+            | Kind::TurnStarted(_)
+            | Kind::TurnCommitting(_)
+            | Kind::AttemptStarted(_)
+            | Kind::AttemptFailed(_)
+            | Kind::ChecksFinished(_) => {}
         }
     }
 

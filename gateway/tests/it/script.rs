@@ -203,6 +203,10 @@ impl AgentStreamingService for ScriptedAgent {
         Ok(Response::new(pb::ListAgentsResponse::default()))
     }
 
+    async fn get_findings(&self, _: Request<pb::GetFindingsRequest>) -> Result<Response<pb::GetFindingsResponse>, Status> {
+        Ok(Response::new(pb::GetFindingsResponse::default()))
+    }
+
     async fn get_agent(&self, _: Request<pb::GetAgentRequest>) -> Result<Response<pb::GetAgentResponse>, Status> {
         Ok(Response::new(pb::GetAgentResponse::default()))
     }

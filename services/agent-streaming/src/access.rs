@@ -17,6 +17,7 @@ pub(crate) const RULES: &[Rule] = &[
     Rule { rpc: "StreamTurnEvents", callers: PUBLIC, user: true, scope: Read, size: Ordinary },
     Rule { rpc: "CancelTurn", callers: PUBLIC, user: true, scope: Write, size: Ordinary },
     Rule { rpc: "ListAgents", callers: PUBLIC, user: true, scope: Read, size: Ordinary },
+    Rule { rpc: "GetFindings", callers: PUBLIC, user: true, scope: Read, size: Ordinary },
     Rule { rpc: "GetAgent", callers: PUBLIC, user: true, scope: Read, size: Ordinary },
 ];
 const PUBLIC: &[Caller] = &[Caller::Direct, Caller::Gateway];

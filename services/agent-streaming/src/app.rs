@@ -70,7 +70,11 @@ impl App {
             followers: Followers::default(),
             doorbell,
             outbox: Notify::new(),
-            upstream: Upstream::new(to(Caller::ProjectStorage, &config.project_storage_url), to(Caller::RateLimit, &config.rate_limit_url)),
+            upstream: Upstream::new(
+                to(Caller::ProjectStorage, &config.project_storage_url),
+                to(Caller::RateLimit, &config.rate_limit_url),
+                to(Caller::Compile, &config.compile_url),
+            ),
             agents: Agents::load(config.agents_dir.as_deref())?,
             providers: Providers::new(&config.providers),
             pages: PageTokens::new(&config.cluster_secret),

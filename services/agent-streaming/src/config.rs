@@ -26,6 +26,8 @@ pub struct Config {
     pub project_storage_url: http::Uri,
     /// `BACKLOT_RATE_LIMIT_URL`.
     pub rate_limit_url: http::Uri,
+    /// `BACKLOT_COMPILE_URL`. Without the role, files are not checked.
+    pub compile_url: http::Uri,
     /// The providers of models.
     pub providers: ProviderConfig,
     /// `BACKLOT_AGENTS_DIR`: a folder of agents in addition to the built-in ones.
@@ -73,6 +75,7 @@ impl Config {
             auth_url: env.get("BACKLOT_AUTH_URL", "http://127.0.0.1:9090", "where auth listens"),
             project_storage_url: env.get("BACKLOT_PROJECT_STORAGE_URL", "http://127.0.0.1:9092", "where project-storage listens"),
             rate_limit_url: env.get("BACKLOT_RATE_LIMIT_URL", "http://127.0.0.1:9093", "where rate-limit listens"),
+            compile_url: env.get("BACKLOT_COMPILE_URL", "http://127.0.0.1:9094", "where compile listens"),
             providers: ProviderConfig::read(env, max_step_bytes),
             agents_dir: env
                 .optional("BACKLOT_AGENTS_DIR", "folder of agents (Markdown with front matter) in addition to the built-in ones"),

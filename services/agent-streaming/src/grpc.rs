@@ -9,9 +9,9 @@ use chassis::{clock, context::Context, error::status};
 use futures::{Stream, StreamExt as _};
 use proto::{
     agent_streaming::{
-        self as pb, CancelTurnRequest, CancelTurnResponse, GetAgentRequest, GetAgentResponse, GetTurnRequest, GetTurnResponse,
-        ListAgentsRequest, ListAgentsResponse, ListTurnsRequest, ListTurnsResponse, StartTurnRequest, StartTurnResponse,
-        StreamTurnEventsRequest, StreamTurnEventsResponse, agent_streaming_service_server::AgentStreamingService,
+        self as pb, CancelTurnRequest, CancelTurnResponse, GetAgentRequest, GetAgentResponse, GetFindingsRequest, GetFindingsResponse,
+        GetTurnRequest, GetTurnResponse, ListAgentsRequest, ListAgentsResponse, ListTurnsRequest, ListTurnsResponse, StartTurnRequest,
+        StartTurnResponse, StreamTurnEventsRequest, StreamTurnEventsResponse, agent_streaming_service_server::AgentStreamingService,
     },
     id::TurnId,
 };
@@ -19,6 +19,7 @@ use tonic::{Request, Response, Status};
 
 use crate::{
     app::App,
+    check::revision,
     error::Error,
     intake::cancel,
     intake::list,
@@ -79,6 +80,13 @@ impl AgentStreamingService for Service {
         let (agents, next) = self.0.agents.page(after.as_deref(), size);
         let next_page_token = next.map(|name| self.0.pages.seal(decode::AGENTS_SCOPE, &name)).unwrap_or_default();
         Ok(Response::new(ListAgentsResponse { agents: agents.into_iter().map(agent_wire).collect(), next_page_token }))
+    }
+
+    async fn get_findings(&self, request: Request<GetFindingsRequest>) -> Result<Response<GetFindingsResponse>, Status> {
+        let context = Context::of(&request);
+        let (project, revision) = decode::findings(request.into_inner())?;
+        let (revision, checks) = revision::check(&self.0.upstream, &context, project, revision).await.map_err(status)?;
+        Ok(Response::new(GetFindingsResponse { revision, status: checks.status().into(), findings: checks.into_findings() }))
     }
 
     async fn get_agent(&self, request: Request<GetAgentRequest>) -> Result<Response<GetAgentResponse>, Status> {

@@ -7,12 +7,14 @@
 //! - [`log`]: writes the event log. [`watch`]: reads it for viewers.
 //! - [`model`]: agents, prompts and the providers of models. [`workspace`]: the staged files of a turn, and its tools.
 //! - [`deletions`]: deletes what belongs to deleted projects and messages.
+//! - [`check`]: checks files of revisions, and the staged ones of turns.
 //! - [`store`], [`upstream`]: the database and the other services.
 //! - [`app`], [`access`], [`config`], [`error`], [`grpc`], [`metrics`]: the files that every service has.
 //! - `seeded_bugs`: wrong variants that the chaos harness must find. Released executables do not contain them.
 
 mod access;
 mod app;
+mod check;
 mod config;
 mod deletions;
 mod drive;

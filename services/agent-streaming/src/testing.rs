@@ -44,6 +44,7 @@ pub(crate) fn draft() -> Turn {
         metadata: Metadata::from([("customer".to_owned(), "4711".to_owned())]),
         replaces: None,
         cancel_unfollowed: false,
+        require_clean_files: false,
         recoveries: 0,
         state: State::Accepted,
         epoch: 0,

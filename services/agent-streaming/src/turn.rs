@@ -111,11 +111,13 @@ pub(crate) enum Reason {
     NotBegun,
     AccessLost,
     PathLocked,
+    FilesNotClean,
+    ChecksUnavailable,
     Internal,
 }
 
 impl Reason {
-    pub(crate) const ALL: [Self; 12] = [
+    pub(crate) const ALL: [Self; 14] = [
         Self::ProviderError,
         Self::ProviderRefused,
         Self::ProviderStalled,
@@ -127,6 +129,8 @@ impl Reason {
         Self::NotBegun,
         Self::AccessLost,
         Self::PathLocked,
+        Self::FilesNotClean,
+        Self::ChecksUnavailable,
         Self::Internal,
     ];
 
@@ -143,6 +147,8 @@ impl Reason {
             Self::NotBegun => "NOT_BEGUN",
             Self::AccessLost => "ACCESS_LOST",
             Self::PathLocked => "PATH_LOCKED",
+            Self::FilesNotClean => "FILES_NOT_CLEAN",
+            Self::ChecksUnavailable => "CHECKS_UNAVAILABLE",
             Self::Internal => "INTERNAL",
         }
     }
@@ -186,6 +192,8 @@ pub(crate) struct Turn {
     pub(crate) replaces: Option<TurnId>,
     /// The turn is cancelled when it has no follower (`ON_DISCONNECT_CANCEL`).
     pub(crate) cancel_unfollowed: bool,
+    /// Only files without errors are committed.
+    pub(crate) require_clean_files: bool,
     pub(crate) state: State,
     pub(crate) epoch: i64,
     /// Workers that were lost since the last finished step.

@@ -1,4 +1,4 @@
-//! Calls to project-storage and rate-limit.
+//! Calls to project-storage, rate-limit and compile.
 
 use std::{future::Future, time::Duration};
 
@@ -8,16 +8,18 @@ use chassis::{
     limit,
 };
 use proto::{
+    compile::compile_service_client::CompileServiceClient,
     error::{DEFAULT_DOMAIN, ErrorCode, Fault},
     id::{MessageId, ProjectId, TurnId, UserId},
     project_storage::{
         AcknowledgeDeletionsRequest, BeginTurnRequest, CommitTurnRequest, CommitTurnResponse, Deletion, EndTurnRequest, File,
-        GetTurnTreeRequest, GetTurnTreeResponse, ListDeletionsRequest, ListTurnMessagesRequest, Message, ReadTurnFilesRequest,
-        project_storage_service_client::ProjectStorageServiceClient,
+        GetTurnTreeRequest, GetTurnTreeResponse, ListDeletionsRequest, ListFilesRequest, ListFilesResponse, ListTurnMessagesRequest,
+        Message, ReadFilesRequest, ReadFilesResponse, ReadTurnFilesRequest, project_storage_service_client::ProjectStorageServiceClient,
     },
     rate_limit::rate_limit_service_client::RateLimitServiceClient,
 };
 use tokio::time::{Instant, sleep};
+use tonic::Streaming;
 
 use crate::{
     error::SERVICE,
@@ -33,18 +35,23 @@ const MAX_PAUSE: Duration = Duration::from_secs(2);
 pub(crate) struct Upstream {
     storage: ProjectStorageServiceClient<ServiceChannel>,
     limits: RateLimitServiceClient<ServiceChannel>,
+    compile: CompileServiceClient<ServiceChannel>,
 }
 
 impl Upstream {
-    pub(crate) fn new(storage: ServiceChannel, limits: ServiceChannel) -> Self {
+    pub(crate) fn new(storage: ServiceChannel, limits: ServiceChannel, compile: ServiceChannel) -> Self {
         let storage = ProjectStorageServiceClient::new(storage)
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
             .max_encoding_message_size(MAX_MESSAGE_BYTES);
-        Self { storage, limits: RateLimitServiceClient::new(limits) }
+        Self { storage, limits: RateLimitServiceClient::new(limits), compile: CompileServiceClient::new(compile) }
     }
 
     pub(crate) fn limits(&self) -> RateLimitServiceClient<ServiceChannel> {
         self.limits.clone()
+    }
+
+    pub(crate) fn compile(&self) -> CompileServiceClient<ServiceChannel> {
+        self.compile.clone()
     }
 
     /// Counts a new turn of the user against the rate limit.
@@ -93,6 +100,19 @@ impl Upstream {
 }
 
 impl Upstream {
+    /// The files of a revision, or of the head, which the user of the request may read.
+    pub(crate) async fn list_files(&self, context: &Context, project: ProjectId, revision: String) -> Result<ListFilesResponse, Fault> {
+        let request = ListFilesRequest { project_id: project.to_string(), revision };
+        let answer = self.storage.clone().list_files(context.request(request)).await;
+        answer.map(tonic::Response::into_inner).map_err(|status| fault(&status))
+    }
+
+    /// Contents of files, which the user of the request may read.
+    pub(crate) async fn read_files(&self, context: &Context, request: ReadFilesRequest) -> Result<Streaming<ReadFilesResponse>, Fault> {
+        let answer = self.storage.clone().read_files(context.request(request)).await;
+        answer.map(tonic::Response::into_inner).map_err(|status| fault(&status))
+    }
+
     /// Deletions with a higher id that this service has not acknowledged.
     pub(crate) async fn deletions(&self, after: u64) -> Result<Vec<Deletion>, Fault> {
         let request = ListDeletionsRequest { after, page_size: 0 };
@@ -108,7 +128,7 @@ impl Upstream {
 
 /// The fault in a status. An internal error without a domain was made by the client because the connection broke, so it counts as
 /// `UNAVAILABLE`.
-fn fault(status: &tonic::Status) -> Fault {
+pub(crate) fn fault(status: &tonic::Status) -> Fault {
     let fault = Fault::from_status(status);
     if fault.code == ErrorCode::Internal && fault.domain == DEFAULT_DOMAIN {
         return Fault { code: ErrorCode::Unavailable, reason: "UNAVAILABLE".to_owned(), ..fault };

@@ -10,7 +10,7 @@
 //! - [`listen`], [`share`], [`network`], [`edge`]: the accept loop for HTTP and gRPC; limits of what one client may hold of a shared
 //!   resource; the networks of an address; the rate limit by address before all others.
 //! - [`doorbell`], [`tail`]: what wakes the other replicas of a service, and the viewers of a log that follow it as one.
-//! - [`error`], [`page`], [`limit`]: typed errors to gRPC statuses; page tokens; calls of the rate-limit service.
+//! - [`git_id`]: the ids of git. [`error`], [`page`], [`limit`]: typed errors to gRPC statuses; page tokens; calls of the rate-limit service.
 //! - `failpoint`, [`fault_time`], [`seeded_bug`] (features `failpoints`, `seeded-bugs`): faults, short times and bugs for the chaos harness.
 //! - `testing` (feature `testing`): private engines and polling helpers for the tests of other crates.
 
@@ -26,6 +26,7 @@ pub mod edge;
 pub mod error;
 mod failpoint;
 pub mod fault_time;
+pub mod git_id;
 pub mod identity;
 pub mod jitter;
 pub mod lifecycle;

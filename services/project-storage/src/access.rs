@@ -17,6 +17,8 @@ use chassis::{
 use proto::{auth::Plan, plan};
 
 const PUBLIC: &[Caller] = &[Direct, Gateway];
+/// Agent-streaming checks the files of a project for the person of a request.
+const READERS: &[Caller] = &[Direct, Gateway, AgentStreaming];
 
 fn save_bytes(user: &User) -> usize {
     plan::save_bytes(Plan::from_claims(&user.private_claims))
@@ -43,7 +45,7 @@ pub(crate) const RULES: &[Rule] = &[
     Rule { rpc: "ListForks", callers: PUBLIC, user: true, scope: Read, size: Ordinary },
     Rule { rpc: "SaveProject", callers: PUBLIC, user: true, scope: Write, size: OfUser(save_bytes) },
     Rule { rpc: "LoadProject", callers: PUBLIC, user: true, scope: Read, size: Ordinary },
-    Rule { rpc: "ListFiles", callers: PUBLIC, user: true, scope: Read, size: Ordinary },
+    Rule { rpc: "ListFiles", callers: READERS, user: true, scope: Read, size: Ordinary },
     Rule { rpc: "GetFile", callers: PUBLIC, user: true, scope: Read, size: Ordinary },
     Rule { rpc: "SearchFiles", callers: PUBLIC, user: true, scope: Read, size: Ordinary },
     Rule { rpc: "ImportArchive", callers: PUBLIC, user: true, scope: Write, size: Stream(IMPORT) },
@@ -51,7 +53,7 @@ pub(crate) const RULES: &[Rule] = &[
     Rule { rpc: "UploadFile", callers: PUBLIC, user: true, scope: Write, size: Stream(UPLOAD) },
     Rule { rpc: "DeleteFile", callers: PUBLIC, user: true, scope: Write, size: Ordinary },
     Rule { rpc: "DownloadFile", callers: PUBLIC, user: true, scope: Read, size: Ordinary },
-    Rule { rpc: "ReadFiles", callers: PUBLIC, user: true, scope: Read, size: Ordinary },
+    Rule { rpc: "ReadFiles", callers: READERS, user: true, scope: Read, size: Ordinary },
     Rule { rpc: "ListRevisions", callers: PUBLIC, user: true, scope: Read, size: Ordinary },
     Rule { rpc: "WatchProject", callers: PUBLIC, user: true, scope: Read, size: Ordinary },
     Rule { rpc: "GetRevision", callers: PUBLIC, user: true, scope: Read, size: Ordinary },

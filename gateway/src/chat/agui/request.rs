@@ -40,6 +40,7 @@ struct ForwardedProps {
     base_revision: Option<String>,
     if_active: Option<IfActive>,
     on_disconnect: Option<OnDisconnect>,
+    require_clean_files: Option<bool>,
     metadata: Option<Metadata>,
 }
 
@@ -86,6 +87,7 @@ impl RunAgentInput {
             client_message_id: message,
             replaces_turn_id: String::new(),
             metadata: props.metadata.unwrap_or_default(),
+            require_clean_files: props.require_clean_files.unwrap_or_default(),
         };
         Ok(Run { thread: self.thread_id, run: self.run_id, start })
     }

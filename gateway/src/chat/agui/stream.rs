@@ -79,6 +79,7 @@ impl AguiStream {
             Part::Notice(notice) => out.push(Event::Custom { name: "notice", value: notice_json(notice) }),
             Part::Usage(usage) => out.push(Event::Custom { name: "usage", value: json!(Tokens::from(*usage)) }),
             Part::Committed(files) => out.push(Event::Custom { name: "revision", value: revision_json(files) }),
+            Part::Checked(checks) => out.push(Event::Custom { name: "checks", value: json!(checks) }),
             Part::Ended(outcome) => out.push(self.end(*outcome)),
         }
     }

@@ -33,6 +33,7 @@ pub(crate) struct ChatRequest {
     base_revision: Option<String>,
     if_active: Option<IfActive>,
     on_disconnect: Option<OnDisconnect>,
+    require_clean_files: Option<bool>,
     metadata: Option<Metadata>,
 }
 
@@ -84,6 +85,7 @@ struct Options {
     base_revision: String,
     if_active: IfActive,
     on_disconnect: OnDisconnect,
+    require_clean_files: bool,
     metadata: Metadata,
 }
 
@@ -114,6 +116,7 @@ impl ChatRequest {
             // A chat shows one answer at a time, so another running turn is an error by default.
             if_active: self.if_active.filter(|value| *value != IfActive::Unspecified).unwrap_or(IfActive::Reject),
             on_disconnect: self.on_disconnect.unwrap_or_default(),
+            require_clean_files: self.require_clean_files.unwrap_or_default(),
             metadata: self.metadata.unwrap_or_default(),
         };
         Ok(Prompt { chat, text: message.text, message: message.id, intent, options })
@@ -174,6 +177,7 @@ impl Prompt {
             client_message_id: self.message,
             replaces_turn_id: replaces.to_owned(),
             metadata: self.options.metadata,
+            require_clean_files: self.options.require_clean_files,
         }
     }
 }

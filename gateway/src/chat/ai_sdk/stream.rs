@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use axum::http::{HeaderMap, HeaderValue};
 use bytes::{BufMut as _, BytesMut};
-use proto::agent_streaming::{Turn, TurnEvent};
+use proto::agent_streaming::{ChecksFinished, Turn, TurnEvent};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -117,6 +117,10 @@ enum Chunk<'a> {
         id: &'static str,
         data: Value,
     },
+    DataChecks {
+        id: &'static str,
+        data: &'a ChecksFinished,
+    },
     DataNotice {
         data: Value,
         #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -183,6 +187,7 @@ impl UiStream {
             }
             Part::Usage(usage) => Chunk::DataUsage { data: Tokens::from(*usage), transient: true },
             Part::Committed(files) => Chunk::DataRevision { id: "revision", data: revision_json(files) },
+            Part::Checked(checks) => Chunk::DataChecks { id: "checks", data: checks },
             Part::Ended(outcome) => return self.end(*outcome, out),
         });
     }

@@ -53,7 +53,7 @@ fn chat_body() -> Value {
 const CLIENT_ID: &str = "^[A-Za-z0-9_-]{1,128}$";
 
 /// Fields that are passed to StartTurnRequest.
-fn turn_options() -> [(&'static str, Value); 6] {
+fn turn_options() -> [(&'static str, Value); 7] {
     let text = || json!({"type": "string", "description": "As in StartTurnRequest."});
     let kind = |name: &str| json!({"$ref": format!("#/components/schemas/{name}")});
     let metadata = json!({"type": "object", "additionalProperties": {"type": "string"}, "description": "As in StartTurnRequest."});
@@ -63,6 +63,7 @@ fn turn_options() -> [(&'static str, Value); 6] {
         ("baseRevision", text()),
         ("ifActive", kind("IfActive")),
         ("onDisconnect", kind("OnDisconnect")),
+        ("requireCleanFiles", json!({"type": "boolean", "description": "As in StartTurnRequest."})),
         ("metadata", metadata),
     ]
 }

@@ -280,6 +280,7 @@ const OWN: &[(&str, &[&[&str]])] = &[
     ("GetTurn", &[&["TURN_NOT_FOUND"]]),
     ("StreamTurnEvents", &[FOLLOWING]),
     ("CancelTurn", &[&["TURN_NOT_FOUND", "TOO_LATE"]]),
+    ("GetFindings", &[&["PROJECT_NOT_FOUND", "REVISION_NOT_FOUND"]]),
     ("ListAgents", &[]),
     ("GetAgent", &[&["AGENT_NOT_FOUND"]]),
     ("ImportProject", &[STORING, IMPORTING, &["TOO_MANY_PROJECTS", "METHOD_NOT_ALLOWED"]]),

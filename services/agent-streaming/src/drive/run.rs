@@ -12,6 +12,7 @@ use proto::{
 
 use super::{
     commit,
+    final_check::{FinalCheck, Next},
     recorder::{Recorder, RunError},
     step::{READ_TIMEOUT, StepRunner, TurnFiles},
 };
@@ -81,19 +82,40 @@ async fn run_steps(app: &App, recorder: &mut Recorder<'_>, turn: &Turn, started:
         max_tokens: app.limits.max_output_tokens,
         prompt_key: turn.id.to_string(),
     });
-    let (mut done, mut next) = (false, 1);
-    for step in std::mem::take(&mut recorder.transcript.finished) {
-        done = runner.replay(&mut overlay, &mut request, step).await?;
-        next += 1;
-    }
-    while !done {
-        if next > app.limits.max_steps {
-            return Err(too_many_steps(app.limits.max_steps).into());
-        }
-        done = runner.run(recorder, &mut overlay, &mut request, next).await?;
-        next += 1;
-    }
+    run_to_commit(recorder, &runner, (&mut overlay, &mut request), app.limits.max_steps).await?;
     Ok(StagedFiles { base_revision: tree.revision, overlay })
+}
+
+/// Replays the finished steps and runs the others, until the files are to be committed.
+async fn run_to_commit(
+    recorder: &mut Recorder<'_>,
+    runner: &StepRunner<'_>,
+    (overlay, request): (&mut Overlay, &mut Arc<ModelRequest>),
+    max_steps: u32,
+) -> Result<(), RunError> {
+    let mut check = FinalCheck::default();
+    let mut recorded = std::mem::take(&mut recorder.transcript.checks).into_iter().peekable();
+    let (mut done, mut next) = (false, 1);
+    for (number, step) in (1..).zip(std::mem::take(&mut recorder.transcript.finished)) {
+        done = runner.replay(overlay, request, step).await?;
+        next += 1;
+        while let Some((_, checks)) = recorded.next_if(|(after, _)| *after == number) {
+            done = check.replay(request, checks) == Next::Commit;
+        }
+    }
+    loop {
+        while !done {
+            if next > max_steps {
+                return Err(too_many_steps(max_steps).into());
+            }
+            done = runner.run(recorder, overlay, request, next).await?;
+            next += 1;
+        }
+        match check.run(recorder, runner, (&mut *overlay, &mut *request), next <= max_steps).await? {
+            Next::Commit => return Ok(()),
+            Next::Correct => done = false,
+        }
+    }
 }
 
 /// The agent and the model of the turn. Both existed when the turn was accepted; a changed configuration may have removed them.

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use futures::{FutureExt as _, future::BoxFuture};
 use proto::{
-    agent_streaming::{FileClosed, FileOpened, FileRejected, StepFinished, ToolFailed, ToolOutput, turn_event::Kind},
+    agent_streaming::{ChecksFinished, FileClosed, FileOpened, FileRejected, StepFinished, ToolFailed, ToolOutput, turn_event::Kind},
     error::Fault,
     id::TurnId,
     project_storage::File,
@@ -15,6 +15,10 @@ use super::{
     recorder::{Recorder, RunError},
 };
 use crate::{
+    check::{
+        findings::{self, Checks},
+        staged,
+    },
     metrics,
     model::provider::{FinishReason, ModelMessage, ModelRequest, Provider, ToolResult, ToolSpec, output_limit::SETTING},
     turn::{
@@ -24,7 +28,7 @@ use crate::{
     upstream::{Upstream, failure_of, retry_until_answered},
     workspace::{
         overlay::{BaseError, BaseFiles, Overlay},
-        tools::{self, ToolOutcome},
+        tools::{self, ToolOutcome, catalogue::CHECK},
     },
 };
 
@@ -91,7 +95,21 @@ impl StepRunner<'_> {
 
     async fn execute(&self, overlay: &mut Overlay, call: Call<'_>) -> Result<ToolOutcome, Failure> {
         let outcome = tools::execute(overlay, &self.base, &self.tools, call.tool, call.input).await;
-        outcome.map_err(|BaseError(fault)| failure_of(&fault))
+        let outcome = outcome.map_err(|BaseError(fault)| failure_of(&fault))?;
+        if call.tool != CHECK || outcome.failure.is_some() {
+            return Ok(outcome);
+        }
+        // The log has the result of a finished step, because the same check may have another one later.
+        let checks = match call.checks {
+            Some(checks) => checks.clone(),
+            None => self.check(overlay).await.into_event(call.id, false),
+        };
+        Ok(ToolOutcome { content: findings::result(&checks), summary: findings::summary(&checks), checks: Some(checks), ..outcome })
+    }
+
+    /// Checks the staged files.
+    pub(super) async fn check(&self, overlay: &mut Overlay) -> Checks {
+        staged::check(&self.base.upstream, self.turn.user_id, overlay, &self.base).await
     }
 }
 
@@ -114,6 +132,14 @@ fn add_step(request: &mut Arc<ModelRequest>, step: Step, results: Vec<ToolResult
     last
 }
 
+/// Adds the findings of a check to the request, so that the model corrects them.
+pub(super) fn add_findings(request: &mut Arc<ModelRequest>, checks: &ChecksFinished) {
+    let messages = &mut Arc::make_mut(request).messages;
+    // The step had no calls, so it has no results.
+    messages.pop_if(|last| matches!(last, ModelMessage::ToolResults(results) if results.is_empty()));
+    messages.push(ModelMessage::User { text: findings::request(checks) });
+}
+
 /// The events of an executed tool call.
 fn outcome_events(call: Call<'_>, outcome: &ToolOutcome) -> Vec<Kind> {
     let call_id = || call.id.to_owned();
@@ -134,6 +160,7 @@ fn outcome_events(call: Call<'_>, outcome: &ToolOutcome) -> Vec<Kind> {
             }),
         });
     }
+    kinds.extend(outcome.checks.clone().map(Kind::ChecksFinished));
     kinds.push(match &outcome.failure {
         None => Kind::ToolOutput(ToolOutput { call_id: call_id(), summary: outcome.summary.clone() }),
         Some(failure) => {

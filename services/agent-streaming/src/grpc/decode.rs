@@ -3,8 +3,8 @@
 use chassis::{page, seeded_bug};
 use prost::Message as _;
 use proto::{
-    agent_streaming::{IfActive, ListAgentsRequest, ListTurnsRequest, OnDisconnect, StartTurnRequest},
-    error::{Fault, Violations},
+    agent_streaming::{GetFindingsRequest, IfActive, ListAgentsRequest, ListTurnsRequest, OnDisconnect, StartTurnRequest},
+    error::{ErrorCode, Fault, Violations},
     id::{ProjectId, TurnId, UserId},
     metadata::{self, EmptyValue},
     text::is_blank,
@@ -52,10 +52,7 @@ pub(super) fn start(request: StartTurnRequest) -> Result<StartRequest, Fault> {
     if !request.model.is_empty() && !model_name::is_valid(&request.model) {
         violations.add("model", model_name::GRAMMAR);
     }
-    let is_revision = |c: u8| c.is_ascii_digit() || (b'a'..=b'f').contains(&c);
-    if !matches!(request.base_revision.len(), 0 | REVISION_BYTES) || !request.base_revision.bytes().all(is_revision) {
-        violations.add("base_revision", "must be empty or the id of a revision, 40 hexadecimal digits");
-    }
+    check_revision(&mut violations, "base_revision", &request.base_revision);
     if request.idempotency_key.chars().count() > KEY_CHARS || request.idempotency_key.contains('\0') {
         violations.add("idempotency_key", format!("must be at most {KEY_CHARS} characters, none of them U+0000"));
     }
@@ -78,6 +75,7 @@ pub(super) fn start(request: StartTurnRequest) -> Result<StartRequest, Fault> {
         draft: Some(request.draft_id.clone()).filter(|id| !id.is_empty()),
         if_active,
         cancel_unfollowed,
+        require_clean_files: request.require_clean_files,
         client_message_id: request.client_message_id.clone(),
         metadata: request.metadata.clone(),
         replaces,
@@ -114,6 +112,16 @@ pub(super) fn list(pages: &page::PageTokens, user: UserId, request: ListTurnsReq
     Ok((ListRequest { before: before.map(TurnId), ..list }, size))
 }
 
+/// Returns the project and the revision, which may be empty.
+pub(super) fn findings(request: GetFindingsRequest) -> Result<(ProjectId, String), Fault> {
+    let mut violations = Violations::default();
+    let project = violations.parse("project_id", &request.project_id);
+    check_revision(&mut violations, "revision", &request.revision);
+    violations.check(SERVICE)?;
+    let project = project.ok_or_else(|| Fault::new(SERVICE, ErrorCode::Internal, "INTERNAL", "an id is neither valid nor refused"))?;
+    Ok((project, request.revision))
+}
+
 /// Returns the name of the last agent of the previous page, if there was one, and the page size.
 pub(super) fn list_agents(pages: &page::PageTokens, request: &ListAgentsRequest) -> Result<(Option<String>, i64), Fault> {
     let mut violations = Violations::default();
@@ -138,6 +146,14 @@ fn project(violations: &mut Violations, project_id: &str, draft_id: &str) -> Opt
     project
 }
 
+/// Checks the id of a revision; it may be empty.
+fn check_revision(violations: &mut Violations, field: &str, revision: &str) {
+    let is_digit = |c: u8| c.is_ascii_digit() || (b'a'..=b'f').contains(&c);
+    if !matches!(revision.len(), 0 | REVISION_BYTES) || !revision.bytes().all(is_digit) {
+        violations.add(field, "must be empty or the id of a revision, 40 hexadecimal digits");
+    }
+}
+
 /// Checks an id that the client chose; it may be empty.
 fn check_client_id(violations: &mut Violations, field: &str, id: &str) {
     let legal = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'_' | b'-');
@@ -160,8 +176,6 @@ fn fingerprint(request: &StartTurnRequest, if_active: IfActive, cancel_unfollowe
 
 #[cfg(test)]
 mod tests {
-    use proto::error::ErrorCode;
-
     use super::*;
 
     fn request() -> StartTurnRequest {

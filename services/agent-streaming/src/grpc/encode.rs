@@ -24,6 +24,7 @@ pub(super) fn turn(turn: &Turn) -> pb::Turn {
         usage: used.then_some(turn.usage),
         client_message_id: turn.client_message_id.clone(),
         metadata: turn.metadata.clone(),
+        require_clean_files: turn.require_clean_files,
         on_disconnect: if turn.cancel_unfollowed { pb::OnDisconnect::Cancel } else { pb::OnDisconnect::Continue } as i32,
     }
 }

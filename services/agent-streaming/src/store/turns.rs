@@ -34,6 +34,7 @@ pub(super) struct Row {
     pub(super) metadata: Json<Metadata>,
     pub(super) replaces_turn_id: Option<Uuid>,
     pub(super) follow_until: Option<OffsetDateTime>,
+    pub(super) require_clean_files: bool,
     pub(super) state: String,
     pub(super) epoch: i64,
     pub(super) recoveries: i32,
@@ -71,6 +72,7 @@ impl TryFrom<Row> for Turn {
             metadata: row.metadata.0,
             replaces: row.replaces_turn_id.map(TurnId),
             cancel_unfollowed: row.follow_until.is_some(),
+            require_clean_files: row.require_clean_files,
             state: State::parse(&row.state).ok_or_else(|| inconsistent("turns.state"))?,
             epoch: row.epoch,
             recoveries: u32::try_from(row.recoveries).map_err(|_| inconsistent("turns.recoveries"))?,
@@ -95,7 +97,7 @@ macro_rules! select_turn {
         sqlx::query_as!(
             Row,
             r#"SELECT t.id, t.user_id, t.project_id, t.draft_id, t.fingerprint, t.prompt, t.agent, t.agent_rule, t.model,
-                t.asked_revision, t.reject_if_active, t.goes_first, t.client_message_id, t.metadata AS "metadata: Json<Metadata>", t.replaces_turn_id, t.follow_until,
+                t.asked_revision, t.reject_if_active, t.goes_first, t.client_message_id, t.metadata AS "metadata: Json<Metadata>", t.replaces_turn_id, t.follow_until, t.require_clean_files,
                 t.state, t.epoch, t.recoveries, t.base_revision, t.history, t.revision, t.failure_reason,
                 greatest(t.last_seq, (SELECT e.seq FROM turn_events e WHERE e.turn_id = t.id ORDER BY e.seq DESC LIMIT 1)) AS "last_seq!",
                 t.usage, t.trace_id, t.traceparent, t.created_at, t.started_at, t.ended_at
@@ -240,9 +242,9 @@ pub(crate) async fn list_matching(db: &PgPool, ids: &[TurnId], filter: &TurnFilt
 pub(crate) async fn insert(db: &PgPool, turn: &Turn, key: Option<&str>) -> Result<Option<OffsetDateTime>, StoreError> {
     let insert = sqlx::query_scalar!(
         "INSERT INTO turns (id, user_id, draft_id, idempotency_key, fingerprint, prompt, agent, agent_rule, model, asked_revision,
-            reject_if_active, trace_id, traceparent, goes_first, client_message_id, metadata, replaces_turn_id, follow_until)
+            reject_if_active, trace_id, traceparent, goes_first, client_message_id, metadata, replaces_turn_id, follow_until, require_clean_files)
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17,
-            CASE WHEN $18 THEN clock_timestamp() + interval '1 day' END)
+            CASE WHEN $18 THEN clock_timestamp() + interval '1 day' END, $19)
         ON CONFLICT DO NOTHING RETURNING created_at",
         turn.id.0,
         turn.user_id.0,
@@ -262,6 +264,7 @@ pub(crate) async fn insert(db: &PgPool, turn: &Turn, key: Option<&str>) -> Resul
         Json(&turn.metadata) as _,
         turn.replaces.map(|id| id.0),
         turn.cancel_unfollowed,
+        turn.require_clean_files,
     );
     query("insert turn", insert.fetch_optional(db)).await
 }

@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use proto::agent_streaming::{Usage, turn_event::Kind};
+use proto::agent_streaming::{ChecksFinished, Usage, turn_event::Kind};
 use serde_json::Value;
 
 use crate::{
@@ -22,6 +22,8 @@ pub(crate) struct Transcript {
     pub(crate) finished: Vec<Step>,
     /// The paths that the tools of the turn may not change.
     pub(crate) locked_paths: Vec<String>,
+    /// The checks before the commit, each with the number of finished steps before it.
+    pub(crate) checks: Vec<(usize, ChecksFinished)>,
     open: Option<OpenStep>,
 }
 
@@ -33,6 +35,8 @@ pub(crate) struct Step {
     opened: HashSet<String>,
     /// The ids of the calls with a `tool.failed`.
     failed: HashSet<String>,
+    /// The results of the tool `check`, by the ids of the calls.
+    checks: HashMap<String, ChecksFinished>,
 }
 
 /// A tool call of the model.
@@ -45,13 +49,16 @@ pub(crate) struct Call<'a> {
     pub(crate) opened: bool,
     /// The log has a `tool.failed` of this call.
     pub(crate) failed: bool,
+    /// The log's result of the tool `check`.
+    pub(crate) checks: Option<&'a ChecksFinished>,
 }
 
 impl Step {
     pub(crate) fn calls(&self) -> impl Iterator<Item = Call<'_>> {
         self.blocks.iter().filter_map(|block| match block {
             AssistantBlock::ToolCall { id, tool, input, .. } => {
-                Some(Call { id, tool, input, opened: self.opened.contains(id), failed: self.failed.contains(id) })
+                let (opened, failed) = (self.opened.contains(id), self.failed.contains(id));
+                Some(Call { id, tool, input, opened, failed, checks: self.checks.get(id) })
             }
             AssistantBlock::Text(_) | AssistantBlock::Reasoning { .. } => None,
         })
@@ -91,6 +98,7 @@ impl Transcript {
             Kind::StepStarted(_) => self.open = Some(OpenStep::default()),
             Kind::StepFinished(_) => self.finished.extend(self.open.take().map(|open| open.step)),
             Kind::StepSuperseded(_) => self.open = None,
+            Kind::ChecksFinished(checks) if checks.call_id.is_empty() => self.checks.push((self.finished.len(), checks.clone())),
             kind => {
                 if let Some(open) = &mut self.open {
                     open.apply(kind);
@@ -143,6 +151,9 @@ impl OpenStep {
             }
             Kind::ToolFailed(call) => {
                 self.step.failed.insert(call.call_id.clone());
+            }
+            Kind::ChecksFinished(checks) => {
+                self.step.checks.insert(checks.call_id.clone(), checks.clone());
             }
             _ => {}
         }
@@ -205,8 +216,8 @@ impl RecordedTurn {
 #[cfg(test)]
 mod tests {
     use proto::agent_streaming::{
-        FileDelta, FileOpened, ReasoningDelta, ReasoningFinished, StepFinished, StepStarted, StepSuperseded, TextDelta, TextFinished,
-        TextStarted, ToolFailed, ToolInputDelta, ToolReady, ToolStarted,
+        ChecksStatus, FileDelta, FileOpened, ReasoningDelta, ReasoningFinished, StepFinished, StepStarted, StepSuperseded, TextDelta,
+        TextFinished, TextStarted, ToolFailed, ToolInputDelta, ToolReady, ToolStarted,
     };
     use serde_json::json;
 
@@ -290,6 +301,32 @@ mod tests {
         );
         assert!(!step.is_last() && step.calls().all(|call| call.failed && !call.opened));
         assert_eq!(turn.unfinished(), None);
+    }
+
+    #[test]
+    fn checks_belong_to_their_call_or_follow_a_step() {
+        let checks = |call_id: &str, is_returned| ChecksFinished {
+            status: ChecksStatus::Findings.into(),
+            call_id: call_id.into(),
+            is_returned,
+            ..ChecksFinished::default()
+        };
+        let by_tool = Kind::ChecksFinished(checks("c", false));
+        let mut turn = recorded(vec![
+            vec![step(1)],
+            call("check", &[], "{}"),
+            vec![by_tool, finished(1), step(2)],
+            text_block("done"),
+            vec![finished(2), Kind::ChecksFinished(checks("", true)), step(3)],
+        ]);
+        let transcript = &turn.transcript;
+        assert_eq!(transcript.finished[0].calls().map(|call| call.checks).collect::<Vec<_>>(), [Some(&checks("c", false))]);
+        assert_eq!(transcript.checks, [(2, checks("", true))]);
+        assert!(turn.unfinished().is_some());
+        turn.apply(100, &finished(3));
+        turn.apply(101, &Kind::ChecksFinished(checks("", false)));
+        assert_eq!(turn.transcript.checks.iter().map(|(after, _)| *after).collect::<Vec<_>>(), [2, 3]);
+        assert_eq!(turn.unfinished(), None, "a check belongs to no step");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The overlay: the staged tree of a turn over its base revision. Every change is checked before it is made, so the tree can be committed
 //! at any time. A refused change has no effect.
 
+mod blobs;
 mod clash;
 mod limit;
 

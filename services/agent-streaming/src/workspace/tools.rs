@@ -14,7 +14,7 @@ pub(crate) mod read;
 mod search;
 mod write;
 
-use proto::agent_streaming::FileOperation;
+use proto::agent_streaming::{ChecksFinished, FileOperation};
 use serde_json::Value;
 
 pub(crate) use self::arguments::repair;
@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// The outcome of a tool call.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct ToolOutcome {
     /// The result for the model.
     pub content: String,
@@ -37,6 +37,8 @@ pub(crate) struct ToolOutcome {
     /// The change of a file, or with a failure the change that was refused. Absent for tools that only read, and if the arguments have no
     /// path.
     pub file: Option<FileEffect>,
+    /// The result of the tool `check`.
+    pub checks: Option<ChecksFinished>,
 }
 
 /// Why a tool refused.
@@ -124,10 +126,11 @@ pub(crate) async fn execute(
     match result {
         Ok(done) => {
             let file = file.map(|file| FileEffect { size: done.size, ..file });
-            Ok(ToolOutcome { content: done.content, summary: done.summary, failure: None, file })
+            Ok(ToolOutcome { content: done.content, summary: done.summary, failure: None, file, checks: None })
         }
         Err(Stop::Failed(failure)) => {
-            Ok(ToolOutcome { content: failure_text(&failure), summary: failure.message.clone(), failure: Some(failure), file })
+            let (content, summary) = (failure_text(&failure), failure.message.clone());
+            Ok(ToolOutcome { content, summary, failure: Some(failure), file, checks: None })
         }
         Err(Stop::Base(error)) => Err(*error),
     }
@@ -142,6 +145,8 @@ async fn run(stage: &mut Stage<'_>, tool: &str, input: &Value) -> Result<ToolSuc
         "edit_file" => edit::run(stage, input).await,
         "delete_file" => write::delete(stage, input),
         "rename_file" => write::rename(stage, input).await,
+        // The caller adds the result.
+        catalogue::CHECK => Ok(ToolSuccess { content: String::new(), summary: String::new(), size: 0 }),
         _ => Err(unknown(&[], tool).into()),
     }
 }

@@ -46,6 +46,8 @@ pub(crate) struct Cluster {
     files: String,
     storage: SocketAddr,
     settings: Vec<(String, String)>,
+    /// Compile, with `TEST_COMPILE`.
+    pub(crate) compile: Option<Process>,
     _other_services: Vec<Process>,
 }
 
@@ -136,10 +138,14 @@ impl Cluster {
             move |listener, stop| async move { project_storage::serve(config, listener, stop).await.unwrap() }
         });
         let gate = Gate::before(storage.address).await;
+        let compile = if settings.iter().any(|(name, _)| *name == "TEST_COMPILE") { Some(compile(number, &common).await) } else { None };
+        // Nothing listens there.
+        let compile_url = compile.as_ref().map_or_else(|| "http://127.0.0.1:1".to_owned(), |role| format!("http://{}", role.address));
         let own = pairs(&[
             ("BACKLOT_AGENT_STREAMING_DATABASE_URL", &database),
             ("BACKLOT_PROJECT_STORAGE_URL", &gate.uri),
             ("BACKLOT_RATE_LIMIT_URL", &limits_url),
+            ("BACKLOT_COMPILE_URL", &compile_url),
             ("OPENAI_BASE_URL", &model.url),
             ("BACKLOT_MODEL", "openai/test"),
             ("BACKLOT_LEASE", "1500ms"),
@@ -148,7 +154,8 @@ impl Cluster {
         let given: Vec<_> = pairs(settings).into_iter().filter(|(name, _)| !name.starts_with("TEST_")).collect();
         let own: Vec<_> = own.into_iter().filter(|(name, _)| given.iter().all(|(given, _)| given != name)).collect();
         let settings = [common, own, given].concat();
-        Self { issuer, model, gate, database, files, storage: storage.address, settings, _other_services: vec![limits, storage] }
+        let address = storage.address;
+        Self { issuer, model, gate, database, files, storage: address, settings, compile, _other_services: vec![limits, storage] }
     }
 
     /// Starts a replica of agent-streaming.
@@ -187,6 +194,24 @@ impl Cluster {
         let id = UserId::generate();
         User { token: self.issuer.token(id, Plan::Pro), storage: self.storage }
     }
+}
+
+/// Starts compile with the compiler of this build.
+async fn compile(number: u32, common: &[(String, String)]) -> Process {
+    let database = testing::database_url(&format!("compile_{number}")).await;
+    let compiler = testing::compiler().to_str().unwrap();
+    let own = pairs(&[
+        ("BACKLOT_COMPILE_DATABASE_URL", &database),
+        ("BACKLOT_COMPILER", compiler),
+        // Other tests run beside this one.
+        ("BACKLOT_COMPILE_WORKER_TIMEOUT", "300s"),
+        ("BACKLOT_DATABASE_CONNECTIONS", "4"),
+    ]);
+    let common = common.iter().filter(|(name, _)| name == "BACKLOT_CLUSTER_SECRET").cloned().collect();
+    let mut env = Env::of([common, own].concat());
+    let config = compile::Config::read(&mut env);
+    env.check().unwrap();
+    Process::start(move |listener, stop| async move { compile::serve(config, listener, stop).await.unwrap() })
 }
 
 fn pairs(settings: &[(&str, &str)]) -> Vec<(String, String)> {

@@ -6,6 +6,7 @@
 mod access;
 mod arguments;
 mod cancel;
+mod checks;
 mod failures;
 mod gate;
 mod harness;

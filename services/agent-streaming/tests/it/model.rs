@@ -13,6 +13,8 @@
 //! - `EMPTY n text` answers n times without text, then with it. `THINK` sends only reasoning.
 //! - `BREAK n path text` closes the connection n times in a step that writes a file, then writes it.
 //! - `TOOLS [[tool, arguments], ...]` makes these calls, one per step, then answers. `TOOLS_HANG` hangs once before the answer.
+//! - `THEN [[tool, arguments], ...]` in a line before the last one makes these calls when the findings of a check arrive. `THEN_HANG` hangs once
+//!   before them. Without it the findings are answered with a text.
 
 use std::{
     collections::HashMap,
@@ -83,7 +85,7 @@ async fn serve(stream: TcpStream, counts: &Counts) -> Option<()> {
     let messages = request["messages"].as_array()?;
     let prompt = messages.iter().rev().find(|m| m["role"] == "user").map(|m| text_of(&m["content"]))?;
     let answered = messages.last()?["role"] == "tool";
-    let order = prompt.lines().last()?.to_owned();
+    let order = if prompt.starts_with("This is an automatic message") { correction(messages) } else { prompt.lines().last()?.to_owned() };
     counts.requests.lock().unwrap().push((order.clone(), request["messages"].clone()));
     let (word, rest) = order.split_once(' ').unwrap_or((&order, ""));
     let mut answer = Answer { stream: stream.into_inner() };
@@ -110,12 +112,13 @@ async fn serve(stream: TcpStream, counts: &Counts) -> Option<()> {
             answer.call("list_files", "{}").await?;
             answer.end("tool_calls").await
         }
-        "STEPS" | "TOOLS" | "TOOLS_HANG" => match planned(word, rest)?.get(steps(messages)) {
+        "THEN_HANG" if steps(messages) == 0 && counts.seen(&order) == 1 => answer.at_length("HANG", "", counts).await,
+        "STEPS" | "TOOLS" | "TOOLS_HANG" | "THEN" | "THEN_HANG" => match planned(word, rest)?.get(steps(messages)) {
             Some((tool, arguments)) => {
                 answer.call(tool, arguments).await?;
                 answer.end("tool_calls").await
             }
-            None if word != "TOOLS" => answer.hang_once(counts.seen(&order), counts).await,
+            None if matches!(word, "STEPS" | "TOOLS_HANG") => answer.hang_once(counts.seen(&order), counts).await,
             None => {
                 answer.say("All done.").await?;
                 answer.end("stop").await
@@ -143,6 +146,12 @@ fn planned(word: &str, rest: &str) -> Option<Vec<(String, String)>> {
     let write = json!({"path": path, "content": old}).to_string();
     let edit = json!({"path": path, "old_text": old, "new_text": new}).to_string();
     Some(vec![("write_file".to_owned(), write), ("edit_file".to_owned(), edit)])
+}
+
+/// The order for findings, from a line of the prompt before them.
+fn correction(messages: &[Value]) -> String {
+    let prompt = messages.iter().rev().filter(|m| m["role"] == "user").nth(1).map(|m| text_of(&m["content"])).unwrap_or_default();
+    prompt.lines().find(|line| line.starts_with("THEN")).unwrap_or("SAY It is right.").to_owned()
 }
 
 /// The number of answers in this turn.

@@ -1,18 +1,10 @@
 //! Whether a project is compiled before a browser runs it, and where its addresses lead then. Only names decide: no content is read.
 
+pub(crate) use proto::layout::PAGE;
+use proto::layout::{CONFIGURATIONS, MANIFEST, SOURCES, is_ignored, is_source};
+
 use crate::git::{Entry, FileRef, Folder, Oid};
 
-/// The page that is compiled.
-pub(crate) const PAGE: &str = "index.html";
-/// Configurations of Vite, in the root.
-const CONFIGURATIONS: [&str; 6] =
-    ["vite.config.ts", "vite.config.js", "vite.config.mts", "vite.config.mjs", "vite.config.cts", "vite.config.cjs"];
-/// Ends of the names of files that no browser runs as they are.
-const COMPILED: [&str; 12] = [".ts", ".tsx", ".mts", ".cts", ".jsx", ".vue", ".svelte", ".scss", ".sass", ".less", ".styl", ".module.css"];
-/// Declarations have no code.
-const DECLARATIONS: [&str; 3] = [".d.ts", ".d.mts", ".d.cts"];
-/// A build leaves its results here, and packages are installed here.
-const IGNORED: [&str; 2] = ["node_modules", "dist"];
 /// The folder whose files are answered at the root.
 const PUBLIC: &str = "public";
 /// Where the compiler puts the addresses of files.
@@ -20,14 +12,14 @@ const ASSETS: &str = "@a/";
 
 /// Whether the tree has a page and Vite's layout, or a file that must be compiled.
 pub(crate) fn is_compiled(root: &Folder) -> bool {
-    let has_layout = || root.file("package.json").is_some() && matches!(root.get("src"), Some(Entry::Folder(_)));
+    let has_layout = || root.file(MANIFEST).is_some() && matches!(root.get(SOURCES), Some(Entry::Folder(_)));
     root.file(PAGE).is_some() && (CONFIGURATIONS.iter().any(|name| root.file(name).is_some()) || has_layout() || has_source(root))
 }
 
 fn has_source(folder: &Folder) -> bool {
     folder.entries().iter().any(|(name, entry)| match entry {
-        Entry::File(_) => COMPILED.iter().any(|end| name.ends_with(end)) && !DECLARATIONS.iter().any(|end| name.ends_with(end)),
-        Entry::Folder(below) => !IGNORED.contains(&&**name) && has_source(below),
+        Entry::File(_) => is_source(name),
+        Entry::Folder(below) => !is_ignored(name) && has_source(below),
     })
 }
 
@@ -80,7 +72,7 @@ mod tests {
             &["index.html", "a/b/c.module.css"],
             &["index.html", "main.vue", "style.css"],
         ] {
-            assert!(is_compiled(&tree(paths)), "{paths:?}");
+            assert!(is_compiled(&tree(paths)) && proto::layout::is_compiled(paths.iter().copied()), "{paths:?}");
         }
         for paths in [
             &["index.html", "style.css", "app.js", "data.json"][..],
@@ -90,7 +82,7 @@ mod tests {
             &["src/main.tsx", "vite.config.ts", "package.json"],
             &[],
         ] {
-            assert!(!is_compiled(&tree(paths)), "{paths:?}");
+            assert!(!is_compiled(&tree(paths)) && !proto::layout::is_compiled(paths.iter().copied()), "{paths:?}");
         }
     }
 

@@ -139,6 +139,7 @@ const LIMITS: &[(&str, usize)] = &[
     ("ListTurnsRequest.draft_id", 128),
     ("ListTurnsRequest.client_message_id", 128),
     ("ListTurnsRequest.page_token", 0),
+    ("GetFindingsRequest.revision", 40),
     ("ListAgentsRequest.page_token", 0),
 ];
 

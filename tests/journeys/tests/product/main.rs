@@ -2,10 +2,11 @@
 //!
 //! - Accounts: [`sessions`], [`sites`].
 //! - Turns: [`story`], [`turns`], [`resume`], [`limits`]; `tests/providers.rs` has the turns through the clients of model providers.
-//! - Projects: [`conflicts`], [`preconditions`], [`coding`], [`previews`], [`compiled`], [`files`], [`contents`], [`search`], [`messages`],
+//! - Projects: [`conflicts`], [`preconditions`], [`coding`], [`previews`], [`compiled`], [`checks`], [`files`], [`contents`], [`search`], [`messages`],
 //!   [`templates`], [`archives`].
 
 mod archives;
+mod checks;
 mod coding;
 mod compiled;
 mod conflicts;

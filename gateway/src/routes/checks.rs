@@ -1,0 +1,27 @@
+//! Checks of files.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use axum::extract::State;
+use proto::agent_streaming::GetFindingsRequest;
+
+use crate::{
+    app::App,
+    identity::authenticate::Authenticated,
+    json::{
+        params::Params,
+        reply::{Reply, reply},
+    },
+};
+
+/// How long a check may take, with the files that the compiler asks for.
+const CHECK_TIME: Duration = Duration::from_secs(90);
+
+pub(crate) async fn findings(State(app): State<Arc<App>>, caller: Authenticated, Params(request): Params<GetFindingsRequest>) -> Reply {
+    let mut context = caller.context;
+    context.deadline = Some(Instant::now() + CHECK_TIME);
+    reply(app.upstream.agents().get_findings(context.request(request)).await?.get_ref())
+}

@@ -1,0 +1,92 @@
+//! Checks over HTTP: the findings of revisions, and turns whose model writes a broken import.
+
+use anyhow::{Context as _, Result};
+use chassis::testing;
+use serde_json::{Value, json};
+use test_support::{
+    Cluster, Person,
+    model_server::{Answer, ModelServer, Script, Stop},
+    vite,
+};
+
+const BROKEN: &str = "import { greet } from './great';\nexport const hello = greet;\n";
+const MENDED: &str = "import { greet } from './greet';\nexport const hello = greet;\n";
+
+fn write(text: &str) -> Answer {
+    Answer::default().tool("write_file", json!({ "path": "src/hello.ts", "content": text })).stop(Stop::ToolUse)
+}
+
+fn done() -> Answer {
+    Answer::default().text("Done.")
+}
+
+async fn cluster(models: &ModelServer, compiler: &str) -> Result<Cluster> {
+    let settings = [
+        ("OPENAI_API_KEY", "sk-test"),
+        ("OPENAI_BASE_URL", &models.openai_url()),
+        ("BACKLOT_MODEL", "openai/gpt-test"),
+        ("BACKLOT_COMPILER", compiler),
+    ];
+    Cluster::with(&settings).await
+}
+
+async fn project(person: &Person) -> Result<String> {
+    let saved = person.post("/api/projects/save", json!({ "draftId": "d", "changes": vite::changes() })).await?;
+    Ok(saved["project"]["id"].as_str().context("project")?.to_owned())
+}
+
+/// Runs a turn. Returns its last event, and the data of its checks.
+async fn turn(person: &Person, project: &str, clean: bool) -> Result<(Value, Vec<Value>)> {
+    let done = person.turn(json!({ "projectId": project, "prompt": "say hello", "requireCleanFiles": clean })).await?;
+    let checks = done.frames.iter().filter(|frame| frame.kind() == "checks.finished").map(|frame| frame.json()["data"].clone()).collect();
+    Ok((done.frames.last().context("events")?.json(), checks))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_model_corrects_a_broken_import_and_the_findings_can_be_read() -> Result<()> {
+    let models = ModelServer::start(Script::queue([write(BROKEN), done(), write(MENDED), done()])).await;
+    let cluster = cluster(&models, &testing::compiler().to_string_lossy()).await?;
+    let person = cluster.person().await?;
+    let project = project(&person).await?;
+    let findings = format!("/api/projects/{project}/findings");
+    assert_eq!(person.get(&findings).await?["status"], "CHECKS_STATUS_CLEAN");
+
+    let (end, checks) = turn(&person, &project, true).await?;
+    assert_eq!((end["type"].as_str(), checks.len()), (Some("turn.completed"), 2), "{end} {checks:?}");
+    let finding = &checks[0]["findings"][0];
+    assert_eq!((&finding["code"], &finding["file"], &finding["line"]), (&json!("UNRESOLVED_IMPORT"), &json!("src/hello.ts"), &json!(1)));
+    assert_eq!((&checks[0]["isReturned"], &checks[1]["status"]), (&json!(true), &json!("CHECKS_STATUS_CLEAN")));
+    let asked = models.requests();
+    assert_eq!(asked.len(), 4);
+    assert!(asked[2].body.to_string().contains("UNRESOLVED_IMPORT"), "the model got the finding");
+
+    models.script(Script::queue([write(BROKEN), done(), done()]));
+    let (end, checks) = turn(&person, &project, true).await?;
+    assert_eq!((&end["type"], &end["data"]["reason"], checks.len()), (&json!("turn.failed"), &json!("FILES_NOT_CLEAN"), 2), "{end}");
+    models.script(Script::queue([write(BROKEN), done(), done()]));
+    let (end, _) = turn(&person, &project, false).await?;
+    assert_eq!(end["type"], "turn.completed");
+    let head = person.get(&findings).await?;
+    assert_eq!((&head["status"], &head["revision"]), (&json!("CHECKS_STATUS_FINDINGS"), &end["data"]["revision"]));
+    assert_eq!(head["findings"][0]["file"], "src/hello.ts");
+    cluster.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_compiler_a_turn_commits_unless_it_asks_for_clean_files() -> Result<()> {
+    let models = ModelServer::start(Script::queue([write(BROKEN), done(), write(BROKEN), done()])).await;
+    let cluster = cluster(&models, "/nowhere/backlot-compiler").await?;
+    let person = cluster.person().await?;
+    let project = project(&person).await?;
+    let (end, checks) = turn(&person, &project, true).await?;
+    assert_eq!(
+        (&end["data"]["reason"], &checks[0]["status"]),
+        (&json!("CHECKS_UNAVAILABLE"), &json!("CHECKS_STATUS_UNAVAILABLE")),
+        "{end}"
+    );
+    assert!(!end.to_string().contains("/nowhere"), "{end}");
+    let (end, checks) = turn(&person, &project, false).await?;
+    assert_eq!((&end["type"], &checks[0]["status"]), (&json!("turn.completed"), &json!("CHECKS_STATUS_UNAVAILABLE")));
+    assert_eq!(person.get(&format!("/api/projects/{project}/findings")).await?["status"], "CHECKS_STATUS_UNAVAILABLE");
+    cluster.stop().await
+}
