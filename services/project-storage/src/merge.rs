@@ -1,7 +1,10 @@
 //! The three-way merge of trees: a change whose base is no longer the head is applied to the head. A path that one side changed is
 //! taken from that side. A file that both sides edited is merged line by line, if the mode says so. An edit of a file that the
 //! other side moved is applied at the new path. A file that one side moved, and that the other one removed or moved elsewhere, is a conflict
-//! at its new paths, as in git. If a new path is in conflict, so is the old one, so that taking either side loses no file. Everything else is a conflict. The result never has conflict markers.
+//! at its new paths, as in git. Everything else is a conflict. The result never has conflict markers.
+//!
+//! Whoever takes all paths in conflict from one side gets exactly that side's files at these paths, and loses no file of that side. Therefore the old
+//! path of a moved file is in conflict if its new one is, and so is whatever a side has in the way of these paths.
 //!
 //! The module does no I/O: a [`MergePlan`] names the files whose contents it needs.
 

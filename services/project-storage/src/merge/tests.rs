@@ -209,6 +209,61 @@ fn trees() -> impl Strategy<Value = String> {
     })
 }
 
+/// A file of the base by its place, and its new path; without one it is removed.
+type Rename = (prop::sample::Index, Option<String>);
+
+fn renames() -> impl Strategy<Value = Vec<Rename>> {
+    proptest::collection::vec((any::<prop::sample::Index>(), proptest::option::weighted(0.9, "[abcAB](/[abA])?")), 0..4)
+}
+
+/// Renames files of a tree. A rename to a path that clashes is left out.
+fn renamed(base: &str, renames: &[Rename]) -> String {
+    let file = FileRef { oid: Oid::EMPTY_TREE, size: 1 };
+    let mut files: BTreeMap<String, String> =
+        base.split_whitespace().filter_map(|file| file.split_once('=')).map(|(path, text)| (path.to_owned(), text.to_owned())).collect();
+    for (place, new) in renames.iter().filter(|_| !base.is_empty()) {
+        let mut changed = files.clone();
+        let Some(old) = files.keys().nth(place.index(files.len().max(1))) else { continue };
+        let text = changed.remove(old).expect("a file");
+        let mut root = Folder::default();
+        let is_free = changed.keys().all(|path| root.put(path, file).is_ok());
+        match new {
+            Some(new) if !changed.contains_key(new) && root.put(new, file).is_ok() => drop(changed.insert(new.clone(), text)),
+            Some(_) => continue,
+            None => {}
+        }
+        assert!(is_free);
+        files = changed;
+    }
+    files.iter().map(|(path, text)| format!("{path}={text}")).collect::<Vec<_>>().join(" ")
+}
+
+/// Takes all paths in conflict from one side, and then from the other one. The result has exactly that side's files at these paths. A
+/// file of that side is absent only if the other side removed it, and if that side moved it, the new path is there.
+fn check_either_side(sides: [&str; 3], mode: MergeMode) -> Result<(), TestCaseError> {
+    let (merge, merged) = run(sides, false, mode, &mut HashMap::new());
+    for (side, other) in [(&merge.head, &merge.result), (&merge.result, &merge.head)] {
+        let mut tree = merged.tree.clone();
+        for path in &merged.conflicts {
+            tree.remove(path);
+        }
+        for (path, file) in merged.conflicts.iter().filter_map(|path| Some((path, side.file(path)?))) {
+            prop_assert_eq!(tree.put(path, file), Ok(()));
+        }
+        for path in &merged.conflicts {
+            prop_assert_eq!(tree.file(path), side.file(path), "{}", path);
+        }
+        let differences = diff(&merge.base, other);
+        let moves = unchanged_moves(&differences);
+        for (path, _) in side.walk_files().into_iter().filter(|(path, _)| tree.file(path).is_none()) {
+            prop_assert!(merge.base.file(&path).is_some() && other.file(&path).is_none(), "{} is lost", path);
+            let new = moves.get(path.as_str()).copied();
+            prop_assert!(new.is_none_or(|new| tree.file(new).is_some()), "{} is lost, which moved to {:?}", path, new);
+        }
+    }
+    Ok(())
+}
+
 proptest! {
     #[test]
     fn a_merge_is_symmetric(base in trees(), ours in trees(), theirs in trees()) {
@@ -225,16 +280,16 @@ proptest! {
     #[test]
     fn either_side_can_be_taken(base in trees(), ours in trees(), theirs in trees()) {
         for mode in [MergeMode::Paths, MergeMode::Lines] {
-            let (merge, merged) = run([&base, &ours, &theirs], false, mode, &mut HashMap::new());
-            for side in [&merge.head, &merge.result] {
-                let mut tree = merged.tree.clone();
-                for path in &merged.conflicts {
-                    tree.remove(path);
-                }
-                for (path, file) in merged.conflicts.iter().filter_map(|path| Some((path, side.file(path)?))) {
-                    prop_assert_eq!(tree.put(path, file), Ok(()));
-                }
-            }
+            check_either_side([&base, &ours, &theirs], mode)?;
+        }
+    }
+
+    /// The same after renames.
+    #[test]
+    fn either_side_of_renames_can_be_taken(base in trees(), ours in renames(), theirs in renames()) {
+        let (ours, theirs) = (renamed(&base, &ours), renamed(&base, &theirs));
+        for mode in [MergeMode::Paths, MergeMode::Lines] {
+            check_either_side([&base, &ours, &theirs], mode)?;
         }
     }
 

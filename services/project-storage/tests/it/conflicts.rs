@@ -218,6 +218,13 @@ async fn a_file_that_both_sides_moved_says_from_where() {
         conflict.resolve(conflict.request(["head", "turn"].map(|path| take(path, side)).to_vec())).await.expect("resolved");
         assert_eq!(conflict.ann.files(&conflict.project).await, [after]);
     }
+    // Each path from its own side keeps both, and each from the other side keeps neither, as the documentation says.
+    for (sides, count) in [([Take::Head, Take::Turn], 2), ([Take::Turn, Take::Head], 0)] {
+        let (head, theirs) = (vec![delete("a"), write("head", text)], vec![delete("a"), write("turn", text)]);
+        let conflict = Conflict::of(&cluster, vec![write("a", text)], head, theirs).await;
+        conflict.resolve(conflict.request(vec![take("head", sides[0]), take("turn", sides[1])])).await.expect("resolved");
+        assert_eq!(conflict.ann.files(&conflict.project).await.len(), count);
+    }
 }
 
 #[tokio::test]
