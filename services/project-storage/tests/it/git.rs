@@ -69,8 +69,23 @@ pub(crate) async fn export(cluster: &Cluster, repository: &Path) {
 /// A project under random edits. No two lines are equal, so every difference has one answer.
 struct Editor {
     rng: TestRng,
-    files: Vec<(String, Vec<String>)>,
+    files: Vec<RandomFile>,
     made: usize,
+}
+
+struct RandomFile {
+    path: String,
+    lines: Vec<String>,
+    /// What ends its lines.
+    line_end: &'static str,
+    /// Whether the last line has an end.
+    is_ended: bool,
+}
+
+impl RandomFile {
+    fn content(&self) -> String {
+        self.lines.join(self.line_end) + if self.is_ended { self.line_end } else { "" }
+    }
 }
 
 impl Editor {
@@ -89,19 +104,20 @@ impl Editor {
         format!("{folder}file{}.txt", self.made)
     }
 
-    fn content(lines: &[String]) -> String {
-        lines.iter().fold(String::new(), |text, line| text + line + "\n")
-    }
-
     /// Changes at most a quarter of the lines.
     fn edit(&mut self, at: usize) {
+        if self.below(4) == 0 {
+            self.files[at].is_ended ^= true;
+        }
         for _ in 0..=self.below(3) {
-            let place = self.below(self.files[at].1.len());
+            let place = self.below(self.files[at].lines.len());
             let line = self.line();
-            match self.below(3) {
-                0 => self.files[at].1[place] = line,
-                1 => self.files[at].1.insert(place, line),
-                _ => drop(self.files[at].1.remove(place)),
+            let kind = self.below(3);
+            let lines = &mut self.files[at].lines;
+            match kind {
+                0 => lines[place] = line,
+                1 => lines.insert(place, line),
+                _ => drop(lines.remove(place)),
             }
         }
     }
@@ -113,35 +129,37 @@ impl Editor {
             let kind = if self.files.len() < 4 { 0 } else { self.below(5) };
             if kind == 0 {
                 let (path, length) = (self.path(), 20 + self.below(30));
-                let lines = (0..length).map(|_| self.line()).collect::<Vec<_>>();
-                changes.push(write(&path, &Self::content(&lines)));
-                touched.push(path.clone());
-                self.files.push((path, lines));
+                let lines = (0..length).map(|_| self.line()).collect();
+                let (line_end, is_ended) = (["\n", "\n", "\r\n"][self.below(3)], self.below(3) > 0);
+                let file = RandomFile { path, lines, line_end, is_ended };
+                changes.push(write(&file.path, &file.content()));
+                touched.push(file.path.clone());
+                self.files.push(file);
                 continue;
             }
             let at = self.below(self.files.len());
-            if touched.contains(&self.files[at].0) {
+            if touched.contains(&self.files[at].path) {
                 continue;
             }
             if kind == 1 {
-                changes.push(delete(&self.files.remove(at).0));
+                changes.push(delete(&self.files.remove(at).path));
                 continue;
             }
             if kind == 2 {
                 // A moved file often keeps its name.
                 let made = self.path();
                 let (folder, name) = made.rsplit_once('/').map_or(("", made.as_str()), |(folder, name)| (folder, name));
-                let old_name = self.files[at].0.rsplit('/').next().unwrap_or_default().to_owned();
+                let old_name = self.files[at].path.rsplit('/').next().unwrap_or_default().to_owned();
                 let kept = format!("moved{}/{folder}/{old_name}", self.made).replace("//", "/");
                 let to = if self.below(2) == 0 { kept } else { format!("{folder}/{name}").trim_start_matches('/').to_owned() };
-                changes.push(rename(&self.files[at].0, &to));
-                self.files[at].0 = to;
+                changes.push(rename(&self.files[at].path, &to));
+                self.files[at].path = to;
             }
             if kind > 2 || self.below(2) == 0 {
                 self.edit(at);
-                changes.push(update(&self.files[at].0, &Self::content(&self.files[at].1)));
+                changes.push(update(&self.files[at].path, &self.files[at].content()));
             }
-            touched.push(self.files[at].0.clone());
+            touched.push(self.files[at].path.clone());
         }
         changes
     }
@@ -173,7 +191,7 @@ fn patch(diff: &DiffRevisionsResponse) -> String {
 fn hunks(patch: &str) -> String {
     let mut hunks = String::new();
     let mut in_hunk = false;
-    for line in patch.lines() {
+    for line in patch.split_terminator('\n') {
         if let Some(rest) = line.strip_prefix("@@ ") {
             in_hunk = true;
             let (numbers, _) = rest.split_once(" @@").expect("a header");

@@ -78,7 +78,7 @@ async fn shrink(cluster: &Cluster, mut operations: Vec<Operation>) -> (Vec<Opera
 }
 
 #[expect(clippy::disallowed_methods, reason = "a setting of a test")]
-fn setting(name: &str) -> Option<u64> {
+pub(crate) fn setting(name: &str) -> Option<u64> {
     std::env::var(name).ok().and_then(|text| text.parse().ok())
 }
 
