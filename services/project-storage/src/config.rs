@@ -54,7 +54,7 @@ impl Config {
                 .get::<NonZeroUsize>(
                     "BACKLOT_LOADS_IN_WORK",
                     "4",
-                    "merges of projects, reverts and conflicts, and pages of whole projects, of differences, of searches and of histories of files that project-storage works on at the same time",
+                    "merges, and pages of whole projects, of differences, of searches and of histories of files that project-storage works on at the same time",
                 )
                 .get(),
             exports: env

@@ -36,7 +36,7 @@ pub(crate) enum MergeStage {
 /// # Errors
 /// [`Error::Fault`] with the reason OVERLOADED.
 pub(crate) async fn slot(request: &SaveRequest<'_>) -> Result<Share, Error> {
-    request.writer.load_slots.take(request.policy.context).await
+    request.merge_slot().take().await
 }
 
 /// Merges what `theirs` changes in `base` into the head, line by line. `known` has contents that the store does not have.

@@ -31,7 +31,7 @@ use crate::{
         project::{Member, Project, Role, Target, User, require},
         revision::{Actor, Revision, Undoes},
     },
-    read::{checkout::Checkout, history, member, tree},
+    read::{checkout::Checkout, history, load::MergeSlot, member, tree},
     store::{
         self, Connection, Pool, lineage, pending, projects,
         saves::{self, NewRevision, RecordedSave, RequestOutcome},
@@ -175,6 +175,11 @@ impl<'a> SaveRequest<'a> {
             return Err(Error::stale(*base, head, Vec::new(), MergeMode::Paths));
         }
         Ok(RequestState::New(Box::new(member)))
+    }
+
+    /// The slot of a merge.
+    pub(crate) fn merge_slot(&self) -> MergeSlot<'a> {
+        MergeSlot { slots: self.writer.load_slots, context: self.policy.context, user: self.user.id }
     }
 
     pub(crate) fn user(&self) -> UserId {

@@ -138,7 +138,7 @@ impl SaveWrite<'_> {
     async fn stage(&self, project: &Project, head: Option<&Revision>) -> Result<MaybeCommit<StagedTree>, Error> {
         let Save { set, mode, base, .. } = self.save;
         let base = &base.filter(|_| !chassis::seeded_bug::is("ignore-the-base"));
-        let edit = Edit { project, head, base: base.map_or(Base::Head, Base::Revision), set, mode: *mode };
+        let edit = Edit { project, head, base: base.map_or(Base::Head, Base::Revision), set, mode: *mode, slot: self.request.merge_slot() };
         match stage(self.request.writer.objects, edit).await? {
             StageResult::Applies(staged) => Ok(MaybeCommit::Commit(staged)),
             StageResult::Unchanged(tree) => Ok(MaybeCommit::Unchanged(tree)),

@@ -14,6 +14,7 @@ use crate::{
     },
     read::{
         history,
+        load::MergeSlot,
         merge::{Contents, merge},
         objects::Objects,
         tree,
@@ -39,6 +40,8 @@ pub(crate) struct Edit<'a> {
     pub(crate) set: &'a ChangeSet,
     /// What happens to paths that the head has changed as well.
     pub(crate) mode: MergeMode,
+    /// Taken if the head has moved.
+    pub(crate) slot: MergeSlot<'a>,
 }
 
 /// A tree within the limits, before its commit.
@@ -74,11 +77,12 @@ pub(crate) enum StageResult {
 pub(crate) async fn stage(objects: &Objects, edit: Edit<'_>) -> Result<StageResult, Error> {
     let Edit { project, head, set, .. } = edit;
     let base = base(&objects.pool, &edit).await?;
+    let is_merge = base.as_ref().map(|base| base.id) != head.map(|head| head.id);
+    // It is given back before the caller waits for the project's lock.
+    let _slot = if is_merge { Some(edit.slot.take().await?) } else { None };
     let head_tree = match head {
         // Nothing is merged, so only the folders that change are read.
-        Some(head) if !set.replace && base.as_ref().is_some_and(|base| base.id == head.id) => {
-            tree::along(objects, project.store, head, &set.used_paths()).await?
-        }
+        Some(head) if !set.replace && !is_merge => tree::along(objects, project.store, head, &set.used_paths()).await?,
         head => tree::at_revision(objects, project.store, head).await?,
     };
     let base_tree = match &base {
@@ -91,9 +95,7 @@ pub(crate) async fn stage(objects: &Objects, edit: Edit<'_>) -> Result<StageResu
     let base_id = base.map(|(id, _)| id);
     let mut contents: Contents = set.contents().map(|content| (content.file.oid, content.bytes.clone())).collect();
     let targets = ChangedPaths { named: set.targets(), default_field: "changes" };
-    let merged = if base_id == head_id {
-        MergeResult { tree: result, conflicts: Vec::new(), moves: Default::default(), contents: Contents::new() }
-    } else {
+    let merged = if is_merge {
         let trees = Merge {
             base: Arc::clone(&base_tree),
             result: Arc::new(result.clone()),
@@ -108,6 +110,8 @@ pub(crate) async fn stage(objects: &Objects, edit: Edit<'_>) -> Result<StageResu
             return Ok(StageResult::Conflicts { paths: merged.conflicts, base, staged });
         }
         merged
+    } else {
+        MergeResult { tree: result, conflicts: Vec::new(), moves: Default::default(), contents: Contents::new() }
     };
     contents.extend(merged.contents);
     let staged = StagedTree::check(merged.tree, &head_tree, &limits, targets)?.with_parents(head_id).with_contents(contents);

@@ -1,5 +1,6 @@
 //! The commit of a turn: its files, its answer and its end in one transaction.
 
+use chassis::context::Context;
 use proto::id::{MessageId, TurnId, UserId};
 use time::OffsetDateTime;
 
@@ -26,6 +27,7 @@ use crate::{
     },
     read::{
         history,
+        load::MergeSlot,
         turn_access::{self, TurnAccess},
     },
     store::{
@@ -59,8 +61,12 @@ pub(crate) struct CommitResult {
 }
 
 /// Commits a turn, or returns what an earlier commit of the turn did.
-pub(crate) async fn commit(writer: Writer<'_>, commit: CommitTurn, now: OffsetDateTime) -> Result<CommitResult, Error> {
-    retry_on_race(TurnWrite { writer, commit: &commit, now, compressed: CompressedFiles::new(), guard: None }).await
+pub(crate) async fn commit(
+    (writer, context): (Writer<'_>, &Context),
+    commit: CommitTurn,
+    now: OffsetDateTime,
+) -> Result<CommitResult, Error> {
+    retry_on_race(TurnWrite { writer, context, commit: &commit, now, compressed: CompressedFiles::new(), guard: None }).await
 }
 
 /// What the change set of a turn makes, ready to be written.
@@ -99,6 +105,7 @@ impl PackedTurn {
 /// One commit of a turn over its attempts.
 struct TurnWrite<'a> {
     writer: Writer<'a>,
+    context: &'a Context,
     commit: &'a CommitTurn,
     now: OffsetDateTime,
     compressed: CompressedFiles,
@@ -117,8 +124,10 @@ impl OptimisticWrite for TurnWrite<'_> {
         // A turn cannot ask the user, so it merges by lines. A merged revision has the head as its only parent: its difference to the
         // head is exactly the turn's change, and the history stays linear. The turn's own tree can be restored from its base and its
         // log.
-        let base = if chassis::seeded_bug::is("commit-without-the-base") { Base::Head } else { self.commit.base };
-        let edit = Edit { project, head: head.as_ref(), base, set: &self.commit.set, mode: MergeMode::Lines };
+        let CommitTurn { base, set, .. } = self.commit;
+        let base = if chassis::seeded_bug::is("commit-without-the-base") { Base::Head } else { *base };
+        let slot = MergeSlot { slots: self.writer.load_slots, context: self.context, user: access.user };
+        let edit = Edit { project, head: head.as_ref(), base, set, mode: MergeMode::Lines, slot };
         let staged = stage(self.writer.objects, edit).await?;
         if self.writer.locks.lock_once(&mut self.guard, project.id).await {
             return Ok(Attempt::Raced);

@@ -32,7 +32,7 @@ use crate::{
         project::{Member, Role, Target, User, require},
         revision::Actor,
     },
-    read::{checkout::Checkout, member},
+    read::{checkout::Checkout, load::MergeSlot, member},
     store::{
         self, Pool,
         saves::{self, RecordedSave},
@@ -142,7 +142,7 @@ pub(crate) async fn upload(
         member.project.plan = upload.user.plan;
     }
     let size = upload.size_within(member.project.limits().asset_bytes)?;
-    check_head(writer, &member, &upload, size).await?;
+    check_head((writer, policy.context), &member, &upload, size).await?;
     policy.count(upload.user.id).await?;
     let mut blobs = BlobWriter::begin(writer, &member.project).await?;
     let result = write_and_save(writer, policy, (upload, size), (&mut blobs, parts), now).await;
@@ -164,9 +164,10 @@ impl Upload {
 }
 
 /// Checks what is known without the content: stages a file of this size with an id that no content has.
-async fn check_head(writer: Writer<'_>, member: &Member, upload: &Upload, size: u32) -> Result<(), Error> {
+async fn check_head((writer, context): (Writer<'_>, &Context), member: &Member, upload: &Upload, size: u32) -> Result<(), Error> {
     let set = upload.change_set(FileRef { oid: Oid::EMPTY_TREE, size });
-    let edit = Edit { project: &member.project, head: member.head.as_ref(), base: Base::Head, set: &set, mode: MergeMode::Paths };
+    let slot = MergeSlot { slots: writer.load_slots, context, user: upload.user.id };
+    let edit = Edit { project: &member.project, head: member.head.as_ref(), base: Base::Head, set: &set, mode: MergeMode::Paths, slot };
     let staged = stage(writer.objects, edit).await.map_err(|error| error.in_field("path"))?;
     let mut db = store::connection(&writer.objects.pool).await?;
     if let StageResult::Applies(staged) = staged

@@ -86,6 +86,7 @@ pub(super) async fn list_messages(app: &App, request: Request<pb::ListTurnMessag
 }
 
 pub(super) async fn commit(app: &App, request: Request<pb::CommitTurnRequest>) -> Result<pb::CommitTurnResponse, Error> {
+    let context = Context::of(&request);
     let wire = request.into_inner();
     let mut violations = Violations::default();
     let id = violations.parse::<TurnId>("turn_id", &wire.turn_id);
@@ -105,7 +106,7 @@ pub(super) async fn commit(app: &App, request: Request<pb::CommitTurnRequest>) -
         // A model wrote the message, so it is cut instead of refused.
         message: wire.message.chars().map(|c| if c.is_control() { ' ' } else { c }).take(SUMMARY_CHARACTERS).collect(),
     };
-    let committed = turn::commit(app.writer(), commit, now()).await?;
+    let committed = turn::commit((app.writer(), &context), commit, now()).await?;
     let outcome = match committed.state {
         TurnState::Committed => pb::CommitOutcome::Committed,
         TurnState::Conflicted => pb::CommitOutcome::Conflicted,

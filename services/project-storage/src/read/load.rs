@@ -36,8 +36,8 @@ const MAX_WAIT: Duration = Duration::from_secs(30);
 /// How long a stream that has begun waits for a slot. The wait is finite, because each slot is held for one part of work only.
 const MAX_STREAM_WAIT: Duration = Duration::from_secs(600);
 
-/// Slots for pages of files, of differences, of searches and of histories that are read at the same time. A page has megabytes to read and decode, so a user with many concurrent
-/// loads would slow down all others.
+/// Slots for merges, and for pages of files, of differences, of searches and of histories that are read at the same time. Each has megabytes to read and
+/// decode, so a user with many at the same time would slow down all others.
 pub(crate) struct LoadSlots(Arc<Shares>);
 
 impl LoadSlots {
@@ -51,22 +51,41 @@ impl LoadSlots {
     /// # Errors
     /// [`Error::Fault`] with the reason OVERLOADED.
     pub(crate) async fn take(&self, context: &Context) -> Result<Share, Error> {
-        self.take_until(context, context.deadline.unwrap_or_else(|| Instant::now() + MAX_WAIT)).await
+        self.take_until(context, context.user.as_ref().map(|user| user.id), Self::deadline(context)).await
     }
 
     /// Waits for a slot for the next part of a stream. The stream has begun, so it waits longer than a request that may be refused. It gives
     /// its slot back after each part: a slow reader must not keep it. A deadline of the caller ends the stream, whatever it waits for.
     pub(crate) async fn take_next(&self, context: &Context) -> Result<Share, Error> {
-        self.take_until(context, Instant::now() + MAX_STREAM_WAIT).await
+        self.take_until(context, context.user.as_ref().map(|user| user.id), Instant::now() + MAX_STREAM_WAIT).await
     }
 
-    async fn take_until(&self, context: &Context, until: Instant) -> Result<Share, Error> {
+    fn deadline(context: &Context) -> Instant {
+        context.deadline.unwrap_or_else(|| Instant::now() + MAX_WAIT)
+    }
+
+    async fn take_until(&self, context: &Context, person: Option<UserId>, until: Instant) -> Result<Share, Error> {
         let refused = |exhausted: Exhausted| Error::Fault(exhausted.fault(SERVICE, "pages in work"));
-        let person = context.user.as_ref().map(|user| user.id);
         let holder = Holder { connection: None, address: context.client_address, person };
         let mut share = self.0.try_take(&holder, 0).map_err(refused)?;
         share.grow(1, until.into()).await.map_err(refused)?;
         Ok(share)
+    }
+}
+
+/// A slot that a write takes if it merges.
+#[derive(Clone, Copy)]
+pub(crate) struct MergeSlot<'a> {
+    pub(crate) slots: &'a LoadSlots,
+    pub(crate) context: &'a Context,
+    /// The person for whom the slot counts. The call of a turn has no user.
+    pub(crate) user: UserId,
+}
+
+impl MergeSlot<'_> {
+    /// As [`LoadSlots::take`].
+    pub(crate) async fn take(&self) -> Result<Share, Error> {
+        self.slots.take_until(self.context, Some(self.user), LoadSlots::deadline(self.context)).await
     }
 }
 

@@ -7,9 +7,9 @@ use futures::{FutureExt as _, StreamExt as _, future::BoxFuture};
 use proto::{
     error::Fault,
     project_storage::{
-        BlameFileRequest, DiffRevisionsRequest, DownloadFileRequest, ExportProjectRequest, GetConflictRequest, GetFileRequest,
-        ListFileRevisionsRequest, ListFilesRequest, LoadProjectRequest, ReadFilesRequest, ResolveConflictRequest, RevertRevisionRequest,
-        SearchFilesRequest,
+        BlameFileRequest, CommitOutcome, DiffRevisionsRequest, DownloadFileRequest, ExportProjectRequest, GetConflictRequest,
+        GetFileRequest, ListFileRevisionsRequest, ListFilesRequest, LoadProjectRequest, ReadFilesRequest, ResolveConflictRequest,
+        RevertRevisionRequest, SaveProjectRequest, SearchFilesRequest,
     },
 };
 use sqlx::PgConnection;
@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use crate::{
     garbage::{end, transaction, waits},
-    harness::{Cluster, Person, answer, reason, write},
+    harness::{Cluster, Person, Turn, answer, commit, delete, reason, without_user, write},
 };
 
 type Outcome = Result<(), Box<Fault>>;
@@ -174,6 +174,36 @@ async fn a_stream_is_refused_before_it_begins_or_completes() {
     assert!(is_refusal(&answer(exported).map(drop).expect_err("no slot").reason));
     working.end().await;
     assert_eq!(reading.await.expect("ended").expect("complete"), 400);
+}
+
+/// A save and the commit of a turn take a slot if the head has moved. Without a merge, this save would be refused and this turn would end, and
+/// neither would write objects.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_save_and_a_turn_are_merged_with_a_slot() {
+    let cluster = Cluster::with_settings(&[("BACKLOT_LOADS_IN_WORK", "1")]).await;
+    let ann = cluster.person();
+    let project = ann.create().await.id;
+    let base = ann.edit(&project, vec![write("a", "1"), write("b", "1")]).await;
+    let turn = Turn::new(&cluster);
+    turn.begin(&ann, &project, "go").await.expect("begun");
+    ann.edit(&project, vec![write("a", "2"), delete("b")]).await;
+    let save = || SaveProjectRequest {
+        project_id: project.clone(),
+        base_revision: base.clone(),
+        changes: vec![write("a", "3")],
+        ..Default::default()
+    };
+    let result = turn.result(&base, vec![delete("b")]);
+    let working = Working::start(&cluster).await;
+    let mut request = ann.request(save());
+    request.set_timeout(LIMIT);
+    assert!(is_refusal(&reason(answer(ann.client.clone().save_project(request).await))));
+    let mut request = without_user(result.clone());
+    request.set_timeout(LIMIT);
+    assert!(is_refusal(&reason(answer(turn.agent.clone().commit_turn(request).await))));
+    working.end().await;
+    assert_eq!(reason(ann.send(save()).await), "STALE_REVISION");
+    assert_eq!(commit(&turn.agent, result).await.expect("committed").outcome(), CommitOutcome::Unchanged);
 }
 
 /// The merge of a conflict is work as well.
