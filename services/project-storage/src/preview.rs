@@ -124,7 +124,7 @@ pub(crate) async fn create(
         if previews::has_ended(pool, session).await? {
             return Err(Error::SessionEnded);
         }
-        // The origin was revoked meanwhile.
+        // The origin was revoked, or the person was removed, meanwhile.
     }
     Err(Error::Busy)
 }

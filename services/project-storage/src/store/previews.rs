@@ -49,12 +49,14 @@ pub(crate) async fn generation(db: impl PgExecutor<'_>, project: ProjectId, user
     Ok(unsigned(chassis::postgres::query("select preview origin", query.fetch_one(db)).await?))
 }
 
-/// Stores the grant of a session, in place of an earlier one. Returns `false` if the origin has another generation now, or if the session
-/// has ended.
+/// Stores the grant of a session, in place of an earlier one. Returns `false` if the origin has another generation now, if the session
+/// has ended, or if the person is no member any more: the end of a membership waits for the lock on its row, and then ends the grant.
 pub(crate) async fn grant(db: impl PgExecutor<'_>, new: &NewGrant<'_>) -> Result<bool, StoreError> {
     let query = sqlx::query!(
-        "WITH o AS (
-             UPDATE preview_origins SET hash = $1 WHERE project_id = $2 AND user_id = $3 AND generation = $8
+        "WITH m AS (
+             SELECT 1 FROM members WHERE project_id = $2 AND user_id = $3 FOR KEY SHARE
+         ), o AS (
+             UPDATE preview_origins SET hash = $1 WHERE project_id = $2 AND user_id = $3 AND generation = $8 AND EXISTS (SELECT 1 FROM m)
                  AND NOT EXISTS (SELECT 1 FROM ended_sessions WHERE session_id = $7)
              RETURNING generation
          )

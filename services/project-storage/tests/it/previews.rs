@@ -279,6 +279,11 @@ async fn a_capability_ends_with_its_time_and_with_its_creators_access() {
     read(&cluster, &theirs, "", "").await.expect("a page");
     sqlx::query("DELETE FROM members WHERE user_id = $1").bind(bob.id.0).execute(&cluster.database.pool).await.expect("removed");
     assert_eq!(reason(read(&cluster, &theirs, "", "").await), "PREVIEW_NOT_FOUND");
+    // A person who is a member again opens the preview anew.
+    cluster.join(&bob, 1).await;
+    assert_eq!(reason(read(&cluster, &theirs, "", "").await), "PREVIEW_NOT_FOUND");
+    assert_eq!(preview(&bob, &project.id, "").await, theirs, "it has the same origin");
+    read(&cluster, &theirs, "", "").await.expect("a page");
 
     // A use extends the validity. An expired capability stays expired.
     let age = |minutes: i32| {
