@@ -68,14 +68,23 @@ pub(crate) async fn report(db: impl PgExecutor<'_>, template: TemplateId, user: 
     Ok(chassis::postgres::query("write report", query.execute(db)).await?.rows_affected() == 1)
 }
 
-/// Deletes the reports of a template, or the one of a user. Returns their number.
+/// Deletes the reports of a template, or the one of a user. Returns their number. With its last report, nothing is kept of an unpublished
+/// template that no operator has hidden.
 pub(crate) async fn dismiss_reports(db: impl PgExecutor<'_>, template: TemplateId, user: Option<UserId>) -> Result<u64, StoreError> {
-    let query = sqlx::query!(
-        "DELETE FROM template_reports WHERE template_id = $1 AND ($2::uuid IS NULL OR user_id = $2)",
+    let query = sqlx::query_scalar!(
+        r#"WITH u AS (
+             DELETE FROM unpublished_templates WHERE id = $1 AND NOT hidden AND NOT EXISTS (
+                 SELECT 1 FROM template_reports WHERE template_id = $1 AND $2::uuid IS NOT NULL AND user_id <> $2
+             )
+         ), r AS (
+             DELETE FROM template_reports WHERE template_id = $1 AND ($2::uuid IS NULL OR user_id = $2) RETURNING 1
+         )
+         SELECT count(*) AS "dismissed!" FROM r"#,
         template.0,
         user.map(|user| user.0),
     );
-    Ok(chassis::postgres::query("delete reports", query.execute(db)).await?.rows_affected())
+    let dismissed = chassis::postgres::query("delete reports", query.fetch_one(db)).await?;
+    Ok(u64::try_from(dismissed).unwrap_or_default())
 }
 
 /// A position in the list of reports: a time in microseconds since 1970, a template and a user.
