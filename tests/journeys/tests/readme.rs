@@ -214,7 +214,8 @@ async fn every_page_works_as_written_after_the_quickstart() -> Result<()> {
         let mut settings: Vec<_> = files.iter().map(|(name, path)| (*name, path.as_str())).collect();
         settings.extend(compiler.as_deref().map(|path| ("BACKLOT_COMPILER", path)));
         let cluster = Cluster::with(&settings).await.with_context(|| page.name.clone())?;
-        run(&format!("{quickstart}\n{own}"), folder.path(), &cluster).await.with_context(|| page.name.clone())?;
+        let text = run(&format!("{quickstart}\n{own}"), folder.path(), &cluster).await.with_context(|| page.name.clone())?;
+        check_searches(&page, &own, &text);
         for code in &js {
             run_in_node(code, folder.path(), &cluster).await.with_context(|| page.name.clone())?;
         }
@@ -224,6 +225,16 @@ async fn every_page_works_as_written_after_the_quickstart() -> Result<()> {
     }
     ensure!(commands > 20 && scripts > 0, "{commands} lines of commands and {scripts} scripts were found");
     Ok(())
+}
+
+/// Each search of the page about searches finds something.
+fn check_searches(page: &Page, commands: &str, text: &str) {
+    if page.name == "docs/search.md" {
+        for (command, found) in [("/search?", r#""hits":[{"#), ("/projects?", r#""projects":[{"#)] {
+            assert_eq!(text.matches(found).count(), commands.matches(command).count(), "{command}: {text}");
+        }
+        assert!(commands.matches("/search?").count() > 3, "{commands}");
+    }
 }
 
 /// Writes the policies and agents of a page to files. Returns the settings with their paths. A cluster does not start with invalid ones.
