@@ -5,10 +5,11 @@
 // loaded when the user opens its menu.
 
 import { api } from "/page/api.js";
+import { promptToFix } from "/page/live.js";
 import { failed, leave, listProjects, onSignedOut, openProject, reload, send, stop, workspace } from "/page/workspace.js";
 import { forgetPreviews } from "/page/preview.js";
 import { keepTyped } from "/page/prompt.js";
-import { busy, element, note, say, show } from "/page/view.js";
+import { busy, element, note, previewPane, say, show } from "/page/view.js";
 import { wordsOf } from "/page/words.js";
 
 // The body of an async iteration over ReadableStream needs this in browsers that lack it.
@@ -88,6 +89,12 @@ element("fresh").addEventListener("click", () => {
 });
 element("projects").addEventListener("change", (event) => openProject(event.target.value));
 element("reload").addEventListener("click", reload);
+// The person reads the prompt, and sends it or not.
+element("fix").addEventListener("click", () => {
+  element("prompt").value = promptToFix(previewPane.failure);
+  keepTyped(workspace.project, element("prompt").value);
+  element("prompt").focus();
+});
 element("account").addEventListener("toggle", async () => {
   element("who").textContent = "";
   if (!element("account").open) return;

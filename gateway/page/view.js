@@ -1,5 +1,7 @@
 // What the page shows. Nothing here calls the server. Text is inserted as text, never as HTML.
 
+import { connectPreview, updatePreview } from "/page/live.js";
+
 export const element = (id) => document.getElementById(id);
 const EVENTS_SHOWN = 2000;
 
@@ -155,13 +157,25 @@ export const previewPane = {
     if (url) frame.src = url;
     frame.hidden = !url;
     element("preview").replaceWith(frame);
+    this.error(undefined);
+    connectPreview(frame, (report) => this.receive(report));
+  },
+  // The first error of the page is usually the cause of the others.
+  receive(report) {
+    if (report.type === "backlot:updated") this.error(undefined);
+    else if (report.type === "backlot:error" && !this.failure) this.error(report);
+  },
+  error(report) {
+    this.failure = report;
+    element("fix").hidden = !report;
   },
   revision(revision) {
     this.shown = revision?.id ?? "";
     element("revision").textContent = revision ? `revision ${revision.number} · ${revision.id.slice(0, 8)}` : "no revision yet";
   },
+  // A page that is open already updates itself, if it can.
   at(url) {
-    this.frame(url);
+    if (element("preview").getAttribute("src") !== url || !updatePreview(this.shown)) this.frame(url);
     element("empty").hidden = true;
     element("open").href = url;
     element("open").hidden = false;

@@ -298,6 +298,7 @@ export async function reload() {
   const { signal } = workspace.visit;
   try {
     await refreshFiles();
+    previewPane.frame("");
     await showPreview();
     watchProject();
   } catch (error) {

@@ -3,5 +3,6 @@
 pub(crate) mod openapi;
 pub(crate) mod page;
 pub(crate) mod preview;
+pub(crate) mod preview_client;
 pub(crate) mod preview_url;
 pub(crate) mod readiness;

@@ -13,6 +13,7 @@ use axum::{
     http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header, request::Parts},
     response::{IntoResponse as _, Response},
 };
+use bytes::Bytes;
 use proto::{
     error::ErrorCode,
     project_storage::{DownloadPreviewFileRequest, DownloadPreviewFileResponse, ReadPreviewFileRequest, ReadPreviewFileResponse},
@@ -49,6 +50,9 @@ pub(crate) async fn file(
 async fn read(app: &App, info: &RequestInfo, path: &str, request: &Parts) -> Result<Response, Failure> {
     let (capability, file) = app.origins.preview.target(host(request), path).ok_or_else(not_found)?;
     let target = Target { capability: &capability, path: file, request };
+    if let Some(script) = app.origins.client.script(file) {
+        return Ok(respond_with_script(script));
+    }
     if let Some(module) = compiled::module(app, info, &target).await? {
         return Ok(module);
     }
@@ -75,6 +79,15 @@ async fn read(app: &App, info: &RequestInfo, path: &str, request: &Parts) -> Res
         compiled::mark_immutable(&mut response);
     }
     Ok(response)
+}
+
+fn respond_with_script((text, is_current): (Bytes, bool)) -> Response {
+    let kind = HeaderValue::from_static("text/javascript; charset=utf-8");
+    let mut response = ([(header::CONTENT_TYPE, kind)], text).into_response();
+    if is_current {
+        compiled::mark_immutable(&mut response);
+    }
+    response
 }
 
 /// What a request asks for.

@@ -41,12 +41,13 @@ const IMMUTABLE: HeaderValue = HeaderValue::from_static("private, max-age=315360
 /// The page of a tree, or a page with the errors that stop it.
 pub(super) async fn page(app: &App, info: &RequestInfo, target: &Target<'_>, file: ReadPreviewFileResponse) -> Result<Response, Failure> {
     let page = build(app, info, target, file).await?;
-    let etag = format!("\"{}\"", page.etag);
+    let (client, base) = (&app.origins.client, app.origins.preview.base(target.capability));
+    let etag = client.etag(&page.etag);
     let kind = (header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
     let mut response = match page.html.is_empty() {
-        true => (StatusCode::UNPROCESSABLE_ENTITY, [kind], page.error_html).into_response(),
+        true => (StatusCode::UNPROCESSABLE_ENTITY, [kind], client.insert_into_errors(&page.error_html, &base)).into_response(),
         false if has_version(&target.request.headers, &etag) => StatusCode::NOT_MODIFIED.into_response(),
-        false => ([kind], page.html).into_response(),
+        false => ([kind], client.insert(&page.html, &base)).into_response(),
     };
     if response.status() != StatusCode::UNPROCESSABLE_ENTITY {
         put_etag(response.headers_mut(), &etag);

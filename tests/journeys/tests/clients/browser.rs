@@ -51,6 +51,16 @@ async fn a_typescript_project_runs_in_the_browser() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_open_preview_changes_after_a_save_and_reports_its_errors() -> Result<()> {
+    let cluster = Cluster::with(&[("BACKLOT_COMPILER", &chassis::testing::compiler().to_string_lossy())]).await?;
+    let mut command = command("live.mjs");
+    command.env("BACKLOT_TEST_URL", &cluster.url);
+    command.env("BACKLOT_CHANGES", vite::changes().to_string());
+    run_command(command, &Gates::default()).await?;
+    cluster.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_first_page_is_accessible_and_survives_network_failures() -> Result<()> {
     let gates = Gates::default();
     // A page that receives nothing for two heartbeats and a little longer treats the connection as lost.

@@ -1,0 +1,278 @@
+// Runs in a compiled preview before everything else. It shows errors, reports them to the page that frames the preview, and updates the page
+// after a commit. It listens only to its parent, and only if the parent has one of these origins.
+(() => {
+  "use strict";
+  const ORIGINS = [/* origins */];
+  const MESSAGE = 2_000;
+  const STACK = 8_000;
+  const WAITING = 50;
+  const BURST = 50;
+  const PER_SECOND = 10;
+  const MAPS = 20;
+  const FRAMES = 10;
+  const tag = document.currentScript;
+  const own = { page: tag?.dataset.page, isError: tag?.dataset.errors !== undefined };
+  tag?.remove();
+  const cut = (text, length) => (text.length > length ? `${text.slice(0, length)}…` : text);
+
+  // --- messages to the parent ---
+  let parent = "";
+  let waiting = [];
+  let tokens = BURST;
+  let filled = performance.now();
+  let dropped = 0;
+
+  function isAllowed() {
+    const now = performance.now();
+    tokens = Math.min(BURST, tokens + ((now - filled) / 1000) * PER_SECOND);
+    filled = now;
+    if (tokens < 1) return false;
+    tokens -= 1;
+    return true;
+  }
+
+  function send(message) {
+    if (window.parent === window) return;
+    if (!isAllowed() || (!parent && waiting.length >= WAITING)) {
+      dropped += 1;
+      return;
+    }
+    const whole = dropped ? { ...message, dropped } : message;
+    dropped = 0;
+    if (parent) window.parent.postMessage(whole, parent);
+    else waiting.push(whole);
+  }
+
+  window.addEventListener("message", (event) => {
+    if (window.parent === window || event.source !== window.parent || !ORIGINS.includes(event.origin)) return;
+    const { data } = event;
+    if (data?.type === "backlot:connect") {
+      parent = event.origin;
+      window.parent.postMessage({ type: "backlot:ready" }, parent);
+      for (const message of waiting) window.parent.postMessage(message, parent);
+      waiting = [];
+    } else if (data?.type === "backlot:update") {
+      const revision = cut(String(data.revision ?? ""), 100);
+      updates = updates.then(() => update(revision)).catch(() => done(revision, "reload"));
+    }
+  });
+
+  // --- places in the source, through source maps ---
+  const maps = new Map();
+  const DIGITS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+  // The lines of a map: for each, segments of column, source, line and column of the source.
+  function decode(mappings) {
+    let [source, line, column] = [0, 0, 0];
+    return mappings.split(";").map((text) => {
+      let start = 0;
+      return text.split(",").filter(Boolean).map((segment) => {
+        const numbers = [];
+        let [value, shift] = [0, 0];
+        for (const letter of segment) {
+          const digit = DIGITS.indexOf(letter);
+          value |= (digit & 31) << shift;
+          shift += 5;
+          if (digit & 32) continue;
+          numbers.push(value & 1 ? -(value >> 1) : value >> 1);
+          [value, shift] = [0, 0];
+        }
+        start += numbers[0] ?? 0;
+        source += numbers[1] ?? 0;
+        line += numbers[2] ?? 0;
+        column += numbers[3] ?? 0;
+        return [start, source, line, column];
+      });
+    });
+  }
+
+  async function readMap(url) {
+    const code = await (await fetch(url)).text();
+    const at = code.match(/\/\/# sourceMappingURL=(\S+)\s*$/)?.[1];
+    if (!at) return undefined;
+    const map = await (await fetch(new URL(at, url))).json();
+    return { sources: map.sources, lines: decode(map.mappings) };
+  }
+
+  // The place in the source, or undefined. Lines and columns begin at 1.
+  async function place(url, line, column) {
+    if (!new URL(url, location).pathname.includes("/@m/")) return undefined;
+    if (!maps.has(url)) {
+      if (maps.size >= MAPS) return undefined;
+      maps.set(url, readMap(url).catch(() => undefined));
+    }
+    const map = await maps.get(url);
+    const found = map?.lines[line - 1]?.findLast(([start]) => start <= column - 1);
+    return found && { file: map.sources[found[1]], line: found[2] + 1, column: found[3] + 1 };
+  }
+
+  // The stack with files of the project where maps tell them.
+  async function mapped(stack) {
+    const lines = [];
+    for (const [at, text] of cut(stack, STACK).split("\n").entries()) {
+      const found = at <= FRAMES && text.match(/(https?:\/\/[^\s()]+?):(\d+):(\d+)/);
+      const source = found && (await place(found[1], Number(found[2]), Number(found[3])).catch(() => undefined));
+      lines.push(source ? text.replace(found[0], `${source.file}:${source.line}:${source.column}`) : text);
+    }
+    return lines.join("\n");
+  }
+
+  // --- errors and console ---
+  // A short text of any value.
+  function show(value, depth = 0) {
+    if (typeof value === "string") return depth ? JSON.stringify(cut(value, MESSAGE)) : cut(value, MESSAGE);
+    if (value instanceof Error) return cut(String(value.stack || value), STACK);
+    if (value instanceof Element) return cut(value.cloneNode().outerHTML, 200);
+    if (typeof value !== "object" || value === null) return cut(String(value), 200);
+    if (depth > 2) return Array.isArray(value) ? "[…]" : "{…}";
+    const names = Object.keys(value).slice(0, 20);
+    if (Array.isArray(value)) return `[${names.map((name) => show(value[name], depth + 1)).join(", ")}]`;
+    return `{ ${names.map((name) => `${name}: ${show(value[name], depth + 1)}`).join(", ")} }`;
+  }
+
+  function text(value) {
+    try {
+      return show(value);
+    } catch {
+      return "a value that cannot be shown";
+    }
+  }
+
+  async function report(kind, error, event = {}) {
+    const isError = error instanceof Error;
+    const message = cut(isError ? `${error.name}: ${error.message}` : text(error ?? event.message ?? "an unknown error"), MESSAGE);
+    const stack = await mapped(isError ? String(error.stack ?? "") : "");
+    const source = event.filename && (await place(event.filename, event.lineno, event.colno).catch(() => undefined));
+    const known = source || { file: event.filename ?? "", line: event.lineno ?? 0, column: event.colno ?? 0 };
+    overlay(message, stack || (known.file ? `${known.file}:${known.line}:${known.column}` : ""));
+    send({ type: "backlot:error", kind, message, stack: cut(stack, STACK), ...known, file: cut(known.file ?? "", MESSAGE) });
+  }
+
+  window.addEventListener(
+    "error",
+    (event) => {
+      const { target } = event;
+      if (target === window || !(target instanceof Element)) report("error", event.error ?? event.message, event);
+      else send({ type: "backlot:error", kind: "resource", message: cut(`cannot load ${target.src || target.href || target.localName}`, MESSAGE), stack: "", file: "", line: 0, column: 0 });
+    },
+    true,
+  );
+  window.addEventListener("unhandledrejection", (event) => report("unhandledrejection", event.reason));
+  for (const level of ["debug", "log", "info", "warn", "error"]) {
+    const write = console[level].bind(console);
+    console[level] = (...values) => {
+      write(...values);
+      send({ type: "backlot:console", level, message: cut(values.slice(0, 20).map(text).join(" "), MESSAGE) });
+    };
+  }
+
+  // --- the overlay ---
+  let host;
+  function cover(name) {
+    host?.remove();
+    host = document.createElement("backlot-overlay");
+    host.dataset.kind = name;
+    host.style.cssText = "position:fixed;inset:0;z-index:2147483647;display:block";
+    document.documentElement.append(host);
+    return host.attachShadow({ mode: "open" });
+  }
+
+  function overlay(message, stack) {
+    // The first error is usually the cause of the others.
+    if (host?.isConnected || own.isError) return;
+    const shadow = cover("runtime");
+    const make = (tag, style, value) => {
+      const node = document.createElement(tag);
+      node.style.cssText = style;
+      node.textContent = value;
+      return node;
+    };
+    const box = make("div", "position:absolute;inset:0;overflow:auto;padding:2rem;box-sizing:border-box;background:#1b1b1ff2;color:#eee;font:14px/1.5 system-ui,sans-serif", "");
+    box.setAttribute("role", "alert");
+    const close = make("button", "float:right;font:inherit;padding:.4rem 1rem", "Close");
+    close.addEventListener("click", () => host.remove());
+    const font = "white-space:pre-wrap;overflow-wrap:anywhere;font:13px/1.5 ui-monospace,monospace";
+    box.append(close, make("h1", "font-size:1.1rem;color:#ff8f8f;margin:0 0 1rem;white-space:pre-wrap;overflow-wrap:anywhere", message), make("pre", font, stack));
+    shadow.append(box);
+  }
+
+  function showErrors(page) {
+    for (const script of page.querySelectorAll("script")) script.remove();
+    const frame = document.createElement("iframe");
+    frame.title = "Errors";
+    frame.setAttribute("sandbox", "");
+    frame.style.cssText = "width:100%;height:100%;border:0;background:#fff";
+    frame.srcdoc = `<!doctype html>${page.documentElement.outerHTML}`;
+    cover("build").append(frame);
+  }
+
+  // --- updates ---
+  let updates = Promise.resolve();
+  let current;
+  const importMap = (page) => JSON.parse(page.querySelector('script[type="importmap"]')?.textContent || "{}");
+  const sheets = (page) => [...page.querySelectorAll('link[rel="stylesheet"][href*="@m/"]')];
+
+  function done(revision, how) {
+    send({ type: "backlot:updated", revision, how });
+    if (how === "reload") location.reload();
+  }
+
+  async function update(revision) {
+    const answer = await fetch(location.href, { headers: { accept: "text/html" }, cache: "no-cache" });
+    if (!answer.ok && answer.status !== 422) return done(revision, "reload");
+    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    const next = page.querySelector("script[data-page]")?.dataset;
+    if (answer.status === 422 && !own.isError) {
+      showErrors(page);
+      return done(revision, "errors");
+    }
+    if (!next || next.page !== own.page || own.isError) return done(revision, next?.page === own.page && answer.status === 422 ? "none" : "reload");
+    // A page that has failed is shown again as a whole.
+    if (host?.isConnected && host.dataset.kind === "runtime") return done(revision, "reload");
+    const how = await swap(page);
+    if (how !== "reload") host?.remove();
+    return done(revision, how);
+  }
+
+  // Replaces style sheets. "reload" if more has changed.
+  async function swap(page) {
+    current ??= importMap(document);
+    const next = importMap(page);
+    const names = new Set([...Object.keys(current.imports ?? {}), ...Object.keys(next.imports ?? {})]);
+    const changed = [...names].filter((name) => current.imports?.[name] !== next.imports?.[name]);
+    const isSheet = (name) => /\.(css|scss|sass|less|styl)$/.test(name) && current.imports[name] && next.imports[name];
+    if (JSON.stringify(current.scopes) !== JSON.stringify(next.scopes) || !changed.every(isSheet)) return "reload";
+    const links = sheets(document);
+    const others = sheets(page);
+    if (links.length !== others.length) return "reload";
+    const modules = new Map(changed.map((name) => [next.imports[name], current.imports[name]]));
+    for (const [to, from] of modules) if (!(await swapModule(from, to))) return "reload";
+    const moved = links.filter((link, at) => link.getAttribute("href") !== others[at].getAttribute("href"));
+    await Promise.all(moved.map((link) => swapLink(link, others[links.indexOf(link)].getAttribute("href"))));
+    current = next;
+    return modules.size || moved.length ? "styles" : "none";
+  }
+
+  // The module of a style sheet appends its element. The element takes the place of the one before.
+  async function swapModule(from, to) {
+    const before = new Set(document.querySelectorAll("style[data-file]"));
+    const [old, made] = await Promise.all([from, to].map((url) => import(new URL(url, document.baseURI).href)));
+    const isClasses = typeof old.default !== "string" || typeof made.default !== "string";
+    if (isClasses && JSON.stringify(old) !== JSON.stringify(made)) return false;
+    const added = [...document.querySelectorAll("style[data-file]")].filter((style) => !before.has(style));
+    if (added.length !== 1) return false;
+    const last = [...before].find((style) => style.dataset.file === added[0].dataset.file);
+    last?.replaceWith(added[0]);
+    return last !== undefined;
+  }
+
+  function swapLink(link, href) {
+    const next = link.cloneNode();
+    next.href = href;
+    return new Promise((resolve, reject) => {
+      next.addEventListener("load", () => (link.remove(), resolve()));
+      next.addEventListener("error", reject);
+      link.after(next);
+    });
+  }
+})();
