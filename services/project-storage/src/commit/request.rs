@@ -1,6 +1,8 @@
 //! What saves, restores, reverts and resolutions of conflicts have in common: an idempotent request, the policy `save`, the project's lock, and one
 //! statement that writes the revision.
 
+mod key;
+
 use std::sync::Arc;
 
 use chassis::{client::ServiceChannel, context::Context};
@@ -12,6 +14,7 @@ use proto::{
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+pub(crate) use self::key::RequestKey;
 use crate::{
     commit::{
         Writer,
@@ -37,30 +40,6 @@ use crate::{
         saves::{self, NewRevision, RecordedSave, RequestOutcome},
     },
 };
-
-/// The id of a request and the fingerprint of its content. A repeat has the same.
-pub(crate) struct RequestKey {
-    pub(crate) id: String,
-    /// SHA-256 of the request.
-    pub(crate) fingerprint: Vec<u8>,
-}
-
-impl RequestKey {
-    pub(crate) fn row(&self) -> saves::Request<'_> {
-        saves::Request { id: &self.id, fingerprint: &self.fingerprint }
-    }
-
-    /// What a user's request with this id did before.
-    ///
-    /// # Errors
-    /// [`Error::KeyReused`] if that request had another fingerprint.
-    pub(crate) async fn find_recorded(&self, pool: &Pool, user: UserId) -> Result<Option<RecordedSave>, Error> {
-        match saves::find_recorded(pool, user, &self.id).await? {
-            Some(recorded) if recorded.fingerprint != self.fingerprint => Err(Error::KeyReused),
-            recorded => Ok(recorded),
-        }
-    }
-}
 
 /// The policy `save` of rate-limit. A request counts once, however often it is repeated after a race.
 pub(crate) struct SavePolicy<'a> {
