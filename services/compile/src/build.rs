@@ -332,9 +332,7 @@ impl Build<'_> {
 
 /// The answer to the caller.
 fn page(answer: &Answer, known: &[Facts], kind: Kind, provided: &PagePackages) -> Page {
-    let mut findings: Vec<_> = answer.findings.iter().chain(&provided.findings).map(finding).collect();
-    findings.sort_by(|a, b| (&a.file, a.line, a.column, &a.code).cmp(&(&b.file, b.line, b.column, &b.code)));
-    findings.truncate(MAX_FINDINGS);
+    let findings = sorted(answer.findings.iter().chain(&provided.findings));
     if kind == Kind::Check {
         return Page { findings, ..Page::default() };
     }
@@ -369,6 +367,14 @@ fn addresses(html: &str) -> impl Iterator<Item = &str> {
         let end = rest.find(|c: char| !(c.is_ascii_alphanumeric() || "@/.-_".contains(c))).unwrap_or(rest.len());
         &rest[..end]
     })
+}
+
+/// Sorted by file and place, as far as an answer has room.
+fn sorted<'f>(findings: impl Iterator<Item = &'f compiler_client::message::Finding>) -> Vec<Finding> {
+    let mut findings: Vec<_> = findings.map(finding).collect();
+    findings.sort_by(|a, b| (&a.file, a.line, a.column, &a.code).cmp(&(&b.file, b.line, b.column, &b.code)));
+    findings.truncate(MAX_FINDINGS);
+    findings
 }
 
 fn finding(finding: &compiler_client::message::Finding) -> Finding {

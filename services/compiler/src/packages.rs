@@ -26,7 +26,7 @@ use rolldown::{BundleOutput, InputItem};
 
 pub use self::threads::Threads;
 pub(crate) use self::{
-    build::{Build, Failure, Output},
+    build::{Build, Failure, Output, chunks},
     files::{Files, Mode},
     notes::Notes,
     plugin::Packages,

@@ -11,7 +11,7 @@ mod sheet;
 use std::{collections::BTreeMap, sync::Arc};
 
 use compiler_client::message::{
-    File, Finding, SiteAnswer, SiteRequest,
+    File, SiteAnswer, SiteRequest,
     finding::{MAX_FINDINGS, code},
 };
 use rolldown::{BundleOutput, InputItem};
@@ -25,7 +25,6 @@ use crate::{
     module::ASSETS,
     packages::{Build, Failure, Files, MAX_RUNS, Mode, Notes, Output as BundlerOutput, Packages, Threads},
     project::Output,
-    text,
 };
 
 /// Builds a site. The same request has the same answer. `progress` gets the path of each file before it is compiled.
@@ -48,10 +47,12 @@ fn bundle(mut compilation: Compilation<'_>, packages: Vec<File>, threads: &Threa
     let notes = Arc::new(Notes::default());
     let site = Site { modules: Arc::new(Modules::of(&mut compilation)), files, notes, define: define(&compilation) };
     let bundled = site.run(threads);
-    findings.extend(site.notes.sorted());
+    let notes = site.notes.sorted();
+    // A package that cannot be bundled stops the page of a preview, too.
+    let is_whole = notes.iter().all(|finding| finding.is_warning);
+    findings.splice(0..0, notes);
     findings.truncate(MAX_FINDINGS);
-    let is_broken = findings.iter().any(|finding| compilation.is_broken_by(finding));
-    let files = bundled.filter(|_| !is_broken).map(|bundled| output::files(&compilation, &site, &bundled)).unwrap_or_default();
+    let files = bundled.filter(|_| is_whole).map(|bundled| output::files(&compilation, &site, &bundled)).unwrap_or_default();
     SiteAnswer { files, findings, ..SiteAnswer::default() }
 }
 
@@ -78,8 +79,7 @@ impl Site {
                 }
             }
         }
-        let finding: Finding = text::finding(code::NOT_BUNDLED, PAGE, &text::start(), "files of packages cannot be bundled");
-        self.notes.add(&finding.code, PAGE, &finding.message);
+        self.notes.add(code::NOT_BUNDLED, PAGE, &format!("the packages still have files that cannot be bundled after {MAX_RUNS} attempts"));
         None
     }
 

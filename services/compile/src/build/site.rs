@@ -1,10 +1,10 @@
 //! The build of a published site: the page says which packages it imports, and one worker bundles everything. Nothing is kept.
 
 use chassis::share::{Holder, Share};
-use compiler_client::message::{Finding, Request, SiteFile, SiteRequest, Tool, finding::MAX_FINDINGS};
+use compiler_client::message::{Finding, Request, SiteFile, SiteRequest, Tool};
 use proto::compile::{Mode, Start};
 
-use super::{Build, Kind, MAX_ROUNDS, Options, check, limited, memory, slot};
+use super::{Build, Kind, MAX_ROUNDS, Options, check, limited, memory, slot, sorted};
 use crate::{
     app::App,
     dialogue::{Dialogue, hold},
@@ -16,7 +16,7 @@ use crate::{
 pub(crate) struct Site {
     /// Sorted by file and place.
     pub(crate) findings: Vec<proto::compile::Finding>,
-    /// Sorted by path. Empty if a finding is an error.
+    /// Sorted by path. Empty if an error of a file or of a package stands in the way.
     pub(crate) files: Vec<SiteFile>,
     /// Counts the bytes while they are sent.
     pub(crate) memory: Share,
@@ -39,7 +39,7 @@ async fn unlimited(app: &App, mut dialogue: Dialogue) -> Result<Site, Error> {
     let tree = dialogue.tree(&app.limits, &mut memory).await?;
     let mut build = Build { app, holder, options: options(start), key: Vec::new(), tree, memory, dialogue };
     let (findings, files) = build.site().await?;
-    Ok(Site { findings: sorted(&findings), files, memory: build.memory })
+    Ok(Site { findings: sorted(findings.iter()), files, memory: build.memory })
 }
 
 fn options(start: Start) -> Options {
@@ -121,11 +121,4 @@ impl Build<'_> {
 
 fn is_refused(findings: &[Finding]) -> bool {
     findings.iter().any(|finding| !finding.is_warning)
-}
-
-fn sorted(findings: &[Finding]) -> Vec<proto::compile::Finding> {
-    let mut findings: Vec<_> = findings.iter().map(super::finding).collect();
-    findings.sort_by(|a, b| (&a.file, a.line, a.column, &a.code).cmp(&(&b.file, b.line, b.column, &b.code)));
-    findings.truncate(MAX_FINDINGS);
-    findings
 }

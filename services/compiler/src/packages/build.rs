@@ -7,6 +7,7 @@ use rolldown::{
     BundleFactory, BundleFactoryOptions, BundleOutput, BundlerOptions, InputItem, OutputFormat, Platform, RawMinifyOptions, ResolveOptions,
     TsConfig, plugin::__inner::SharedPluginable,
 };
+use rolldown_common::OutputChunk;
 use rolldown_error::{BatchedBuildDiagnostic, BuildDiagnostic, DiagnosticOptions};
 
 use super::{
@@ -96,6 +97,14 @@ impl Build<'_> {
         });
         own.unwrap_or_else(|| crate::text::finding(code::NOT_BUNDLED, file, &crate::text::start(), message))
     }
+}
+
+/// The chunks of a bundle.
+pub(crate) fn chunks(bundled: &BundleOutput) -> impl Iterator<Item = &OutputChunk> {
+    bundled.assets.iter().filter_map(|output| match output {
+        rolldown_common::Output::Chunk(chunk) => Some(&**chunk),
+        rolldown_common::Output::Asset(_) => None,
+    })
 }
 
 fn options(output: Output) -> BundlerOptions {

@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use compiler_client::message::{Package, PackageModule, PackagesAnswer, Resource};
 use rolldown::BundleOutput;
-use rolldown_common::{Output, OutputChunk};
+use rolldown_common::OutputChunk;
 use sha2::{Digest, Sha256};
 
 use super::{
+    build::chunks,
     entry::Entry,
     plugin::{ENTRY, NAME_END, NAME_START},
 };
@@ -16,14 +17,7 @@ use super::{
 const HASH_BYTES: usize = 16;
 
 pub(super) fn answer(built: &BundleOutput, resources: Vec<Resource>, entries: &[Entry]) -> PackagesAnswer {
-    let chunks: BTreeMap<&str, &OutputChunk> = built
-        .assets
-        .iter()
-        .filter_map(|output| match output {
-            Output::Chunk(chunk) => Some((chunk.filename.as_str(), &**chunk)),
-            Output::Asset(_) => None,
-        })
-        .collect();
+    let chunks: BTreeMap<&str, &OutputChunk> = chunks(built).map(|chunk| (chunk.filename.as_str(), chunk)).collect();
     let urls: BTreeMap<&str, String> = chunks.keys().map(|name| (*name, url(&chunks, name))).collect();
     let mut packages = Vec::new();
     for (name, chunk) in &chunks {

@@ -5,13 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use compiler_client::message::SiteFile;
 use rolldown::BundleOutput;
-use rolldown_common::{Output, OutputChunk};
+use rolldown_common::OutputChunk;
 
 use super::{Site, sheet};
 use crate::{
     compile::Compilation,
     graph::PAGE,
     module::{self, ASSETS},
+    packages::chunks,
     page::{self, Additions, Edit},
     tree::resolve::PUBLIC,
 };
@@ -33,14 +34,7 @@ pub(super) fn files(compilation: &Compilation, site: &Site, bundled: &BundleOutp
         let content = site.files.content(&resource.path).map(|content| content.bytes.clone()).unwrap_or_default();
         put(resource.url, "", content);
     }
-    let chunks: Vec<&OutputChunk> = bundled
-        .assets
-        .iter()
-        .filter_map(|output| match output {
-            Output::Chunk(chunk) => Some(&**chunk),
-            Output::Asset(_) => None,
-        })
-        .collect();
+    let chunks: Vec<&OutputChunk> = chunks(bundled).collect();
     for chunk in &chunks {
         put(chunk.filename.to_string(), "", chunk.code.clone().into());
     }

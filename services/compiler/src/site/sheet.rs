@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, HashSet};
 
 use rolldown::BundleOutput;
-use rolldown_common::{Output, OutputChunk};
+use rolldown_common::OutputChunk;
 
 use super::modules::Modules;
-use crate::module::imports_end;
+use crate::{module::imports_end, packages::chunks};
 
 /// The joined text. `packages` are sheets of packages by the ids of their modules.
 pub(super) fn text(modules: &Modules, packages: &BTreeMap<String, String>, bundled: &BundleOutput) -> String {
@@ -20,17 +20,10 @@ pub(super) fn text(modules: &Modules, packages: &BTreeMap<String, String>, bundl
 
 /// The ids of bundled modules. What a chunk imports runs before it, and what is loaded later comes last.
 fn in_order(modules: &Modules, bundled: &BundleOutput) -> Vec<String> {
-    let chunks: BTreeMap<&str, &OutputChunk> = bundled
-        .assets
-        .iter()
-        .filter_map(|output| match output {
-            Output::Chunk(chunk) => Some((chunk.filename.as_str(), &**chunk)),
-            Output::Asset(_) => None,
-        })
-        .collect();
+    let chunks: BTreeMap<&str, &OutputChunk> = chunks(bundled).map(|chunk| (chunk.filename.as_str(), chunk)).collect();
     let entry =
         |id: &str| chunks.values().find(|chunk| chunk.is_entry && chunk.facade_module_id.as_ref().is_some_and(|own| own.as_ref() == id));
-    let starts = modules.entries.iter().filter_map(|entry_of| entry(&entry_of.id)).map(|chunk| chunk.filename.as_str());
+    let starts = modules.entries.iter().filter_map(|start| entry(&start.id)).map(|chunk| chunk.filename.as_str());
     let (mut ids, mut seen, mut later) = (Vec::new(), HashSet::new(), Vec::new());
     let mut open: Vec<_> = starts.collect();
     while !open.is_empty() {

@@ -140,6 +140,16 @@ fn what_breaks_the_page_breaks_the_site() {
         let answer = site(&[page, ("a.ts", code)]);
         assert_eq!((brief(&answer.findings), answer.files.len()), (vec![expected.to_owned()], 0));
     }
+    let package = |code: &str| {
+        let files = [page, ("package.json", r#"{"dependencies": {"p": "1"}}"#), ("a.ts", "import 'p'; missing();")];
+        let packages = vec![file("node_modules/p/index.js", code.as_bytes())];
+        build(request(&files, packages), &THREADS, &mut |_| ())
+    };
+    let broken = package("export const = 1");
+    assert_eq!((broken.findings[0].file.as_str(), broken.files.len()), ("node_modules/p/index.js", 0));
+    // An undefined name fails only where it is used.
+    let whole = package("export const a = 1");
+    assert_eq!((brief(&whole.findings), whole.files.is_empty()), (vec!["UNDEFINED_NAME a.ts:1:13".to_owned()], false));
     let mut partial = request(&[page, ("a.ts", "export {}")], Vec::new());
     partial.tree.as_mut().expect("a tree").files[1].content = None;
     let answer = build(partial, &THREADS, &mut |_| ());
