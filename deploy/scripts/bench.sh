@@ -7,6 +7,17 @@ need_cargo
 need_compiler
 postgres_bin >/dev/null || add_package postgresql postgresql@17 || fail "PostgreSQL is needed"
 have redis-server || have valkey-server || add_package redis-server redis || fail "Redis is needed"
+# `previews` compares with Vite.
+if [[ $# == 0 || " $* " == *" previews "* ]]; then
+    need_node_tools
+    export BACKLOT_NODE_MODULES="$node_folder"
+    need_vite
+    export BACKLOT_VITE="$vite_folder"
+    chromium_path >/dev/null || add_package chromium chromium || fail "Chromium is needed"
+    BACKLOT_CHROMIUM="$(chromium_path)"
+    export BACKLOT_CHROMIUM
+    cargo build --release --quiet -p compiler
+fi
 # One process has both ends of 2,000 streams, which are 4,000 sockets.
 ulimit -Sn "$(ulimit -Hn)"
 # Built without other packages, so that the cluster under measurement has no failpoints (see tests/bench/Cargo.toml).

@@ -6,7 +6,7 @@
 #   SEED=n         repeat the random choices of an earlier run, which has printed its seed
 #   ONLY=name      one scenario, once: no-faults, kills, failpoints, pauses, engines, network, rolling, poison,
 #                  redis-outage, lost-writes or stale-workers
-#   SAMPLE=n       end a process at one of n failpoints, chosen at random (1: at all; `make test`: 5)
+#   SAMPLE=n       end a process at one of n failpoints, chosen at random (1: at all; `make test`: 12)
 #   CLIENTS=n      concurrent turns (50)
 source "$(dirname "$0")/common.sh"
 

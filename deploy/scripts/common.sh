@@ -160,6 +160,19 @@ need_chat_clients() {
     touch "$client_folder/complete"
 }
 
+# Installs Vite with the packages of the projects that the bench previews, and the Node.js that runs it, from npm into a folder that is named by
+# the pinned versions. Sets vite_folder.
+need_vite() {
+    vite_folder="$cache/vite-$(cksum <tests/bench/vite/package.json | cut -d ' ' -f 1)"
+    [[ -f "$vite_folder/complete" ]] && return
+    { have npm && have node; } || add_package npm node || fail "npm is needed for Vite: install Node.js"
+    say "downloading Vite, its plugins, the packages of the measured projects and their Node.js from npm"
+    mkdir -p "$vite_folder"
+    cp tests/bench/vite/package.json "$vite_folder/"
+    npm install --silent --no-audit --no-fund --no-package-lock --prefix "$vite_folder" >&2
+    touch "$vite_folder/complete"
+}
+
 # Installs the tools that read the OpenAPI document (linters, client generators, schemathesis) from npm and PyPI into a folder that is named
 # by the pinned versions. Sets openapi_folder.
 need_openapi_tools() {
@@ -195,6 +208,12 @@ need_packages() {
 need_compiler_packages() {
     packages_folder="$cache/compiler-packages-$(cksum <services/compiler/tests/packages.txt | cut -d ' ' -f 1)"
     need_packages services/compiler/tests/packages.txt "$packages_folder" "the project templates that the tests compile"
+}
+
+# The packages of agents that the tests mount, in a folder that is named by the pinned versions. Sets agents_folder.
+need_agent_packages() {
+    agents_folder="$cache/agent-packages-$(cksum <services/agent-streaming/tests/packages.txt | cut -d ' ' -f 1)"
+    need_packages services/agent-streaming/tests/packages.txt "$agents_folder" "the packages of agents that the tests mount"
 }
 
 # Installs the packages that the tests bundle, in a folder that is named by the lock file. Sets bundled_folder.

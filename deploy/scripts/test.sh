@@ -34,6 +34,8 @@ need_chat_clients
 export BACKLOT_CLIENT_MODULES="$client_folder"
 need_archives
 export BACKLOT_ARCHIVES="$archives_folder"
+need_agent_packages
+export BACKLOT_AGENT_PACKAGES="$agents_folder"
 need_npm_answers
 export BACKLOT_NPM_ANSWERS="$answers_folder"
 need_compiler_packages

@@ -4,6 +4,8 @@ import { ATTEMPTS, LONGEST_WAIT_S, obey, outage, waitOf } from "/page/patience.j
 
 // Far longer than any answer takes. It ends requests on a connection whose peer has disappeared.
 const ANSWER_MS = 30_000;
+// As long as a check may take.
+const CHECK_MS = 90_000;
 
 export class Problem extends Error {
   constructor(status, body, wait) {
@@ -21,14 +23,14 @@ export async function problemOf(response) {
 
 // After a 429 the request has had no effect. After a 503 or a lost connection it may have had one, so a request that must not take effect
 // twice is not repeated. A request that only reads is repeated until there is a connection.
-async function call(method, path, { body, signal, once } = {}) {
+async function call(method, path, { body, signal, once, answerMs = ANSWER_MS } = {}) {
   const json = body === undefined ? {} : { headers: { "content-type": "application/json" }, body: JSON.stringify(body) };
   const lost = outage();
   try {
     for (let attempt = 1; ; ) {
       let response;
       try {
-        const limit = AbortSignal.timeout(ANSWER_MS);
+        const limit = AbortSignal.timeout(answerMs);
         response = await fetch(path, { method, signal: signal ? AbortSignal.any([signal, limit]) : limit, ...json });
         if (response.ok) return response.status === 204 ? {} : await response.json();
       } catch (error) {
@@ -57,6 +59,7 @@ export const api = {
   projects: (signal) => call("GET", "/api/projects", { signal }),
   messages: (project, signal) => call("GET", `/api/projects/${id(project)}/messages?pageSize=50`, { signal }),
   load: (project, signal) => call("GET", `/api/projects/load?projectId=${id(project)}`, { signal }),
+  findings: (project, signal) => call("GET", `/api/projects/${id(project)}/findings`, { signal, answerMs: CHECK_MS }),
   preview: (project, signal) => call("POST", `/api/projects/${id(project)}/previews`, { body: {}, signal }),
   cancel: (turn) => call("POST", `/api/turns/${id(turn)}/cancel`, { body: {} }),
 };

@@ -6,7 +6,7 @@
 
 import { api } from "/page/api.js";
 import { promptToFix } from "/page/live.js";
-import { failed, leave, listProjects, onSignedOut, openProject, reload, send, stop, workspace } from "/page/workspace.js";
+import { check, failed, leave, listProjects, onSignedOut, openProject, reload, send, stop, workspace } from "/page/workspace.js";
 import { forgetPreviews } from "/page/preview.js";
 import { keepTyped } from "/page/prompt.js";
 import { busy, element, note, previewPane, say, show } from "/page/view.js";
@@ -89,6 +89,7 @@ element("fresh").addEventListener("click", () => {
 });
 element("projects").addEventListener("change", (event) => openProject(event.target.value));
 element("reload").addEventListener("click", reload);
+element("check").addEventListener("click", check);
 // The person reads the prompt, and sends it or not.
 element("fix").addEventListener("click", () => {
   element("prompt").value = promptToFix(previewPane.failure);

@@ -118,6 +118,11 @@ export const conversation = {
     }
     if (text) keepEnd(element("said"), () => element("conversation").lastElementChild.append(ending(kind, text)));
   },
+  // Shows what a check of the turn has found, in place of an earlier check.
+  checked(details) {
+    last(".checks")?.remove();
+    if (details && element("conversation").lastElementChild?.matches(".agent")) keepEnd(element("said"), () => element("conversation").lastElementChild.append(details));
+  },
   dropLast: () => element("conversation").lastElementChild?.remove(),
   // Remembers the text before a step, and returns to it.
   keep: () => (keptText = last(".words")?.textContent.trimEnd() ?? ""),

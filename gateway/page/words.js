@@ -76,6 +76,8 @@ const FAILURES = {
   LIMIT_EXCEEDED: "The answer reached a limit.",
   NOT_BEGUN: "The turn could not start.",
   PATH_LOCKED: "A locked path would have been changed.",
+  PIN_MISSING: "A pinned file does not exist.",
+  PROMPT_TOO_LONG: "The request and what belongs to it are too long for the model.",
   PROVIDER_ERROR: "The model's provider did not answer properly.",
   PROVIDER_REFUSED: "The model's provider refused the request.",
   PROVIDER_STALLED: "The model's provider stopped in the middle.",
@@ -85,7 +87,7 @@ const FAILURES = {
 };
 
 // Reasons for which the message of the server has more details.
-const SAYS_MORE = new Set(["FILES_NOT_CLEAN", "LIMIT_EXCEEDED", "NOT_BEGUN", "PATH_LOCKED", "PROVIDER_ERROR", "PROVIDER_REFUSED"]);
+const SAYS_MORE = new Set(["FILES_NOT_CLEAN", "LIMIT_EXCEEDED", "NOT_BEGUN", "PATH_LOCKED", "PIN_MISSING", "PROMPT_TOO_LONG", "PROVIDER_ERROR", "PROVIDER_REFUSED"]);
 
 const RESOLVED = { kind: "completed", word: "resolved", line: "Not saved at first: somebody else had changed the same lines. The conflict has been resolved since." };
 const ENDS = {

@@ -5,6 +5,7 @@
 
 import { api } from "/page/api.js";
 import { files } from "/page/files.js";
+import { detailsOf, findings } from "/page/findings.js";
 import { fresh, view } from "/page/panes.js";
 import { forgetPreview, previewUrl } from "/page/preview.js";
 import { requestOf, taken, typedIn, unanswered } from "/page/prompt.js";
@@ -143,9 +144,33 @@ async function apply(event) {
   else if (type === "file.delta") files.append(data.callId, data.text);
   else if (type === "file.closed") files.close(data.callId, data.path, data.sizeBytes ?? 0);
   else if (type === "files.conflict") workspace.conflicts = data.paths ?? [];
+  else if (type === "checks.finished") checked(data);
   else if (type === "turn.committing") status("running", "saving…");
   else if (type === "files.committed") workspace.made = data.revision;
   else if (isTerminal(type)) await finished(event);
+}
+
+// A check that the agent has asked for is shown in the tab alone.
+function checked(data) {
+  findings.show(data, "this turn");
+  if (!data.callId) conversation.checked(detailsOf(data));
+}
+
+// Checks the newest revision.
+export async function check() {
+  const { project, visit } = workspace;
+  if (!project) return;
+  element("check").disabled = true;
+  element("checked").textContent = "Checking…";
+  try {
+    const found = await api.findings(project, visit.signal);
+    if (workspace.visit === visit) findings.show(found, found.revision ? `revision ${found.revision.slice(0, 8)}` : "no revision");
+  } catch (error) {
+    if (!visit.signal.aborted) element("checked").textContent = wordsOf(error);
+    if (error.status === 401) failed(error);
+  } finally {
+    element("check").disabled = false;
+  }
 }
 
 function accepted({ turnId, data }) {
@@ -214,6 +239,7 @@ async function recall(answer) {
       if (signal.aborted) return;
       events.add(event);
       if (event.type === "files.conflict") workspace.conflicts = event.data.paths ?? [];
+      else if (event.type === "checks.finished") checked(event.data);
       else if (isTerminal(event.type)) showEnd(event, endOfMessage(answer));
     }
   } catch (error) {
@@ -238,7 +264,7 @@ export async function openProject(project) {
   Object.assign(workspace, { project, turn: "", sent: "", head: "", own: false, running: null, recalling: null, visit });
   element("projects").value = project;
   history.replaceState(null, "", project ? `#${project}` : location.pathname);
-  for (const part of [conversation, events, files, previewPane]) part.clear();
+  for (const part of [conversation, events, files, findings, previewPane]) part.clear();
   view("conversation");
   conversation.writing(false);
   element("prompt").value = typedIn(project);

@@ -23,7 +23,7 @@ use crate::{
     json::limits::BodyLimits,
     stream::limits::StreamLimits,
     upstream::Upstream,
-    web::{preview_client::Client, preview_url::PreviewUrl, readiness::Readiness},
+    web::{preview_client::Client, preview_url::PreviewUrl, readiness::Readiness, site_url::SiteUrl},
 };
 
 pub(crate) struct App {
@@ -56,6 +56,8 @@ pub(crate) struct Origins {
     /// Every origin that the page may have.
     pub(crate) all: Vec<String>,
     pub(crate) preview: PreviewUrl,
+    /// `None` if no sites are served.
+    pub(crate) sites: Option<SiteUrl>,
     /// The script of compiled previews, which talks to pages of these origins.
     pub(crate) client: Client,
 }
@@ -66,8 +68,9 @@ impl Origins {
     pub(crate) fn new(config: &Config, main: SocketAddr, preview: SocketAddr) -> Result<Self, String> {
         let url = main_url(config.public_url.as_ref(), main)?;
         let preview = PreviewUrl::new(config.preview_url.as_deref(), preview)?;
+        let sites = config.sites_url.as_deref().map(|setting| SiteUrl::new(setting, &config.sites_domains)).transpose()?;
         let all = main_origins(&url);
-        Ok(Self { client: Client::new(&all), all, main: url, preview })
+        Ok(Self { sites, client: Client::new(&all), all, main: url, preview })
     }
 
     /// Whether browsers use https.

@@ -18,7 +18,13 @@ use chassis::{
 use tower_http::csrf::CsrfLayer;
 use url::Url;
 
-use crate::{edge::origin, web::preview_url::PreviewUrl};
+use crate::{
+    edge::origin,
+    web::{
+        preview_url::PreviewUrl,
+        site_url::{Domains, SiteUrl},
+    },
+};
 
 /// An address, or `none`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +53,11 @@ pub struct Config {
     /// The URL of previews for browsers. With `{preview}` in the host each preview has its own origin. Without it all previews share one
     /// origin and are sandboxed. By default `http://{preview}.localhost:<port of the preview listener>`.
     pub preview_url: Option<String>,
+    /// The URL of published sites for browsers, with `{site}` in the first label of its host. `None` if no sites are served. They are served by
+    /// the listener of previews.
+    pub sites_url: Option<String>,
+    /// Further hosts of published sites.
+    pub(crate) sites_domains: Domains,
     /// Origins of other sites whose pages may call the API with credentials.
     pub(crate) cors_origins: Vec<String>,
     /// Further host names of the gateway besides that of the public URL and those of loopback, without ports.
@@ -111,6 +122,16 @@ impl Config {
                 "URL of previews for browsers; with {preview} in its host each preview is an origin of its own, without it all share one; \
                  required if BACKLOT_PUBLIC_URL is not loopback",
             ),
+            sites_url: env.optional(
+                "BACKLOT_SITES_URL",
+                "URL of published sites for browsers, with {site} in the first label of its host: https://{site}.pages.example; it must be another \
+                 site than BACKLOT_PUBLIC_URL; the listener of previews serves them; without it nothing can be published",
+            ),
+            sites_domains: env.get(
+                "BACKLOT_SITES_DOMAINS",
+                "",
+                "further hosts of published sites, each with the slug of its site, separated by commas: www.shop.example=my-shop",
+            ),
             cors_origins: env.get("BACKLOT_CORS_ORIGINS", "", "origins of other sites that may call the API, separated by commas"),
             hosts: env.get("BACKLOT_HOSTS", "", "host names that the gateway answers to, besides the one in BACKLOT_PUBLIC_URL and loopback; without ports, separated by commas"),
             trusted_hops: env.get("BACKLOT_TRUSTED_HOPS", "0", "number of proxies in front of the gateway that append to X-Forwarded-For"),
@@ -170,12 +191,32 @@ impl Config {
         if let Err(problem) = PreviewUrl::new(self.preview_url.as_deref(), self.preview_listen) {
             env.fault("BACKLOT_PREVIEW_URL", problem);
         }
+        self.check_sites(env);
         for text in &self.cors_origins {
             if let Err(problem) = CsrfLayer::new().add_trusted_origin(text) {
                 env.fault("BACKLOT_CORS_ORIGINS", problem.to_string());
             }
         }
         env.require_positive([("BACKLOT_HEARTBEAT", self.heartbeat)]);
+    }
+}
+
+impl Config {
+    fn check_sites(&self, env: &mut Env) {
+        let Some(setting) = &self.sites_url else {
+            if self.sites_domains != Domains::default() {
+                env.fault("BACKLOT_SITES_DOMAINS", "needs BACKLOT_SITES_URL");
+            }
+            return;
+        };
+        let previews = PreviewUrl::new(self.preview_url.as_deref(), self.preview_listen);
+        let checked = SiteUrl::new(setting, &self.sites_domains).and_then(|sites| match previews {
+            Ok(previews) => sites.check_apart((self.public_url.as_ref(), self.listen), &previews),
+            Err(_) => Ok(()),
+        });
+        if let Err(problem) = checked {
+            env.fault("BACKLOT_SITES_URL", problem);
+        }
     }
 }
 
@@ -229,6 +270,20 @@ mod tests {
         assert!(faults(&[public]).starts_with("BACKLOT_PREVIEW_URL: is required"));
         assert_eq!(faults(&[public, ("BACKLOT_PREVIEW_URL", "https://{preview}.apps.example")]), "");
         assert_eq!(faults(&[("BACKLOT_PUBLIC_URL", "http://localhost:3000")]), "");
+    }
+
+    #[test]
+    fn sites_are_another_site() {
+        let public = [("BACKLOT_PUBLIC_URL", "https://apps.example"), ("BACKLOT_PREVIEW_URL", "https://{preview}.previews.example")];
+        let with = |more: &[(&'static str, &'static str)]| faults(&[&public[..], more].concat());
+        assert_eq!(with(&[("BACKLOT_SITES_URL", "https://{site}.pages.example"), ("BACKLOT_SITES_DOMAINS", "www.shop.example=shop")]), "");
+        assert_eq!(faults(&[("BACKLOT_SITES_URL", "http://{site}.sites.localhost:8081")]), "");
+        for url in ["https://{site}.apps.example", "https://{site}.previews.example", "https://pages.example", "{site}"] {
+            assert!(with(&[("BACKLOT_SITES_URL", url)]).starts_with("BACKLOT_SITES_URL: "), "{url}");
+        }
+        assert!(with(&[("BACKLOT_SITES_DOMAINS", "www.shop.example=shop")]).starts_with("BACKLOT_SITES_DOMAINS: needs"));
+        let domains = [("BACKLOT_SITES_URL", "https://{site}.pages.example"), ("BACKLOT_SITES_DOMAINS", "shop")];
+        assert!(with(&domains).starts_with("BACKLOT_SITES_DOMAINS: "));
     }
 
     #[test]

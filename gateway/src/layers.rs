@@ -49,7 +49,7 @@ const PREVIEW_FACTOR: u32 = 10;
 pub(crate) fn main(router: Router, app: &App, tasks: &Tasks) -> Router {
     let router = coding::compress(router).layer(csrf(&app.origins.main, &app.config.cors_origins));
     let router = limited(router, app, app.config.edge);
-    let names = HostNames::new(&app.origins.main, &app.config.hosts, &app.origins.preview);
+    let names = HostNames::new(&app.origins.main, &app.config.hosts, &app.origins.preview, app.origins.sites.as_ref());
     let router = router.layer(from_fn_with_state(names, host::check));
     let router = match cors(&app.config.cors_origins) {
         Some(cors) => router.layer(cors),
@@ -60,7 +60,7 @@ pub(crate) fn main(router: Router, app: &App, tasks: &Tasks) -> Router {
     outermost(router, app, profile(app, app.config.edge, tasks))
 }
 
-/// The layers of the listener for previews. Previews use no credentials, so there is no CSRF layer, and no CORS layer but the headers of
+/// The layers of the listener for previews and sites. They use no credentials, so there is no CSRF layer, and no CORS layer but the headers of
 /// [`crate::web::preview`].
 pub(crate) fn preview(router: Router, app: &App, tasks: &Tasks) -> Router {
     let edge = app.config.edge.times(PREVIEW_FACTOR);
@@ -90,7 +90,9 @@ fn limited(router: Router, app: &App, edge: Edge) -> Router {
 
 fn outermost(router: Router, app: &App, profile: ListenerProfile) -> Router {
     let fixed = |name, value| SetResponseHeaderLayer::overriding(name, HeaderValue::from_static(value));
-    let router = router.layer(fixed(header::X_CONTENT_TYPE_OPTIONS, "nosniff")).layer(fixed(header::REFERRER_POLICY, "no-referrer"));
+    // A published site has another policy.
+    let referrer = SetResponseHeaderLayer::if_not_present(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    let router = router.layer(fixed(header::X_CONTENT_TYPE_OPTIONS, "nosniff")).layer(referrer);
     let router = if app.origins.secure() { router.layer(fixed(header::STRICT_TRANSPORT_SECURITY, "max-age=31536000")) } else { router };
     router.layer(from_fn_with_state(profile, request::observe))
 }

@@ -10,11 +10,13 @@
 //! - [`json`]: ProtoJSON of requests and responses.
 //! - [`stream`]: the events of a turn as a stream that a client can resume.
 //! - [`chat`]: the same events as the parts of an answer of the model, in the protocols of the AI SDK and of AG-UI.
-//! - [`web`]: the first page, previews, the OpenAPI document, readiness.
+//! - [`build`]: conversations with compile. [`publish`]: from a revision to the deployment of a site.
+//! - [`web`]: the first page, previews, published sites, the OpenAPI document, readiness.
 //! - `http`: HTTP itself: header names, ETags, idempotency keys, media types, content codings, quotas.
 //! - [`error`]: from faults to problem documents. [`contract`]: the contract's descriptors. [`upstream`]: the clients of the services.
 
 mod app;
+mod build;
 mod chat;
 mod config;
 mod contract;
@@ -24,6 +26,7 @@ mod http;
 mod identity;
 mod json;
 mod layers;
+mod publish;
 mod router;
 mod routes;
 mod stream;

@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use axum::{
     Router,
+    extract::Request,
     handler::Handler,
     middleware::{from_fn, from_fn_with_state},
     routing::{self, MethodRouter},
 };
 use proto::error::ErrorCode;
+use tower::ServiceExt as _;
 
 use crate::{
     app::App,
@@ -18,9 +20,9 @@ use crate::{
     identity::authenticate::identify,
     routes::{
         agents, agui, archives, auth, chat, checks, conflicts, contents, files, forks, history, imports, messages, project_events,
-        projects, system, templates, turns,
+        projects, sites, system, templates, turns,
     },
-    web::{page, preview},
+    web::{page, preview, site},
 };
 
 /// What happens before the handler of a route.
@@ -67,7 +69,7 @@ fn info(route: &Route) -> RouteInfo {
 }
 
 fn contract() -> Vec<Route> {
-    [account_routes(), project_routes(), history_routes(), conversation_routes(), template_routes(), turn_routes()]
+    [account_routes(), project_routes(), site_routes(), history_routes(), conversation_routes(), template_routes(), turn_routes()]
         .into_iter()
         .flatten()
         .collect()
@@ -114,6 +116,18 @@ fn project_routes() -> Vec<Route> {
         get("/api/projects/{project_id}/export", Counted, archives::export),
         post("/api/projects/{project_id}/previews", Counted, projects::preview),
         delete("/api/projects/{project_id}/previews/{capability}", Counted, projects::end_preview),
+    ]
+}
+
+/// Published sites.
+fn site_routes() -> Vec<Route> {
+    use Class::Counted;
+    vec![
+        get("/api/projects/{project_id}/site", Counted, sites::get),
+        delete("/api/projects/{project_id}/site", Counted, sites::unpublish),
+        get("/api/projects/{project_id}/deployments", Counted, sites::deployments),
+        post("/api/projects/{project_id}/deployments/{number}/activate", Counted, sites::activate),
+        get("/api/projects/{project_id}/deployments/{number}/export", Counted, sites::export),
     ]
 }
 
@@ -183,10 +197,14 @@ fn turn_routes() -> Vec<Route> {
         post("/api/agent/stream", Stream, turns::stream),
         get("/api/turns/{turn_id}", Counted, turns::get),
         get("/api/turns/{turn_id}/events", Stream, turns::events),
+        get("/api/turns/{turn_id}/files", Counted, turns::files),
+        get("/api/turns/{turn_id}/files/{path=**}", Counted, turns::file),
         post("/api/turns/{turn_id}/cancel", Counted, turns::cancel),
         get("/api/projects/{project_id}/findings", Counted, checks::findings),
         get("/api/agents", Counted, agents::list),
         get("/api/agents/{name}", Counted, agents::get),
+        post("/api/agents/select", Counted, agents::select),
+        post("/api/turns:plan", Counted, agents::plan),
     ]
 }
 
@@ -199,6 +217,7 @@ fn own() -> Vec<Route> {
         post("/api/agui", Stream, agui::run),
         post("/api/projects/import", Counted, imports::import),
         post("/api/projects/{project_id}/import", Counted, imports::import),
+        post("/api/projects/{project_id}/publish", Counted, sites::publish),
         get("/healthz", Plain, system::healthz),
         get("/readyz", Plain, system::readyz),
         get("/openapi.json", Plain, system::openapi),
@@ -244,12 +263,24 @@ pub(crate) fn main(app: &Arc<App>) -> Router {
     router.method_not_allowed_fallback(method_not_allowed).fallback(not_found).with_state(Arc::clone(app))
 }
 
-/// The routes of the listener for previews.
+/// The routes of the listener for previews and sites. The host decides which of them a request is for.
 pub(crate) fn previews(app: &Arc<App>) -> Router {
-    let file = routing::get(preview::file);
+    let previews = preview::with_headers(files(routing::get(preview::file)), &app.origins).with_state(Arc::clone(app));
+    if app.origins.sites.is_none() {
+        return previews;
+    }
+    let sites = site::with_headers(files(routing::get(site::file))).with_state(Arc::clone(app));
+    let app = Arc::clone(app);
+    Router::new().fallback(move |request: Request| {
+        let router = if site::slug(&app, &request).is_some() { sites.clone() } else { previews.clone() };
+        router.oneshot(request)
+    })
+}
+
+/// Every path leads to a file.
+fn files(file: MethodRouter<Arc<App>>) -> Router<Arc<App>> {
     let router = Router::new().route("/", file.clone()).route("/{*path}", file);
-    let router = router.method_not_allowed_fallback(method_not_allowed).fallback(not_found);
-    preview::with_headers(router, &app.origins).with_state(Arc::clone(app))
+    router.method_not_allowed_fallback(method_not_allowed).fallback(not_found)
 }
 
 /// The routes of the listener for metrics.

@@ -2,9 +2,12 @@
 
 use std::collections::HashMap;
 
-use prost::bytes::Bytes;
+use prost::bytes::{Bytes, BytesMut};
 
-use crate::compile::{Content, Files, TreeFile};
+use crate::{
+    compile::{Content, Files, TreeFile},
+    project_storage::{FileEntry, FileKind, ReadFilesResponse},
+};
 
 /// Files of one message.
 const FILES: usize = 5_000;
@@ -62,9 +65,61 @@ pub fn parts(id: &str, mut content: Bytes) -> Vec<Content> {
     }
 }
 
+/// A file of a list of project-storage. `None` for a folder.
+#[must_use]
+pub fn tree_file(entry: FileEntry) -> Option<TreeFile> {
+    let is_file = entry.kind() != FileKind::Folder;
+    is_file.then(|| TreeFile { blob_id: entry.etag.trim_matches('"').to_owned(), size: entry.size_bytes.into(), path: entry.path })
+}
+
+/// Contents by path, from the messages of `ReadFiles`.
+#[derive(Debug, Default)]
+pub struct ReadContents {
+    contents: HashMap<String, BytesMut>,
+    path: String,
+}
+
+impl ReadContents {
+    /// Adds a message, in the order of the stream.
+    pub fn add(&mut self, message: ReadFilesResponse) {
+        if let Some(file) = message.file {
+            self.path = file.path;
+        } else if message.opened.is_some() {
+            return;
+        }
+        self.contents.entry(self.path.clone()).or_default().extend_from_slice(&message.data);
+    }
+
+    /// The contents of these paths, in their order. `None` if one is missing.
+    #[must_use]
+    pub fn finish(mut self, paths: &[&str]) -> Option<Vec<Bytes>> {
+        let contents: HashMap<String, Bytes> = self.contents.drain().map(|(path, content)| (path, content.freeze())).collect();
+        paths.iter().map(|path| contents.get(*path).cloned()).collect()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn contents_are_found_by_their_paths() {
+        let message = |path: Option<&str>, data: &'static str| ReadFilesResponse {
+            file: path.map(|path| FileEntry { path: path.to_owned(), ..FileEntry::default() }),
+            data: Bytes::from_static(data.as_bytes()),
+            ..ReadFilesResponse::default()
+        };
+        let read = || {
+            let mut read = ReadContents::default();
+            let opened = ReadFilesResponse { opened: Some(crate::project_storage::FilesOpened::default()), ..ReadFilesResponse::default() };
+            for message in [opened, message(Some("a"), "1"), message(None, "2"), message(Some("empty"), ""), message(Some("b"), "3")] {
+                read.add(message);
+            }
+            read
+        };
+        assert_eq!(read().finish(&["b", "a", "empty", "a"]).expect("all"), ["3", "12", "", "12"]);
+        assert_eq!(read().finish(&["c"]), None);
+    }
 
     #[test]
     fn files_are_listed_in_parts() {

@@ -25,7 +25,7 @@ kinds! {
     TurnAccepted => "turn.accepted", TurnQueued => "turn.queued", TurnStarted => "turn.started",
     TurnCommitting => "turn.committing", TurnCompleted => "turn.completed", TurnFailed => "turn.failed",
     TurnCancelled => "turn.cancelled", TurnConflicted => "turn.conflicted",
-    AgentSelected => "agent.selected",
+    AgentSelected => "agent.selected", ContextPlanned => "context.planned",
     AttemptStarted => "attempt.started", AttemptFailed => "attempt.failed",
     StepStarted => "step.started", StepFinished => "step.finished", StepSuperseded => "step.superseded",
     TextStarted => "text.started", TextDelta => "text.delta", TextFinished => "text.finished",

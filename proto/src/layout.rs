@@ -28,7 +28,8 @@ pub fn is_ignored(folder: &str) -> bool {
     IGNORED.contains(&folder)
 }
 
-/// Whether a tree with these files has a page and Vite's layout, or a file that must be compiled.
+/// Whether a tree with these files has Vite's layout, or a file that must be compiled, and a page or a [`MANIFEST`]. Without a page the compiler
+/// says what is missing.
 pub fn is_compiled<'a>(paths: impl IntoIterator<Item = &'a str>) -> bool {
     let (mut has_page, mut has_manifest, mut has_sources, mut needs_compiler) = (false, false, false, false);
     for path in paths {
@@ -39,12 +40,26 @@ pub fn is_compiled<'a>(paths: impl IntoIterator<Item = &'a str>) -> bool {
         has_sources |= folders.split('/').next() == Some(SOURCES);
         needs_compiler |= is_source(name) && !folders.split('/').any(is_ignored);
     }
-    has_page && (needs_compiler || has_manifest && has_sources)
+    (has_page || has_manifest) && (needs_compiler || has_manifest && has_sources)
+}
+
+/// Ends of the names of files that are checked in a tree that is not compiled.
+const CHECKED: [&str; 7] = [".html", ".htm", ".js", ".mjs", ".cjs", ".css", ".json"];
+
+/// Whether a tree has a file that can be checked.
+pub fn is_checked<'a>(paths: impl IntoIterator<Item = &'a str>) -> bool {
+    paths.into_iter().any(|path| is_source(path) || CHECKED.iter().any(|end| path.ends_with(end)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_tree_without_sources_is_not_checked() {
+        assert!(is_checked(["notes.txt", "a/page.html"]) && is_checked(["a.json"]) && is_checked(["main.tsx"]));
+        assert!(!is_checked(["notes.txt", "README.md", "types.d.ts", "a.png"]) && !is_checked([]));
+    }
 
     #[test]
     fn names_decide_what_is_compiled() {
@@ -54,6 +69,8 @@ mod tests {
             &["index.html", "src/main.tsx"],
             &["index.html", "a/b/c.module.css"],
             &["index.html", "main.vue", "style.css"],
+            &["src/main.tsx", "vite.config.ts", "package.json"],
+            &["package.json", "app/page.tsx"],
         ] {
             assert!(is_compiled(paths.iter().copied()), "{paths:?}");
         }
@@ -63,7 +80,8 @@ mod tests {
             &["index.html", "package.json", "scripts/main.js"],
             &["index.html", "package.json", "src"],
             &["index.html", "types.d.ts", "dist/a.ts", "node_modules/x/a.tsx"],
-            &["src/main.tsx", "vite.config.ts", "package.json"],
+            &["src/main.tsx", "vite.config.ts"],
+            &["package.json", "server.js"],
             &[],
         ] {
             assert!(!is_compiled(paths.iter().copied()), "{paths:?}");

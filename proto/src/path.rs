@@ -60,6 +60,12 @@ pub fn is_within(path: &str, folder: &str) -> bool {
     path.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
+/// Whether a part of a path begins with a dot. Such a file is never published.
+#[must_use]
+pub fn is_hidden(path: &str) -> bool {
+    path.split('/').any(|part| part.starts_with('.'))
+}
+
 /// Checks that a text can be the path of a file: relative, `/`-separated, NFC, 1 to 255 characters, and no part that has a special
 /// meaning for git or for a directory walk. Paths are not normalised: a path is read as it was written.
 ///

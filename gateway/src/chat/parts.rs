@@ -200,6 +200,7 @@ impl AnswerParts {
             Kind::TurnAccepted(_)
             | Kind::TurnStarted(_)
             | Kind::TurnCommitting(_)
+            | Kind::ContextPlanned(_)
             | Kind::AttemptStarted(_)
             | Kind::AttemptFailed(_)
             | Kind::ChecksFinished(_) => {}

@@ -15,7 +15,7 @@ use url::{Host, Url};
 use crate::{
     edge::origin,
     error::{Failure, fault},
-    web::preview_url::PreviewUrl,
+    web::{preview_url::PreviewUrl, site_url::SiteUrl},
 };
 
 /// Probes within a cluster may use any host name.
@@ -27,20 +27,23 @@ pub(crate) struct HostNames {
     names: Arc<Vec<String>>,
     /// Hosts of previews are never served here, also if they are names of loopback: a page of a preview can set cookies for its host.
     previews: PreviewUrl,
+    /// As those of previews.
+    sites: Option<SiteUrl>,
 }
 
 impl HostNames {
     /// The name in the public URL and those of the setting.
-    pub(crate) fn new(public: &Url, others: &[String], previews: &PreviewUrl) -> Self {
+    pub(crate) fn new(public: &Url, others: &[String], previews: &PreviewUrl, sites: Option<&SiteUrl>) -> Self {
         let public = public.host_str().unwrap_or_default().to_owned();
         let names = others.iter().map(|name| name.to_ascii_lowercase()).chain([public]).collect();
-        Self { names: Arc::new(names), previews: previews.clone() }
+        Self { names: Arc::new(names), previews: previews.clone(), sites: sites.cloned() }
     }
 
     fn check(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), Failure> {
         let authority = authority(uri, headers)?;
         let name = authority.host().to_ascii_lowercase();
-        let is_served = self.names.contains(&name) || is_loopback(&name) && !self.previews.has_host(&name);
+        let is_foreign = self.previews.has_host(&name) || self.sites.as_ref().is_some_and(|sites| sites.slug(&name).is_some());
+        let is_served = self.names.contains(&name) || is_loopback(&name) && !is_foreign;
         if is_served || PROBES.contains(&uri.path()) {
             return Ok(());
         }
@@ -49,7 +52,13 @@ impl HostNames {
     }
 }
 
-/// The host of a request, with its port.
+/// The host of a request as it was sent, with its port: in the URI with HTTP/2, in a header with HTTP/1.1. Empty if there is none.
+pub(crate) fn sent<'r>(uri: &'r Uri, headers: &'r HeaderMap) -> &'r str {
+    let named = headers.get(header::HOST).and_then(|value| value.to_str().ok());
+    uri.authority().map(Authority::as_str).or(named).unwrap_or_default()
+}
+
+/// The host of a request, with its port, if it has one that is valid.
 fn authority(uri: &Uri, headers: &HeaderMap) -> Result<Authority, Failure> {
     let invalid = |text: &str| Failure::from(fault(ErrorCode::InvalidArgument, "HOST_INVALID", text));
     let mut lines = headers.get_all(header::HOST).iter();
@@ -93,11 +102,13 @@ pub(crate) async fn check_one(request: Request, next: Next) -> Response {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::web::site_url::Domains;
 
     #[test]
     fn only_known_host_names_are_served() {
         let previews = PreviewUrl::new(None, "127.0.0.1:8081".parse().unwrap()).unwrap();
-        let names = HostNames::new(&"https://apps.example".parse().unwrap(), &["Internal.example".to_owned()], &previews);
+        let sites = SiteUrl::new("http://{site}.sites.localhost", &Domains::default()).unwrap();
+        let names = HostNames::new(&"https://apps.example".parse().unwrap(), &["Internal.example".to_owned()], &previews, Some(&sites));
         let check = |target: &str, hosts: &[&str]| {
             let mut request = Request::get(target).body(()).unwrap();
             for host in hosts {
@@ -120,6 +131,7 @@ mod tests {
             ("/", &["app.localhost"], Ok(())),
             ("/", &["abcdefghijklmnopqrstuvwx27.localhost:8080"], refused("HOST_UNKNOWN")),
             ("/", &["ABCDEFGHIJKLMNOPQRSTUVWX27.LOCALHOST"], refused("HOST_UNKNOWN")),
+            ("/", &["shop.sites.localhost:8080"], refused("HOST_UNKNOWN")),
             ("/", &["evil.example"], refused("HOST_UNKNOWN")),
             ("/", &["apps.example.evil.example"], refused("HOST_UNKNOWN")),
             ("/", &["10.0.0.7"], refused("HOST_UNKNOWN")),

@@ -63,7 +63,7 @@ pub(crate) fn main_origins(url: &Url) -> Vec<String> {
 
 /// Whether browsers treat both as the same site, so that a session cookie works between them: scheme and registrable domain are equal.
 /// Ports do not matter. An address, or a name without a dot, is a site of its own.
-fn is_same_site(one: &Url, other: &Url) -> bool {
+pub(crate) fn is_same_site(one: &Url, other: &Url) -> bool {
     let site = |url: &Url| match url.host() {
         Some(Host::Domain(name)) => psl::domain_str(name).unwrap_or(name).to_owned(),
         Some(address) => address.to_string(),

@@ -14,14 +14,16 @@ use crate::{
 };
 
 /// The routes whose resource has an ETag. Their handlers check `If-Match`.
-pub(crate) const VERSIONED: [(&str, &str); 21] = [
+pub(crate) const VERSIONED: [(&str, &str); 23] = [
     ("GET", "/api/projects/{project_id}"),
     ("PATCH", "/api/projects/{project_id}"),
     ("DELETE", "/api/projects/{project_id}"),
     ("POST", "/api/projects/save"),
     ("POST", "/api/projects/{project_id}/changes"),
     ("GET", "/api/projects/{project_id}/files/{path=**}"),
+    ("GET", "/api/turns/{turn_id}/files/{path=**}"),
     ("GET", "/api/projects/{project_id}/export"),
+    ("GET", "/api/projects/{project_id}/deployments/{number}/export"),
     ("PUT", "/api/projects/{project_id}/files/{path=**}"),
     ("DELETE", "/api/projects/{project_id}/files/{path=**}"),
     ("GET", "/api/projects/{project_id}/raw/{path=**}"),

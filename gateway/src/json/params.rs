@@ -70,6 +70,16 @@ impl PathParams {
     }
 }
 
+impl PathParams {
+    /// Copies the parameter of that name into a numeric field of the message, as [`PathParam::bind`] does.
+    pub(crate) fn bind_number(&self, field: &mut u32, name: &str) -> Result<(), Failure> {
+        let mut text = if *field == 0 { String::new() } else { field.to_string() };
+        self.bind(&mut text, name)?;
+        *field = text.parse().map_err(|_| invalid(name, "must be a whole number"))?;
+        Ok(())
+    }
+}
+
 async fn path_params<S: Send + Sync>(parts: &mut Parts, state: &S) -> Result<Vec<(String, String)>, Failure> {
     match RawPathParams::from_request_parts(parts, state).await {
         Ok(params) => Ok(params.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()),

@@ -11,16 +11,22 @@ use axum::{
     response::IntoResponse as _,
 };
 use chassis::client::idempotent;
-use proto::project_storage::{
-    CreatePreviewRequest, CreateProjectRequest, DeletePreviewRequest, DeleteProjectRequest, GetFileRequest, GetProjectRequest,
-    GetProjectUsageRequest, GetUsageRequest, ListFilesRequest, ListMessagesRequest, ListProjectsRequest, LoadProjectRequest, Project,
-    SaveProjectRequest, SearchFilesRequest, UndeleteProjectRequest, UpdateProjectRequest,
+use proto::{
+    agent_streaming::ListStagedFilesRequest,
+    error::ErrorCode,
+    id::TurnId,
+    project_storage::{
+        CreatePreviewRequest, CreateProjectRequest, DeletePreviewRequest, DeleteProjectRequest, GetFileRequest, GetProjectRequest,
+        GetProjectUsageRequest, GetUsageRequest, ListFilesRequest, ListMessagesRequest, ListProjectsRequest, LoadProjectRequest, Project,
+        SaveProjectRequest, SearchFilesRequest, UndeleteProjectRequest, UpdateProjectRequest,
+    },
 };
 use serde::Serialize;
 
 use super::load;
 use crate::{
     app::App,
+    error::{Failure, fault, invalid},
     http::{
         coding,
         etag::{has_version, if_match, precondition, put_etag},
@@ -34,6 +40,7 @@ use crate::{
         reply::{Reply, created, reply},
     },
     upstream::present,
+    web::preview_url::Label,
 };
 
 /// The deadline of a save, which may have 50 MiB.
@@ -67,7 +74,7 @@ pub(crate) async fn get(
 }
 
 /// A resource with an ETag, or 304.
-fn conditional_reply(headers: &HeaderMap, message: &impl Serialize, etag: &str) -> Reply {
+pub(super) fn conditional_reply(headers: &HeaderMap, message: &impl Serialize, etag: &str) -> Reply {
     precondition(headers, etag)?;
     let mut response = if has_version(headers, etag) { StatusCode::NOT_MODIFIED.into_response() } else { reply(message)? };
     put_etag(response.headers_mut(), etag);
@@ -185,7 +192,8 @@ pub(crate) async fn messages(State(app): State<Arc<App>>, caller: Authenticated,
     reply(app.upstream.projects().list_messages(caller.context.request(request)).await?.get_ref())
 }
 
-/// Only the gateway knows the URLs of previews. The response has the capability in the URL and nowhere else.
+/// Only the gateway knows the URLs of previews, and asks agent-streaming for the files of turns. The response has the capability in the URL and
+/// nowhere else.
 pub(crate) async fn preview(
     State(app): State<Arc<App>>,
     caller: Authenticated,
@@ -193,9 +201,30 @@ pub(crate) async fn preview(
     Json(mut request, _share): Json<CreatePreviewRequest>,
 ) -> Reply {
     id.bind(&mut request.project_id, "project_id")?;
+    let turn = if request.turn_id.is_empty() { None } else { Some(turn_to_show(&app, &caller, &request).await?) };
     let mut answer = app.upstream.projects().create_preview(caller.context.request(request)).await?.into_inner();
-    answer.url = app.origins.preview.url(&std::mem::take(&mut answer.capability));
+    answer.url = app.origins.preview.url(&Label { capability: std::mem::take(&mut answer.capability), turn });
     reply(&answer)
+}
+
+/// A running turn of the project of a preview.
+async fn turn_to_show(app: &App, caller: &Authenticated, request: &CreatePreviewRequest) -> Result<TurnId, Failure> {
+    if !request.revision.is_empty() {
+        return Err(invalid("revision", "must be empty when turn_id is given"));
+    }
+    if !app.origins.preview.fits_turns() {
+        return Err(invalid(
+            "turn_id",
+            "must be empty here, because the host in BACKLOT_PREVIEW_URL has more than 5 characters before {preview}",
+        ));
+    }
+    let turn_id = request.turn_id.clone();
+    let id = turn_id.parse().map_err(|_| invalid("turn_id", "must be a UUID"))?;
+    let staged = app.upstream.agents().list_staged_files(caller.context.request(ListStagedFilesRequest { turn_id })).await?.into_inner();
+    if !staged.project_id.eq_ignore_ascii_case(&request.project_id) {
+        return Err(fault(ErrorCode::NotFound, "TURN_NOT_FOUND", "the turn is not one of the project").into());
+    }
+    Ok(id)
 }
 
 pub(crate) async fn end_preview(

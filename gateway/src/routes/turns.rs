@@ -1,11 +1,17 @@
-//! Turns: start, read, stream, cancel.
+//! Turns: start, read, stream, cancel, and read their staged files.
 
 use std::sync::Arc;
 
 use axum::{extract::State, http::HeaderMap};
-use proto::agent_streaming::{CancelTurnRequest, GetTurnRequest, ListTurnsRequest, StartTurnRequest, StreamTurnEventsRequest};
+use proto::agent_streaming::{
+    CancelTurnRequest, GetStagedFileRequest, GetTurnRequest, ListStagedFilesRequest, ListTurnsRequest, StartTurnRequest,
+    StreamTurnEventsRequest,
+};
 
-use super::turn_stream::{Form, TurnStream, location};
+use super::{
+    projects::conditional_reply,
+    turn_stream::{Form, TurnStream, location},
+};
 use crate::{
     app::App,
     error::{Failure, invalid},
@@ -93,4 +99,18 @@ pub(crate) async fn cancel(
 ) -> Reply {
     id.bind(&mut request.turn_id, "turn_id")?;
     reply(&present(app.upstream.agents().cancel_turn(caller.context.request(request)).await?.into_inner().turn)?)
+}
+
+pub(crate) async fn files(State(app): State<Arc<App>>, caller: Authenticated, Params(request): Params<ListStagedFilesRequest>) -> Reply {
+    reply(app.upstream.agents().list_staged_files(caller.context.request(request)).await?.get_ref())
+}
+
+pub(crate) async fn file(
+    State(app): State<Arc<App>>,
+    caller: Authenticated,
+    headers: HeaderMap,
+    Params(request): Params<GetStagedFileRequest>,
+) -> Reply {
+    let file = present(app.upstream.agents().get_staged_file(caller.context.request(request)).await?.into_inner().file)?;
+    conditional_reply(&headers, &file, &file.etag)
 }

@@ -6,6 +6,7 @@ mod protocols;
 mod reasons;
 mod responses;
 mod schemas;
+mod sites;
 
 use std::{collections::BTreeMap, sync::OnceLock};
 
@@ -44,8 +45,8 @@ const ANSWERS_ETAG: [&str; 12] = [
 const OPEN: [&str; 4] = ["SignUp", "SignIn", "SignOut", "GetKeySet"];
 /// RPCs whose response sets or removes the cookie of the session.
 const COOKIES: [&str; 3] = ["SignUp", "SignIn", "SignOut"];
-/// The RPC whose answer is an archive.
-const EXPORT: &str = "ExportProject";
+/// RPCs whose answer is an archive.
+const EXPORTS: [&str; 2] = ["ExportProject", "ExportDeployment"];
 /// RPCs that take an idempotency key.
 const KEYED: &[&str] = &[
     "StartTurn",
@@ -128,7 +129,7 @@ fn build() -> Value {
         let path = binding.template.replace("=**", "");
         paths.entry(path).or_default().insert(binding.method.to_ascii_lowercase(), operation(&binding, &mut schemas));
     }
-    for (path, method, operation) in protocols::operations().into_iter().chain(imports::operations(&mut schemas)) {
+    for (path, method, operation) in own_operations(&mut schemas) {
         paths.entry(path.to_owned()).or_default().insert(method.to_owned(), operation);
     }
     schemas.finish();
@@ -153,6 +154,14 @@ fn build() -> Value {
             },
         },
     })
+}
+
+/// Path, method and operation of each route that is no binding of the contract.
+fn own_operations(schemas: &mut Schemas) -> Vec<(&'static str, &'static str, Value)> {
+    let mut all = protocols::operations();
+    all.extend(imports::operations(schemas));
+    all.push(sites::operation(schemas));
+    all
 }
 
 /// A tag for each service with routes, and those of other protocols.
@@ -217,7 +226,7 @@ fn summary(text: &str) -> &str {
 fn successes(binding: &Binding, id: &str, schemas: &mut Schemas) -> Vec<(String, Value)> {
     let is_get = binding.method == "GET";
     let follows = id == "StartTurnAndFollow";
-    if binding.rpc.name() == EXPORT {
+    if EXPORTS.contains(&binding.rpc.name()) {
         return vec![("200".to_owned(), archive()), ("304".to_owned(), not_modified())];
     }
     if binding.rpc.name() == DOWNLOAD {
@@ -327,7 +336,7 @@ fn parameters(binding: &Binding, schemas: &mut Schemas) -> Vec<Value> {
     }
     if binding.rpc.name() == DOWNLOAD {
         parameters.push(header("Range", "One range of bytes; several are answered with the whole file.", json!({"type": "string"})));
-    } else if binding.rpc.is_server_streaming() && ![EXPORT, READ].contains(&binding.rpc.name()) {
+    } else if binding.rpc.is_server_streaming() && ![EXPORTS[0], EXPORTS[1], READ].contains(&binding.rpc.name()) {
         let number = json!({"type": "integer", "minimum": 0, "maximum": u32::MAX});
         parameters.push(header("Last-Event-ID", "Has precedence over `after`.", number));
     }
@@ -402,7 +411,7 @@ mod tests {
         let document = document();
         let own = crate::router::own_routes();
         let api: Vec<_> = own.iter().filter(|route| route.template.starts_with("/api/")).collect();
-        assert_eq!(api.len(), protocols::operations().len() + imports::PATHS.len());
+        assert_eq!(api.len(), protocols::operations().len() + imports::PATHS.len() + 1);
         for route in api {
             let operation = &document["paths"][route.template][route.method.to_ascii_lowercase()];
             assert!(operation["description"].as_str().is_some_and(|text| text.ends_with('.')), "{route:?}");

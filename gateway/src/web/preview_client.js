@@ -1,7 +1,9 @@
-// Runs in a compiled preview before everything else. It shows errors, reports them to the page that frames the preview, and updates the page
-// after a commit. It listens only to its parent, and only if the parent has one of these origins.
+// Runs in a preview before everything else. It shows errors, reports them to the page that frames the preview, and updates the page
+// after a commit. It listens only to its parent, and only if the parent has one of these origins. Without a parent it asks for the
+// revision.
 (() => {
   "use strict";
+  /* hot */
   const ORIGINS = [/* origins */];
   const MESSAGE = 2_000;
   const STACK = 8_000;
@@ -10,8 +12,11 @@
   const PER_SECOND = 10;
   const MAPS = 20;
   const FRAMES = 10;
+  const POLL = 2_000;
+  const MAX_POLL = 60_000;
   const tag = document.currentScript;
-  const own = { page: tag?.dataset.page, isError: tag?.dataset.errors !== undefined };
+  const source = tag?.src;
+  const own = { revision: tag?.dataset.revision, page: tag?.dataset.page, isError: tag?.dataset.errors !== undefined, base: tag?.dataset.base };
   tag?.remove();
   const cut = (text, length) => (text.length > length ? `${text.slice(0, length)}…` : text);
 
@@ -96,7 +101,11 @@
 
   // The place in the source, or undefined. Lines and columns begin at 1.
   async function place(url, line, column) {
-    if (!new URL(url, location).pathname.includes("/@m/")) return undefined;
+    const { origin, pathname } = new URL(url, location);
+    if (own.base !== undefined && origin === new URL(location).origin && pathname.startsWith(own.base)) {
+      return { file: decodeURI(pathname.slice(own.base.length)) || "index.html", line, column };
+    }
+    if (!pathname.includes("/@m/")) return undefined;
     if (!maps.has(url)) {
       if (maps.size >= MAPS) return undefined;
       maps.set(url, readMap(url).catch(() => undefined));
@@ -152,8 +161,10 @@
     "error",
     (event) => {
       const { target } = event;
+      // A page works in spite of it: the browser only waits with further observations until the next frame.
+      if (target === window && String(event.message).startsWith("ResizeObserver loop")) return;
       if (target === window || !(target instanceof Element)) report("error", event.error ?? event.message, event);
-      else send({ type: "backlot:error", kind: "resource", message: cut(`cannot load ${target.src || target.href || target.localName}`, MESSAGE), stack: "", file: "", line: 0, column: 0 });
+      else if (target.type !== "importmap") send({ type: "backlot:error", kind: "resource", message: cut(`cannot load ${target.src || target.href || target.localName}`, MESSAGE), stack: "", file: "", line: 0, column: 0 });
     },
     true,
   );
@@ -208,8 +219,10 @@
 
   // --- updates ---
   let updates = Promise.resolve();
-  let current;
-  const importMap = (page) => JSON.parse(page.querySelector('script[type="importmap"]')?.textContent || "{}");
+  const hot = createHot();
+  hot.whenInvalidated((work) => {
+    updates = updates.then(work).then((isDone) => isDone || location.reload(), () => location.reload());
+  });
   const sheets = (page) => [...page.querySelectorAll('link[rel="stylesheet"][href*="@m/"]')];
 
   function done(revision, how) {
@@ -218,6 +231,8 @@
   }
 
   async function update(revision) {
+    // Any file can be part of a page of plain files.
+    if (own.base !== undefined) return done(revision, "reload");
     const answer = await fetch(location.href, { headers: { accept: "text/html" }, cache: "no-cache" });
     if (!answer.ok && answer.status !== 422) return done(revision, "reload");
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
@@ -234,36 +249,16 @@
     return done(revision, how);
   }
 
-  // Replaces style sheets. "reload" if more has changed.
+  // Exchanges modules and style sheets. "reload" if more has changed.
   async function swap(page) {
-    current ??= importMap(document);
-    const next = importMap(page);
-    const names = new Set([...Object.keys(current.imports ?? {}), ...Object.keys(next.imports ?? {})]);
-    const changed = [...names].filter((name) => current.imports?.[name] !== next.imports?.[name]);
-    const isSheet = (name) => /\.(css|scss|sass|less|styl)$/.test(name) && current.imports[name] && next.imports[name];
-    if (JSON.stringify(current.scopes) !== JSON.stringify(next.scopes) || !changed.every(isSheet)) return "reload";
     const links = sheets(document);
     const others = sheets(page);
     if (links.length !== others.length) return "reload";
-    const modules = new Map(changed.map((name) => [next.imports[name], current.imports[name]]));
-    for (const [to, from] of modules) if (!(await swapModule(from, to))) return "reload";
+    const how = await hot.update(page);
+    if (how === "reload") return how;
     const moved = links.filter((link, at) => link.getAttribute("href") !== others[at].getAttribute("href"));
     await Promise.all(moved.map((link) => swapLink(link, others[links.indexOf(link)].getAttribute("href"))));
-    current = next;
-    return modules.size || moved.length ? "styles" : "none";
-  }
-
-  // The module of a style sheet appends its element. The element takes the place of the one before.
-  async function swapModule(from, to) {
-    const before = new Set(document.querySelectorAll("style[data-file]"));
-    const [old, made] = await Promise.all([from, to].map((url) => import(new URL(url, document.baseURI).href)));
-    const isClasses = typeof old.default !== "string" || typeof made.default !== "string";
-    if (isClasses && JSON.stringify(old) !== JSON.stringify(made)) return false;
-    const added = [...document.querySelectorAll("style[data-file]")].filter((style) => !before.has(style));
-    if (added.length !== 1) return false;
-    const last = [...before].find((style) => style.dataset.file === added[0].dataset.file);
-    last?.replaceWith(added[0]);
-    return last !== undefined;
+    return how === "none" && moved.length ? "styles" : how;
   }
 
   function swapLink(link, href) {
@@ -275,4 +270,39 @@
       link.after(next);
     });
   }
+
+  // --- a page in a tab of its own ---
+  const ask = window.fetch.bind(window);
+  const wait = window.setTimeout.bind(window);
+
+  async function shown() {
+    while (document.visibilityState !== "visible") {
+      await new Promise((resolve) => document.addEventListener("visibilitychange", resolve, { once: true }));
+    }
+  }
+
+  // Asks for the revision while the page is shown, and updates the page when it is another one. Ends with the preview.
+  async function follow() {
+    const root = new URL("../", source).pathname;
+    const url = new URL(`revision/${location.pathname.slice(root.length)}`, source);
+    let known = own.revision;
+    let pause = POLL;
+    for (;;) {
+      await new Promise((resolve) => wait(resolve, pause));
+      await shown();
+      const answer = await ask(url, { cache: "no-cache" }).catch(() => undefined);
+      const found = await answer?.json().catch(() => undefined);
+      if (answer?.status === 404) {
+        // The page is gone, and its address says so. A preview that has ended leaves its page.
+        if (found?.reason === "FILE_NOT_FOUND") location.reload();
+        return;
+      }
+      pause = answer?.ok ? POLL : Math.min(2 * pause, MAX_POLL);
+      if (!answer?.ok || !found?.revision || found.revision === known) continue;
+      known = found.revision;
+      updates = updates.then(() => update(known)).catch(() => done(known, "reload"));
+      await updates;
+    }
+  }
+  if (window.parent === window && own.revision && source) follow();
 })();

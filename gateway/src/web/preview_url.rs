@@ -1,23 +1,55 @@
-//! The URLs of previews: made from a capability, and the capability read from a request.
+//! The URLs of previews: made from a label, and the label read from a request. A label is a capability, with the id of a turn behind it if the
+//! preview shows the files of a running turn.
 
 use std::net::SocketAddr;
 
+use proto::id::TurnId;
 use url::Url;
 
-use crate::edge::origin::check_origin;
+use crate::{edge::origin::check_origin, web::host_pattern::HostPattern};
 
 /// The placeholder in `BACKLOT_PREVIEW_URL`.
 const PLACEHOLDER: &str = "{preview}";
-/// Replaces the placeholder while the URL is checked.
-const SAMPLE: &str = "preview";
 /// Characters of a capability.
 const CAPABILITY_LENGTH: usize = 26;
+/// Characters of the id of a turn in a label, without hyphens.
+const TURN_LENGTH: usize = 32;
+/// Characters of the first part of a host.
+const HOST_LABEL_LENGTH: usize = 63;
+
+/// What a preview shows, and the right to see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Label {
+    pub(crate) capability: String,
+    /// A running turn whose files are shown.
+    pub(crate) turn: Option<TurnId>,
+}
+
+impl Label {
+    /// Browsers write hosts in lower case, so a label has no upper-case letters.
+    fn parse(text: &str) -> Option<Self> {
+        let (capability, turn) = text.split_at_checked(CAPABILITY_LENGTH)?;
+        if !text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit()) || !matches!(turn.len(), 0 | TURN_LENGTH) {
+            return None;
+        }
+        let hyphenated = |id: &str| [&id[..8], &id[8..12], &id[12..16], &id[16..20], &id[20..]].join("-");
+        let turn = if turn.is_empty() { None } else { Some(hyphenated(turn).parse().ok()?) };
+        Some(Self { capability: capability.to_owned(), turn })
+    }
+}
+
+impl std::fmt::Display for Label {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let turn = self.turn.map(|turn| turn.to_string().replace('-', "")).unwrap_or_default();
+        write!(f, "{}{turn}", self.capability)
+    }
+}
 
 /// Where the URL of a preview has its capability.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum PreviewUrl {
-    /// Each preview has a host of its own: `prefix` + capability + `suffix`.
-    Host { scheme: String, prefix: String, suffix: String, port: String },
+    /// Each preview has a host of its own.
+    Host(HostPattern),
     /// All previews share one origin: `<origin>/p/<capability>/`.
     Path { origin: String },
 }
@@ -27,47 +59,47 @@ impl PreviewUrl {
     pub(crate) fn new(setting: Option<&str>, listen: SocketAddr) -> Result<Self, String> {
         let default = format!("http://{PLACEHOLDER}.localhost:{}", listen.port());
         let text = setting.unwrap_or(&default);
-        let count = text.matches(PLACEHOLDER).count();
-        let sample = Url::parse(&text.replace(PLACEHOLDER, SAMPLE)).map_err(|e| format!("is not a URL: {e}"))?;
-        check_origin(&sample)?;
-        if count == 0 {
-            return Ok(Self::Path { origin: sample.origin().ascii_serialization() });
+        if text.contains(PLACEHOLDER) {
+            return HostPattern::parse(text, PLACEHOLDER).map(Self::Host);
         }
-        let host = sample.host_str().unwrap_or_default();
-        let rest = text.split_once("://").map_or(text, |(_, rest)| rest);
-        // The placeholder must be in the first label, once, so that no other label can be mistaken for it.
-        let (prefix, rest) = rest.split_once(PLACEHOLDER).ok_or("must contain {preview} in its host")?;
-        if count != 1 || prefix.contains(['.', ':', '/', '@']) || !host.starts_with(&format!("{}{SAMPLE}", prefix.to_ascii_lowercase())) {
-            return Err("must contain {preview} once, in the first label of its host".to_owned());
-        }
-        let suffix = rest.split([':', '/']).next().unwrap_or_default().to_ascii_lowercase();
-        if !suffix.starts_with('.') {
-            return Err("must have a dot immediately after {preview}".to_owned());
-        }
-        let port = sample.port().map_or_else(String::new, |port| format!(":{port}"));
-        Ok(Self::Host { scheme: sample.scheme().to_owned(), prefix: prefix.to_ascii_lowercase(), suffix, port })
+        let url = Url::parse(text).map_err(|e| format!("is not a URL: {e}"))?;
+        check_origin(&url)?;
+        Ok(Self::Path { origin: url.origin().ascii_serialization() })
     }
 
     /// The URL of a preview. Relative links of its pages stay in the preview.
-    pub(crate) fn url(&self, capability: &str) -> String {
+    pub(crate) fn url(&self, label: &Label) -> String {
         match self {
-            Self::Host { scheme, prefix, suffix, port } => format!("{scheme}://{prefix}{capability}{suffix}{port}/"),
-            Self::Path { origin } => format!("{origin}/p/{capability}/"),
+            Self::Host(pattern) => pattern.url(&label.to_string()),
+            Self::Path { origin } => format!("{origin}/p/{label}/"),
         }
     }
 
+    /// The URL of a preview that nobody has.
+    pub(crate) fn sample(&self) -> String {
+        self.url(&Label { capability: "a".repeat(CAPABILITY_LENGTH), turn: None })
+    }
+
     /// The path of the preview's root, which begins and ends with a slash.
-    pub(crate) fn base(&self, capability: &str) -> String {
+    pub(crate) fn base(&self, label: &Label) -> String {
         match self {
-            Self::Host { .. } => "/".to_owned(),
-            Self::Path { .. } => format!("/p/{capability}/"),
+            Self::Host(_) => "/".to_owned(),
+            Self::Path { .. } => format!("/p/{label}/"),
+        }
+    }
+
+    /// Whether a host has room for the id of a turn.
+    pub(crate) fn fits_turns(&self) -> bool {
+        match self {
+            Self::Host(pattern) => pattern.label_length(CAPABILITY_LENGTH + TURN_LENGTH) <= HOST_LABEL_LENGTH,
+            Self::Path { .. } => true,
         }
     }
 
     /// The source that the CSP of the first page allows in a frame.
     pub(crate) fn frame_source(&self) -> String {
         match self {
-            Self::Host { scheme, suffix, port, .. } => format!("{scheme}://*{suffix}{port}"),
+            Self::Host(pattern) => pattern.source(),
             Self::Path { origin } => origin.clone(),
         }
     }
@@ -77,25 +109,16 @@ impl PreviewUrl {
         matches!(self, Self::Host { .. }) && self.target(name, "/").is_some()
     }
 
-    /// The capability and the file's path that a request asks for. `path` is decoded and begins with `/`.
-    pub(crate) fn target<'a>(&self, host: &str, path: &'a str) -> Option<(String, &'a str)> {
+    /// The label and the file's path that a request asks for. `path` is decoded and begins with `/`.
+    pub(crate) fn target<'a>(&self, host: &str, path: &'a str) -> Option<(Label, &'a str)> {
         match self {
-            Self::Host { prefix, suffix, .. } => {
-                let host = host.rsplit_once(':').map_or(host, |(name, _)| name).to_ascii_lowercase();
-                let capability = host.strip_prefix(prefix.as_str())?.strip_suffix(suffix.as_str())?;
-                is_capability(capability).then(|| (capability.to_owned(), path.trim_start_matches('/')))
-            }
+            Self::Host(pattern) => Some((Label::parse(&pattern.name(host)?)?, path.trim_start_matches('/'))),
             Self::Path { .. } => {
-                let (capability, file) = path.strip_prefix("/p/")?.split_once('/')?;
-                is_capability(capability).then(|| (capability.to_owned(), file))
+                let (label, file) = path.strip_prefix("/p/")?.split_once('/')?;
+                Some((Label::parse(label)?, file))
             }
         }
     }
-}
-
-/// Browsers write hosts in lower case, so a capability has no upper-case letters.
-fn is_capability(text: &str) -> bool {
-    text.len() == CAPABILITY_LENGTH && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
 }
 
 #[cfg(test)]
@@ -103,6 +126,27 @@ mod tests {
     use super::*;
 
     const CAPABILITY: &str = "abcdefghijklmnopqrstuvwx27";
+    const TURN: &str = "0190b3a0-0000-7000-8000-00000000abcd";
+
+    fn label() -> Label {
+        Label { capability: CAPABILITY.to_owned(), turn: None }
+    }
+
+    #[test]
+    fn a_label_can_have_a_turn() {
+        let label = Label { turn: TURN.parse().ok(), ..label() };
+        for setting in [None, Some("https://view-{preview}.apps.example"), Some("http://10.0.0.5:8081")] {
+            let previews = url_of(setting);
+            assert!(previews.fits_turns());
+            let url = Url::parse(&previews.url(&label)).unwrap();
+            assert_eq!(previews.target(url.host_str().unwrap(), url.path()), Some((label.clone(), "")), "{url}");
+            assert!(url.host_str().unwrap().split('.').all(|part| part.len() <= HOST_LABEL_LENGTH));
+        }
+        assert!(!url_of(Some("https://preview-{preview}.apps.example")).fits_turns());
+        for turn in ["0", &"g".repeat(32), &TURN.replace('-', "")[1..]] {
+            assert_eq!(Label::parse(&format!("{CAPABILITY}{turn}")), None, "{turn}");
+        }
+    }
 
     fn url_of(setting: Option<&str>) -> PreviewUrl {
         PreviewUrl::new(setting, "127.0.0.1:8081".parse().unwrap()).unwrap()
@@ -112,12 +156,12 @@ mod tests {
     fn a_preview_has_its_own_host() {
         let previews = url_of(None);
         let url = format!("http://{CAPABILITY}.localhost:8081/");
-        assert_eq!(previews.url(CAPABILITY), url);
+        assert_eq!(previews.url(&label()), url);
         assert_eq!(previews.frame_source(), "http://*.localhost:8081");
-        assert_eq!(previews.base(CAPABILITY), "/");
-        let target = |host: &str, path: &str| previews.target(host, path).map(|(c, p)| (c, p.to_owned()));
-        assert_eq!(target(&format!("{CAPABILITY}.localhost:8081"), "/a/b.js"), Some((CAPABILITY.into(), "a/b.js".into())));
-        assert_eq!(target(&format!("{}.LOCALHOST", CAPABILITY.to_uppercase()), "/"), Some((CAPABILITY.into(), String::new())));
+        assert_eq!(previews.base(&label()), "/");
+        let target = |host: &str, path: &str| previews.target(host, path).map(|(label, path)| (label, path.to_owned()));
+        assert_eq!(target(&format!("{CAPABILITY}.localhost:8081"), "/a/b.js"), Some((label(), "a/b.js".into())));
+        assert_eq!(target(&format!("{}.LOCALHOST", CAPABILITY.to_uppercase()), "/"), Some((label(), String::new())));
         for host in [
             "localhost:8081",
             "127.0.0.1:8081",
@@ -133,7 +177,7 @@ mod tests {
     #[test]
     fn a_preview_behind_a_wildcard_certificate() {
         let previews = url_of(Some("https://view-{preview}.Apps.example"));
-        assert_eq!(previews.url(CAPABILITY), format!("https://view-{CAPABILITY}.apps.example/"));
+        assert_eq!(previews.url(&label()), format!("https://view-{CAPABILITY}.apps.example/"));
         assert_eq!(previews.frame_source(), "https://*.apps.example");
         assert!(previews.target(&format!("view-{CAPABILITY}.apps.example"), "/").is_some());
     }
@@ -141,9 +185,9 @@ mod tests {
     #[test]
     fn a_preview_in_the_path() {
         let previews = url_of(Some("http://10.0.0.5:8081"));
-        assert_eq!(previews.url(CAPABILITY), format!("http://10.0.0.5:8081/p/{CAPABILITY}/"));
-        assert_eq!(previews.base(CAPABILITY), format!("/p/{CAPABILITY}/"));
-        assert_eq!(previews.target("whatever", &format!("/p/{CAPABILITY}/a/b.js")), Some((CAPABILITY.into(), "a/b.js")));
+        assert_eq!(previews.url(&label()), format!("http://10.0.0.5:8081/p/{CAPABILITY}/"));
+        assert_eq!(previews.base(&label()), format!("/p/{CAPABILITY}/"));
+        assert_eq!(previews.target("whatever", &format!("/p/{CAPABILITY}/a/b.js")), Some((label(), "a/b.js")));
         for path in ["/", "/p/", &format!("/p/{CAPABILITY}"), "/p/short/x", &format!("/q/{CAPABILITY}/x")] {
             assert_eq!(previews.target("whatever", path), None, "{path}");
         }

@@ -203,8 +203,39 @@ impl AgentStreamingService for ScriptedAgent {
         Ok(Response::new(pb::ListAgentsResponse::default()))
     }
 
+    async fn select_agent(&self, _: Request<pb::SelectAgentRequest>) -> Result<Response<pb::SelectAgentResponse>, Status> {
+        Ok(Response::new(pb::SelectAgentResponse::default()))
+    }
+
+    async fn plan_turn(&self, _: Request<pb::PlanTurnRequest>) -> Result<Response<pb::PlanTurnResponse>, Status> {
+        Ok(Response::new(pb::PlanTurnResponse::default()))
+    }
+
+    async fn replay_selection(&self, _: Request<pb::ReplaySelectionRequest>) -> Result<Response<pb::ReplaySelectionResponse>, Status> {
+        Ok(Response::new(pb::ReplaySelectionResponse::default()))
+    }
+
     async fn get_findings(&self, _: Request<pb::GetFindingsRequest>) -> Result<Response<pb::GetFindingsResponse>, Status> {
         Ok(Response::new(pb::GetFindingsResponse::default()))
+    }
+
+    async fn list_staged_files(&self, _: Request<pb::ListStagedFilesRequest>) -> Result<Response<pb::ListStagedFilesResponse>, Status> {
+        Ok(Response::new(pb::ListStagedFilesResponse::default()))
+    }
+
+    async fn get_staged_file(&self, _: Request<pb::GetStagedFileRequest>) -> Result<Response<pb::GetStagedFileResponse>, Status> {
+        Ok(Response::new(pb::GetStagedFileResponse::default()))
+    }
+
+    async fn get_staged_tree(&self, _: Request<pb::GetStagedTreeRequest>) -> Result<Response<pb::GetStagedTreeResponse>, Status> {
+        Ok(Response::new(pb::GetStagedTreeResponse::default()))
+    }
+
+    async fn read_staged_contents(
+        &self,
+        _: Request<pb::ReadStagedContentsRequest>,
+    ) -> Result<Response<pb::ReadStagedContentsResponse>, Status> {
+        Ok(Response::new(pb::ReadStagedContentsResponse::default()))
     }
 
     async fn get_agent(&self, _: Request<pb::GetAgentRequest>) -> Result<Response<pb::GetAgentResponse>, Status> {

@@ -192,3 +192,13 @@ fn every_character_folds_like_its_other_cases() {
         }
     }
 }
+
+#[test]
+fn names_with_a_dot_at_their_start_are_hidden() {
+    for path in [".env", "a/.git", ".well-known/x", "a/.b/c"] {
+        assert!(is_hidden(path), "{path}");
+    }
+    for path in ["a.b", "a/b.c/d", "a..b"] {
+        assert!(!is_hidden(path), "{path}");
+    }
+}

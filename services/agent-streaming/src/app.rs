@@ -1,6 +1,6 @@
 //! The state that all parts of the service share.
 
-use std::time::Duration;
+use std::{io, sync::Arc, time::Duration};
 
 use chassis::{client, identity::Caller, page::PageTokens};
 use tokio::sync::Notify;
@@ -9,11 +9,10 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     config::Config,
     drive::attempt::StepLimits,
+    folds::Folds,
     log::{doorbell::Doorbell, journal::Journal},
-    model::{
-        agents::{AgentFaults, Agents},
-        provider::Providers,
-    },
+    model::{agents::LiveAgents, provider::Providers},
+    planning::ContextLimits,
     store,
     upstream::Upstream,
     watch::{followers::Followers, tail::Tails},
@@ -29,6 +28,7 @@ pub(crate) struct Limits {
     pub(crate) max_steps: u32,
     pub(crate) step: StepLimits,
     pub(crate) max_output_tokens: u32,
+    pub(crate) context: ContextLimits,
 }
 
 /// What RPCs, background tasks and turns share.
@@ -37,12 +37,15 @@ pub(crate) struct App {
     pub(crate) journal: Journal,
     pub(crate) tails: Tails,
     pub(crate) followers: Followers,
+    pub(crate) folds: Folds,
     pub(crate) doorbell: Doorbell,
     /// Notified when the outbox has a new entry.
     pub(crate) outbox: Notify,
     pub(crate) upstream: Upstream,
-    pub(crate) agents: Agents,
+    pub(crate) agents: Arc<LiveAgents>,
     pub(crate) providers: Providers,
+    /// Tools that no agent gets.
+    pub(crate) tools_denied: Vec<String>,
     pub(crate) pages: PageTokens,
     pub(crate) limits: Limits,
     /// Cancelled when the process starts to drain.
@@ -59,8 +62,8 @@ pub(crate) struct Events {
 
 impl App {
     /// # Errors
-    /// A file in the folder of agents is invalid.
-    pub(crate) fn new(config: &Config, db: store::Pool, events: Events, stop: CancellationToken) -> Result<Self, AgentFaults> {
+    /// The folder of agents cannot be read.
+    pub(crate) fn new(config: &Config, db: store::Pool, events: Events, stop: CancellationToken) -> io::Result<Self> {
         let Events { journal, tails, doorbell } = events;
         let to = |callee, uri| client::connect(Caller::AgentStreaming, callee, uri, &config.cluster_secret);
         Ok(Self {
@@ -68,6 +71,7 @@ impl App {
             journal,
             tails,
             followers: Followers::default(),
+            folds: Folds::new(),
             doorbell,
             outbox: Notify::new(),
             upstream: Upstream::new(
@@ -75,8 +79,9 @@ impl App {
                 to(Caller::RateLimit, &config.rate_limit_url),
                 to(Caller::Compile, &config.compile_url),
             ),
-            agents: Agents::load(config.agents_dir.as_deref())?,
+            agents: Arc::new(LiveAgents::load(config.agents_dir.as_deref())?),
             providers: Providers::new(&config.providers),
+            tools_denied: config.tools_denied.clone(),
             pages: PageTokens::new(&config.cluster_secret),
             limits: Limits {
                 lease: config.lease,
@@ -86,6 +91,12 @@ impl App {
                 max_steps: config.max_steps,
                 step: StepLimits { bytes: config.max_step_bytes, calls: config.max_step_calls, time: config.step_timeout },
                 max_output_tokens: config.max_output_tokens,
+                context: ContextLimits {
+                    files: config.context_tokens,
+                    conversation: config.conversation_tokens,
+                    window: config.model_window_tokens,
+                    output: config.max_output_tokens,
+                },
             },
             stop,
         })

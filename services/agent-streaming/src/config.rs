@@ -8,7 +8,7 @@ use std::{
 
 use chassis::{config::Env, identity::Caller, postgres, redis, secret::ClusterSecret, server};
 
-use crate::{error::SERVICE, model::agents::Agents, model::provider::ProviderConfig};
+use crate::{error::SERVICE, model::agents::Agents, model::provider::ProviderConfig, workspace::tools::policy};
 
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -30,8 +30,10 @@ pub struct Config {
     pub compile_url: http::Uri,
     /// The providers of models.
     pub providers: ProviderConfig,
-    /// `BACKLOT_AGENTS_DIR`: a folder of agents in addition to the built-in ones.
+    /// `BACKLOT_AGENTS_DIR`: a folder of agents and skills in addition to the built-in ones.
     pub agents_dir: Option<PathBuf>,
+    /// `BACKLOT_TOOLS_DENIED`: tools that no agent gets.
+    pub tools_denied: Vec<String>,
     /// `BACKLOT_LEASE`: a turn whose worker is silent for this long is taken over by another worker.
     pub lease: Duration,
     /// `BACKLOT_MAX_TURNS`: the number of turns that one process drives at once.
@@ -46,6 +48,12 @@ pub struct Config {
     pub step_timeout: Duration,
     /// `BACKLOT_MAX_OUTPUT_TOKENS`: tokens of one answer of the model.
     pub max_output_tokens: u32,
+    /// `BACKLOT_CONTEXT_TOKENS`: tokens of the files in a prompt: of the list of their paths and of their contents.
+    pub context_tokens: u32,
+    /// `BACKLOT_CONVERSATION_TOKENS`: tokens of the turns that a prompt has word for word.
+    pub conversation_tokens: u32,
+    /// `BACKLOT_MODEL_WINDOW_TOKENS`: tokens of a request with its answer.
+    pub model_window_tokens: u32,
     /// `BACKLOT_BEGIN_TIMEOUT`: a turn that project-storage has not begun after this time fails.
     pub begin_timeout: Duration,
     /// `BACKLOT_DISCONNECT_GRACE`: a turn with `ON_DISCONNECT_CANCEL` is cancelled when it has had no follower for this long.
@@ -65,6 +73,7 @@ impl Config {
         // A stuck transaction must not outlive the lease of the turn that it locks.
         postgres.idle_in_transaction = postgres.idle_in_transaction.min(lease / 3);
         let count = |env: &mut Env, name, default, help| env.get::<NonZeroUsize>(name, default, help).get();
+        let tokens = |env: &mut Env, name, default, help| env.get::<NonZeroU32>(name, default, help).get();
         let max_step_bytes =
             count(env, "BACKLOT_MAX_STEP_BYTES", "8388608", "bytes of text, reasoning and arguments in one answer of the model");
         let config = Self {
@@ -77,15 +86,31 @@ impl Config {
             rate_limit_url: env.get("BACKLOT_RATE_LIMIT_URL", "http://127.0.0.1:9093", "where rate-limit listens"),
             compile_url: env.get("BACKLOT_COMPILE_URL", "http://127.0.0.1:9094", "where compile listens"),
             providers: ProviderConfig::read(env, max_step_bytes),
-            agents_dir: env
-                .optional("BACKLOT_AGENTS_DIR", "folder of agents (Markdown with front matter) in addition to the built-in ones"),
+            agents_dir: env.optional(
+                "BACKLOT_AGENTS_DIR",
+                "folder of agents and skills (Markdown with front matter) in addition to the built-in ones",
+            ),
+            tools_denied: env.get("BACKLOT_TOOLS_DENIED", "", "names of tools that no agent gets, separated by commas"),
             lease,
             max_turns: count(env, "BACKLOT_MAX_TURNS", "2048", "turns that one process drives at once"),
             max_steps: env.get::<NonZeroU32>("BACKLOT_MAX_STEPS", "30", "steps (answers of the model) of one turn").get(),
             max_step_bytes,
             max_step_calls: count(env, "BACKLOT_MAX_STEP_CALLS", "200", "tool calls in one answer of the model"),
             step_timeout: env.get("BACKLOT_STEP_TIMEOUT", "15m", "longest time that one answer of the model may take"),
-            max_output_tokens: env.get::<NonZeroU32>("BACKLOT_MAX_OUTPUT_TOKENS", "16384", "tokens of one answer of the model").get(),
+            max_output_tokens: tokens(env, "BACKLOT_MAX_OUTPUT_TOKENS", "16384", "tokens of one answer of the model"),
+            context_tokens: tokens(
+                env,
+                "BACKLOT_CONTEXT_TOKENS",
+                "12000",
+                "tokens of the files in a prompt: of their paths and their contents",
+            ),
+            conversation_tokens: tokens(
+                env,
+                "BACKLOT_CONVERSATION_TOKENS",
+                "16000",
+                "tokens of the turns that a prompt has word for word; above it the oldest become one line each",
+            ),
+            model_window_tokens: tokens(env, "BACKLOT_MODEL_WINDOW_TOKENS", "200000", "tokens of a request to a model with its answer"),
             begin_timeout: env.get("BACKLOT_BEGIN_TIMEOUT", "60s", "a turn that project-storage has not begun after this time fails"),
             disconnect_grace: env.get(
                 "BACKLOT_DISCONNECT_GRACE",
@@ -94,16 +119,24 @@ impl Config {
             ),
             event_retention: env.get("BACKLOT_EVENT_RETENTION", "7d", "how long the events of a turn are kept after its end"),
         };
-        env.require_positive([
-            ("BACKLOT_STEP_TIMEOUT", config.step_timeout),
-            ("BACKLOT_BEGIN_TIMEOUT", config.begin_timeout),
-            ("BACKLOT_DISCONNECT_GRACE", config.disconnect_grace),
-            ("BACKLOT_EVENT_RETENTION", config.event_retention),
-        ]);
-        if let Err(faults) = Agents::load(config.agents_dir.as_deref()) {
-            env.fault("BACKLOT_AGENTS_DIR", faults.to_string());
-        }
+        config.check(env);
         config
+    }
+
+    /// Notes the settings that are invalid together with others, or with what they name.
+    fn check(&self, env: &mut Env) {
+        env.require_positive([
+            ("BACKLOT_STEP_TIMEOUT", self.step_timeout),
+            ("BACKLOT_BEGIN_TIMEOUT", self.begin_timeout),
+            ("BACKLOT_DISCONNECT_GRACE", self.disconnect_grace),
+            ("BACKLOT_EVENT_RETENTION", self.event_retention),
+        ]);
+        if let Err(problem) = policy::check_denied(&self.tools_denied) {
+            env.fault("BACKLOT_TOOLS_DENIED", problem);
+        }
+        if let Some(Err(error)) = self.agents_dir.as_deref().map(Agents::check) {
+            env.fault("BACKLOT_AGENTS_DIR", format!("cannot be read: {error}"));
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use proto::{
     id::TurnId,
 };
 
-use crate::store;
+use crate::{store, turn::State};
 
 /// The name of this service in errors, logs and telemetry.
 pub(crate) const SERVICE: &str = Caller::AgentStreaming.name();
@@ -17,6 +17,10 @@ pub(crate) const SERVICE: &str = Caller::AgentStreaming.name();
 pub(crate) enum Error {
     #[error("the turn does not exist")]
     TurnNotFound,
+    #[error("{}", not_running(.state))]
+    TurnNotRunning { state: State, revision: String },
+    #[error("there is no file {0:?} in the turn")]
+    FileNotFound(String),
     #[error("another turn of the project is running")]
     TurnActive { turn: Option<TurnId> },
     #[error("the turn is committing or has ended")]
@@ -51,14 +55,20 @@ impl Error {
         Self::AgentNotFound(name.chars().take(MAX_NAME_CHARS).collect())
     }
 
+    pub(crate) fn file_not_found(path: &str) -> Self {
+        Self::FileNotFound(path.chars().take(MAX_NAME_CHARS).collect())
+    }
+
     pub(crate) fn model_not_found(name: &str) -> Self {
         Self::ModelNotFound(name.chars().take(MAX_NAME_CHARS).collect())
     }
 
     fn code(&self) -> ErrorCode {
         match self {
-            Self::TurnNotFound | Self::AgentNotFound(_) | Self::ModelNotFound(_) => ErrorCode::NotFound,
-            Self::TurnActive { .. } | Self::TooLate | Self::KeyReused | Self::CursorExpired { .. } => ErrorCode::Conflict,
+            Self::TurnNotFound | Self::FileNotFound(_) | Self::AgentNotFound(_) | Self::ModelNotFound(_) => ErrorCode::NotFound,
+            Self::TurnNotRunning { .. } | Self::TurnActive { .. } | Self::TooLate | Self::KeyReused | Self::CursorExpired { .. } => {
+                ErrorCode::Conflict
+            }
             Self::Deadline => ErrorCode::Timeout,
             Self::Refused(fault) => fault.code,
             Self::Store(error) if error.is_transient() => ErrorCode::Unavailable,
@@ -69,6 +79,8 @@ impl Error {
     fn reason(&self) -> &str {
         match self {
             Self::TurnNotFound => "TURN_NOT_FOUND",
+            Self::TurnNotRunning { .. } => "TURN_NOT_RUNNING",
+            Self::FileNotFound(_) => "FILE_NOT_FOUND",
             Self::TurnActive { .. } => "TURN_ACTIVE",
             Self::TooLate => "TOO_LATE",
             Self::KeyReused => "KEY_REUSED",
@@ -83,6 +95,16 @@ impl Error {
     }
 }
 
+/// Why a turn has no staged files.
+fn not_running(state: &State) -> String {
+    match state {
+        State::Accepted | State::Queued | State::Running | State::Committing => {
+            "the turn has not started, so it has no files yet".to_owned()
+        }
+        ended => format!("the turn has ended ({}); the project has the files that it committed", ended.as_str()),
+    }
+}
+
 impl ServiceError for Error {
     fn fault(&self) -> Fault {
         if let Self::Refused(fault) = self {
@@ -94,6 +116,8 @@ impl ServiceError for Error {
         };
         let fault = Fault::new(SERVICE, self.code(), self.reason(), text);
         match self {
+            Self::TurnNotRunning { state, revision } if revision.is_empty() => fault.with("state", state.as_str()),
+            Self::TurnNotRunning { state, revision } => fault.with("state", state.as_str()).with("revision", revision),
             Self::TurnActive { turn: Some(turn) } => fault.with("turn_id", turn.to_string()),
             Self::CursorExpired { last } => fault.with("last_seq", last.to_string()),
             Self::Store(_) if self.code() == ErrorCode::Unavailable => fault.retry_after(Duration::from_secs(1)),

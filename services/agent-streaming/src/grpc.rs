@@ -10,21 +10,28 @@ use futures::{Stream, StreamExt as _};
 use proto::{
     agent_streaming::{
         self as pb, CancelTurnRequest, CancelTurnResponse, GetAgentRequest, GetAgentResponse, GetFindingsRequest, GetFindingsResponse,
-        GetTurnRequest, GetTurnResponse, ListAgentsRequest, ListAgentsResponse, ListTurnsRequest, ListTurnsResponse, StartTurnRequest,
-        StartTurnResponse, StreamTurnEventsRequest, StreamTurnEventsResponse, agent_streaming_service_server::AgentStreamingService,
+        GetStagedFileRequest, GetStagedFileResponse, GetStagedTreeRequest, GetStagedTreeResponse, GetTurnRequest, GetTurnResponse,
+        ListAgentsRequest, ListAgentsResponse, ListStagedFilesRequest, ListStagedFilesResponse, ListTurnsRequest, ListTurnsResponse,
+        PlanTurnRequest, PlanTurnResponse, ReadStagedContentsRequest, ReadStagedContentsResponse, ReplaySelectionRequest,
+        ReplaySelectionResponse, SelectAgentRequest, SelectAgentResponse, StartTurnRequest, StartTurnResponse, StreamTurnEventsRequest,
+        StreamTurnEventsResponse, agent_streaming_service_server::AgentStreamingService,
     },
     id::TurnId,
 };
 use tonic::{Request, Response, Status};
 
+use self::decode::ListAgents;
 use crate::{
     app::App,
     check::revision,
     error::Error,
     intake::cancel,
     intake::list,
+    intake::plan,
+    intake::select,
     intake::start::{self, StartResult},
-    model::agents::Agent,
+    model::agents::{Agent, Model},
+    staged,
     watch::follow::{self, FollowOptions},
     watch::tail::Frame,
 };
@@ -76,9 +83,10 @@ impl AgentStreamingService for Service {
     }
 
     async fn list_agents(&self, request: Request<ListAgentsRequest>) -> Result<Response<ListAgentsResponse>, Status> {
-        let (after, size) = decode::list_agents(&self.0.pages, &request.into_inner())?;
-        let (agents, next) = self.0.agents.page(after.as_deref(), size);
-        let next_page_token = next.map(|name| self.0.pages.seal(decode::AGENTS_SCOPE, &name)).unwrap_or_default();
+        let ListAgents { filter, after, size, scope } = decode::list_agents(&self.0.pages, request.into_inner())?;
+        let agents = self.0.agents.now();
+        let (agents, next) = agents.page(&filter, after.as_deref(), size);
+        let next_page_token = next.map(|name| self.0.pages.seal(&scope, &name)).unwrap_or_default();
         Ok(Response::new(ListAgentsResponse { agents: agents.into_iter().map(agent_wire).collect(), next_page_token }))
     }
 
@@ -89,10 +97,71 @@ impl AgentStreamingService for Service {
         Ok(Response::new(GetFindingsResponse { revision, status: checks.status().into(), findings: checks.into_findings() }))
     }
 
+    async fn list_staged_files(&self, request: Request<ListStagedFilesRequest>) -> Result<Response<ListStagedFilesResponse>, Status> {
+        let context = Context::of(&request);
+        let id = turn_id(&request.get_ref().turn_id)?;
+        let staged = staged::read(&self.0, &context, id).await.map_err(status)?;
+        let files = staged.files();
+        let tree_id = staged::tree_id(&files).map_err(status)?;
+        let (base_revision, seq) = (staged.base_revision().to_owned(), staged.seq);
+        let files = files.into_iter().map(|file| encode::staged_file(file, None)).collect();
+        let project_id = staged.project.to_string();
+        Ok(Response::new(ListStagedFilesResponse { files, base_revision, seq, tree_id, project_id }))
+    }
+
+    async fn get_staged_file(&self, request: Request<GetStagedFileRequest>) -> Result<Response<GetStagedFileResponse>, Status> {
+        let context = Context::of(&request);
+        let (id, path) = decode::staged_file(request.into_inner())?;
+        let mut staged = staged::read(&self.0, &context, id).await.map_err(status)?;
+        let (file, content) = staged.file(&path).await.map_err(status)?;
+        Ok(Response::new(GetStagedFileResponse { file: Some(encode::staged_file(file, content)) }))
+    }
+
+    async fn get_staged_tree(&self, request: Request<GetStagedTreeRequest>) -> Result<Response<GetStagedTreeResponse>, Status> {
+        let id = turn_id(&request.get_ref().turn_id)?;
+        let staged = staged::read_trusted(&self.0, id, None).await.map_err(status)?;
+        let files = staged.files();
+        let tree_id = staged::tree_id(&files).map_err(status)?;
+        let files = files.into_iter().map(|file| encode::staged_file(file, None)).collect();
+        Ok(Response::new(GetStagedTreeResponse { project_id: staged.project.to_string(), files, tree_id, seq: staged.seq }))
+    }
+
+    async fn read_staged_contents(
+        &self,
+        request: Request<ReadStagedContentsRequest>,
+    ) -> Result<Response<ReadStagedContentsResponse>, Status> {
+        let (id, request) = decode::staged_contents(request.into_inner())?;
+        let mut staged = staged::read_trusted(&self.0, id, Some(request.seq)).await.map_err(status)?;
+        let contents = staged.contents(&request.blob_ids).await.map_err(status)?;
+        Ok(Response::new(ReadStagedContentsResponse { contents }))
+    }
+
     async fn get_agent(&self, request: Request<GetAgentRequest>) -> Result<Response<GetAgentResponse>, Status> {
         let name = request.into_inner().name;
-        let agent = self.0.agents.get(&name).ok_or_else(|| status(Error::agent_not_found(&name)))?;
+        let agents = self.0.agents.now();
+        let agent = agents.get(&name).ok_or_else(|| status(Error::agent_not_found(&name)))?;
         Ok(Response::new(GetAgentResponse { agent: Some(agent_wire(agent)) }))
+    }
+
+    async fn select_agent(&self, request: Request<SelectAgentRequest>) -> Result<Response<SelectAgentResponse>, Status> {
+        let (agent, prompt) = decode::select_agent(request.into_inner())?;
+        let selection = select::select_agent(&self.0.agents.now(), (&agent, &prompt)).map_err(status)?;
+        Ok(Response::new(SelectAgentResponse { selection: Some(selection) }))
+    }
+
+    async fn plan_turn(&self, request: Request<PlanTurnRequest>) -> Result<Response<PlanTurnResponse>, Status> {
+        let context = Context::of(&request);
+        let request = decode::plan(request.into_inner())?;
+        let plan::Planned { selected, revision, event } = plan::plan(&self.0, &context, request).await.map_err(status)?;
+        let (selection, model) = (Some(selected.selection), selected.model);
+        Ok(Response::new(PlanTurnResponse { selection, model, revision, context: Some(event) }))
+    }
+
+    async fn replay_selection(&self, request: Request<ReplaySelectionRequest>) -> Result<Response<ReplaySelectionResponse>, Status> {
+        let id = turn_id(&request.get_ref().turn_id)?;
+        let (recorded, replayed) = select::replay(&self.0.db, id).await.map_err(status)?;
+        let is_same = recorded == replayed;
+        Ok(Response::new(ReplaySelectionResponse { recorded: Some(recorded), replayed: Some(replayed), is_same }))
     }
 }
 
@@ -111,7 +180,16 @@ fn agent_wire(agent: &Agent) -> pb::Agent {
     pb::Agent {
         name: agent.name.clone(),
         description: agent.description.clone(),
-        model: agent.model.clone().unwrap_or_default(),
+        model: match &agent.model {
+            Model::Default => String::new(),
+            Model::Small => "small".to_owned(),
+            Model::Large => "large".to_owned(),
+            Model::Named(name) => name.clone(),
+        },
         tools: agent.tools.clone(),
+        category: agent.category.clone(),
+        tags: agent.tags.clone(),
+        examples: agent.examples.clone(),
+        version: agent.version.clone(),
     }
 }

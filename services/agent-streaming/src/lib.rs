@@ -6,26 +6,36 @@
 //! - [`drive`]: the worker, which drives each turn step by step to exactly one end.
 //! - [`log`]: writes the event log. [`watch`]: reads it for viewers.
 //! - [`model`]: agents, prompts and the providers of models. [`workspace`]: the staged files of a turn, and its tools.
+//! - [`folds`]: the folds of the logs of running turns. [`staged`]: the staged files of a running turn, for those who may read its project.
 //! - [`deletions`]: deletes what belongs to deleted projects and messages.
-//! - [`check`]: checks files of revisions, and the staged ones of turns.
+//! - [`check`]: checks files of revisions, and the staged ones of turns. [`outline`]: what files declare and import.
 //! - [`store`], [`upstream`]: the database and the other services.
 //! - [`app`], [`access`], [`config`], [`error`], [`grpc`], [`metrics`]: the files that every service has.
 //! - `seeded_bugs`: wrong variants that the chaos harness must find. Released executables do not contain them.
 
 mod access;
 mod app;
+mod catalogue;
 mod check;
 mod config;
+mod context;
 mod deletions;
+mod digest;
 mod drive;
 mod error;
+mod folds;
 mod grpc;
 mod intake;
 mod log;
+mod measure;
 mod metrics;
 mod model;
+mod outline;
+mod planning;
 #[cfg(feature = "seeded-bugs")]
 mod seeded_bugs;
+mod selection;
+mod staged;
 mod store;
 #[cfg(test)]
 mod testing;
@@ -51,7 +61,6 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::codec::CompressionEncoding;
 
-pub use self::config::Config;
 use self::{
     access::RULES,
     app::{App, Events},
@@ -66,6 +75,11 @@ use self::{
     model::agents,
     watch::{follow, tail::Tails},
 };
+pub use self::{
+    catalogue::Catalogue,
+    config::Config,
+    measure::{TurnTokens, turn_tokens},
+};
 
 /// How long the background tasks of a stopping service may take to end.
 const TASKS_TIMEOUT: Duration = Duration::from_secs(2);
@@ -79,8 +93,8 @@ pub enum ServeError {
     Partitions(#[source] store::StoreError),
     #[error("Redis could not be used")]
     Redis(#[from] redis::Error),
-    #[error("the agents could not be read")]
-    Agents(#[from] agents::AgentFaults),
+    #[error("the folder of agents could not be read")]
+    Agents(#[source] std::io::Error),
     #[error("the server failed")]
     Server(#[from] server::ServeError),
 }
@@ -99,9 +113,11 @@ pub async fn serve(config: Config, listener: TcpListener, shutdown: Cancellation
     let flusher = Flusher::new(journal.clone(), db.clone(), tails.clone(), doorbell.clone(), config.lease);
     let auth = client::connect(Caller::AgentStreaming, Caller::Auth, &config.auth_url, &config.cluster_secret);
     let events = Events { journal, tails: tails.clone(), doorbell };
-    let app = Arc::new(App::new(&config, db.clone(), events, shutdown.clone())?);
+    let app = Arc::new(App::new(&config, db.clone(), events, shutdown.clone()).map_err(ServeError::Agents)?);
 
     metrics::init();
+    // The first turn would wait for it. It needs no end.
+    drop(chassis::task::blocking(context::tokens::load));
     // The flusher stops after the worker: it writes the last events of the turns.
     let (writing, stop_writing) = (Tasks::new(), CancellationToken::new());
     writing.spawn(flusher.run(stop_writing.clone()));
@@ -110,7 +126,9 @@ pub async fn serve(config: Config, listener: TcpListener, shutdown: Cancellation
     tasks.spawn(metrics::watch_open_turns(db.clone(), tasks.token()));
     tasks.spawn(outbox::run(Arc::clone(&app)));
     tasks.spawn(disconnect::run(Arc::clone(&app)));
+    tasks.spawn(expire_folds(Arc::clone(&app)));
     tasks.spawn(deletions::follow(Arc::clone(&app)));
+    tasks.spawn(agents::follow(Arc::clone(&app.agents), tasks.token()));
     let worker = Worker::new(Arc::clone(&app));
 
     let verifier = Arc::new(Verifier::new(Caller::AgentStreaming, &config.cluster_secret, Keys::Remote(auth)));
@@ -129,6 +147,10 @@ pub async fn serve(config: Config, listener: TcpListener, shutdown: Cancellation
     tasks.shutdown(TASKS_TIMEOUT).await;
     db.close().await;
     Ok(served?)
+}
+
+async fn expire_folds(app: Arc<App>) {
+    app.folds.expire(app.stop.clone()).await;
 }
 
 /// Stops the rest of the service when the server ends.

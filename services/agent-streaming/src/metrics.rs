@@ -22,6 +22,8 @@ const PERIOD: Duration = Duration::from_secs(15);
 
 /// Bucket bounds for turns and answers of models: up to one hour.
 const LONG_SECONDS: [f64; 13] = [0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 900.0, 3_600.0];
+/// Bucket bounds for shares.
+const SHARES: [f64; 8] = [0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 1.0];
 const PROVIDERS: [&str; 3] = ["anthropic", "openai", "demo"];
 /// The error class of a complete answer.
 const NO_ERROR: &str = "";
@@ -37,6 +39,7 @@ struct Instruments {
     model_duration: Histogram<f64>,
     first_output: Histogram<f64>,
     tokens: Counter<u64>,
+    cache_read: Histogram<f64>,
     streams: UpDownCounter<i64>,
     log_lag: Histogram<f64>,
 }
@@ -58,6 +61,11 @@ static INSTRUMENTS: LazyLock<Instruments> = LazyLock::new(|| {
         model_duration: long("gen_ai.client.operation.duration", "duration of one request to a model"),
         first_output: long("gen_ai.client.operation.time_to_first_chunk", "time until the first output of a model"),
         tokens: meter.u64_counter("backlot.tokens").with_unit("{token}").with_description("tokens by provider and kind").build(),
+        cache_read: meter
+            .f64_histogram("backlot.cache_read.share")
+            .with_description("part of the input tokens of one request that came from the provider's cache")
+            .with_boundaries(SHARES.to_vec())
+            .build(),
         streams: meter.i64_up_down_counter("backlot.streams.open").with_description("viewers of turns at this process").build(),
         log_lag: seconds(&meter, "backlot.event_log.lag", "age of an event when it was written", &SECONDS),
     }
@@ -175,6 +183,10 @@ pub(crate) fn attempt(model: &str, error: Option<&'static str>, took: Duration, 
     INSTRUMENTS.attempts.add(1, &labels);
     INSTRUMENTS.model_duration.record(took.as_secs_f64(), &labels);
     tokens(provider, used);
+    if used.input_tokens > 0 {
+        let share = f64::from(used.cached_input_tokens) / f64::from(used.input_tokens);
+        INSTRUMENTS.cache_read.record(share.min(1.0), &[KeyValue::new("gen_ai.provider.name", provider)]);
+    }
 }
 
 /// Records the time until the first output of an answer.

@@ -3,7 +3,7 @@
 
 use chassis::seeded_bug;
 use proto::{
-    agent_streaming::{TurnCompleted, turn_event::Kind},
+    agent_streaming::{AgentSelected, TurnCompleted, turn_event::Kind},
     id::{TurnId, UserId},
     project_storage::CommitTurnRequest,
 };
@@ -11,6 +11,7 @@ use proto::{
 use crate::{
     error::Error,
     log::journal::{TurnLog, WriteError},
+    model::provider::ModelRequest,
     store::{Pool, turns},
     turn::{Change, State, Turn, transcript::RecordedTurn},
 };
@@ -20,6 +21,22 @@ pub(crate) fn forget_finished_steps(recorded: &mut RecordedTurn) {
     if seeded_bug::is("ask-finished-steps-again") {
         recorded.transcript.finished.clear();
     }
+}
+
+/// The conversation is folded again after each step.
+pub(crate) fn fold_in_mid_turn(request: &mut ModelRequest) {
+    if seeded_bug::is("fold-in-mid-turn") && request.history > 0 {
+        request.messages.drain(..request.history);
+        request.history = 0;
+    }
+}
+
+/// The margin of a selection depends on the process.
+pub(crate) fn select_by_the_process(selection: AgentSelected) -> AgentSelected {
+    if !seeded_bug::is("select-by-the-process") {
+        return selection;
+    }
+    AgentSelected { margin: selection.margin + 1 + std::process::id() % 100, ..selection }
 }
 
 /// A resumed turn commits an empty change set instead of the sealed one.

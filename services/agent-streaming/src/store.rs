@@ -1,11 +1,14 @@
 //! All SQL of this service, as free functions. A function runs one statement unless its comment says otherwise.
 
+pub(crate) mod agents;
 pub(crate) mod claims;
+pub(crate) mod context;
 pub(crate) mod deletions;
 pub(crate) mod ends;
 pub(crate) mod events;
 pub(crate) mod follows;
 pub(crate) mod partitions;
+pub(crate) mod skills;
 #[cfg(test)]
 pub(crate) mod testing;
 pub(crate) mod turns;

@@ -13,7 +13,7 @@ use crate::{
     log::partitions,
     store::{MIGRATOR, Pool, claims, events, turns},
     turn::event,
-    turn::{State, Turn},
+    turn::{State, Turn, mode::Mode},
 };
 
 /// Longer than any test takes.
@@ -45,6 +45,14 @@ pub(crate) fn draft() -> Turn {
         replaces: None,
         cancel_unfollowed: false,
         require_clean_files: false,
+        pinned: Vec::new(),
+        excluded: Vec::new(),
+        mode: Mode::Build,
+        plan: None,
+        tools: None,
+        skills: None,
+        selection: None,
+        agent_version: None,
         recoveries: 0,
         state: State::Accepted,
         epoch: 0,

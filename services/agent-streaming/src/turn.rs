@@ -2,18 +2,21 @@
 
 pub(crate) mod answer;
 pub(crate) mod event;
+pub(crate) mod mode;
 pub(crate) mod parts;
 pub(crate) mod transcript;
 
 use bytes::Bytes;
 use chassis::seeded_bug;
 use proto::{
-    agent_streaming::Usage,
+    agent_streaming::{AgentSelected, Usage},
     id::{MessageId, ProjectId, TurnId, UserId},
     metadata::Metadata,
     project_storage::TurnEnd,
 };
 use time::OffsetDateTime;
+
+use self::mode::Mode;
 
 /// The state of a turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -113,11 +116,13 @@ pub(crate) enum Reason {
     PathLocked,
     FilesNotClean,
     ChecksUnavailable,
+    PromptTooLong,
+    PinMissing,
     Internal,
 }
 
 impl Reason {
-    pub(crate) const ALL: [Self; 14] = [
+    pub(crate) const ALL: [Self; 16] = [
         Self::ProviderError,
         Self::ProviderRefused,
         Self::ProviderStalled,
@@ -131,6 +136,8 @@ impl Reason {
         Self::PathLocked,
         Self::FilesNotClean,
         Self::ChecksUnavailable,
+        Self::PromptTooLong,
+        Self::PinMissing,
         Self::Internal,
     ];
 
@@ -149,6 +156,8 @@ impl Reason {
             Self::PathLocked => "PATH_LOCKED",
             Self::FilesNotClean => "FILES_NOT_CLEAN",
             Self::ChecksUnavailable => "CHECKS_UNAVAILABLE",
+            Self::PromptTooLong => "PROMPT_TOO_LONG",
+            Self::PinMissing => "PIN_MISSING",
             Self::Internal => "INTERNAL",
         }
     }
@@ -194,6 +203,22 @@ pub(crate) struct Turn {
     pub(crate) cancel_unfollowed: bool,
     /// Only files without errors are committed.
     pub(crate) require_clean_files: bool,
+    /// Files and folders that the prompt must have.
+    pub(crate) pinned: Vec<String>,
+    /// Files and folders that the prompt must not have.
+    pub(crate) excluded: Vec<String>,
+    /// What the turn may do.
+    pub(crate) mode: Mode,
+    /// The steps that the turn carries out. Absent for most turns, and after its end.
+    pub(crate) plan: Option<String>,
+    /// The names of its tools. Absent for turns of releases that did not store them.
+    pub(crate) tools: Option<Vec<String>>,
+    /// The version of the skills of the cluster, in the table `skill_sets`.
+    pub(crate) skills: Option<String>,
+    /// Why the agent was selected. Absent for turns of releases without selection.
+    pub(crate) selection: Option<AgentSelected>,
+    /// The version of the agent, in the table `agents`.
+    pub(crate) agent_version: Option<String>,
     pub(crate) state: State,
     pub(crate) epoch: i64,
     /// Workers that were lost since the last finished step.
@@ -232,6 +257,8 @@ pub(crate) struct Change {
     pub(crate) usage: Option<Usage>,
     /// The encoded `CommitTurnRequest` that every later worker sends.
     pub(crate) change_set: Option<Bytes>,
+    /// The first files that the change set changes.
+    pub(crate) files: Option<Vec<String>>,
     /// Adds an entry to the outbox.
     pub(crate) end_due: Option<End>,
     /// A step is finished. Resets the number of recoveries.
@@ -251,8 +278,8 @@ impl Change {
         Self { usage: Some(usage), ..Self::default() }
     }
 
-    pub(crate) fn committing(change_set: Bytes) -> Self {
-        Self { state: Some(State::Committing), change_set: Some(change_set), ..Self::default() }
+    pub(crate) fn committing(change_set: Bytes, files: Vec<String>) -> Self {
+        Self { state: Some(State::Committing), change_set: Some(change_set), files: Some(files), ..Self::default() }
     }
 
     pub(crate) fn completed(revision: String) -> Self {
@@ -291,6 +318,7 @@ impl Change {
         take(&mut self.failure_reason, later.failure_reason);
         take(&mut self.usage, later.usage);
         take(&mut self.change_set, later.change_set);
+        take(&mut self.files, later.files);
         take(&mut self.end_due, later.end_due);
         self.progress |= later.progress;
     }
@@ -407,7 +435,7 @@ mod tests {
     fn a_merge_keeps_the_latest_value_of_each_field() {
         let mut change = Change::usage(Usage { input_tokens: 1, ..Usage::default() });
         change.merge(Change::usage(Usage { input_tokens: 2, ..Usage::default() }));
-        change.merge(Change::committing(Bytes::from_static(b"set")));
+        change.merge(Change::committing(Bytes::from_static(b"set"), Vec::new()));
         assert_eq!(change.usage.as_ref().map(|u| u.input_tokens), Some(2));
         assert_eq!((change.state, change.change_set.as_deref()), (Some(State::Committing), Some(&b"set"[..])));
         assert!(!change.releases());

@@ -13,8 +13,9 @@ use proto::{
     id::{MessageId, ProjectId, TurnId, UserId},
     project_storage::{
         AcknowledgeDeletionsRequest, BeginTurnRequest, CommitTurnRequest, CommitTurnResponse, Deletion, EndTurnRequest, File,
-        GetTurnTreeRequest, GetTurnTreeResponse, ListDeletionsRequest, ListFilesRequest, ListFilesResponse, ListTurnMessagesRequest,
-        Message, ReadFilesRequest, ReadFilesResponse, ReadTurnFilesRequest, project_storage_service_client::ProjectStorageServiceClient,
+        GetProjectRequest, GetTurnTreeRequest, GetTurnTreeResponse, ListDeletionsRequest, ListFilesRequest, ListFilesResponse,
+        ListMessagesRequest, ListTurnMessagesRequest, Message, ReadFilesRequest, ReadFilesResponse, ReadTurnFilesRequest,
+        project_storage_service_client::ProjectStorageServiceClient,
     },
     rate_limit::rate_limit_service_client::RateLimitServiceClient,
 };
@@ -75,8 +76,7 @@ impl Upstream {
         answer.map(tonic::Response::into_inner).map_err(|status| fault(&status))
     }
 
-    pub(crate) async fn files(&self, turn: TurnId, revision: &str, paths: Vec<String>) -> Result<Vec<File>, Fault> {
-        let request = ReadTurnFilesRequest { turn_id: turn.to_string(), revision: revision.to_owned(), paths };
+    pub(crate) async fn files(&self, request: ReadTurnFilesRequest) -> Result<Vec<File>, Fault> {
         let answer = self.storage.clone().read_turn_files(Context::background().request(request)).await;
         answer.map(|answer| answer.into_inner().files).map_err(|status| fault(&status))
     }
@@ -100,6 +100,34 @@ impl Upstream {
 }
 
 impl Upstream {
+    /// Whether the user of the request may read a project.
+    pub(crate) async fn may_read(&self, context: &Context, project: ProjectId) -> Result<bool, Fault> {
+        let request = GetProjectRequest { project_id: project.to_string() };
+        match self.storage.clone().get_project(context.request(request)).await.map_err(|status| fault(&status)) {
+            Ok(_) => Ok(true),
+            Err(fault) if fault.code == ErrorCode::NotFound => Ok(false),
+            Err(fault) => Err(fault),
+        }
+    }
+
+    /// The newest messages of a project, at most `limit`, the oldest first, which the user of the request may read.
+    pub(crate) async fn list_messages(&self, context: &Context, project: ProjectId, limit: usize) -> Result<Vec<Message>, Fault> {
+        let (mut messages, mut page_token) = (Vec::new(), String::new());
+        loop {
+            let request =
+                ListMessagesRequest { project_id: project.to_string(), page_size: 200, page_token, ..ListMessagesRequest::default() };
+            let answer = self.storage.clone().list_messages(context.request(request)).await.map_err(|status| fault(&status))?;
+            let page = answer.into_inner();
+            messages.extend(page.messages);
+            page_token = page.next_page_token;
+            if page_token.is_empty() || messages.len() >= limit {
+                messages.truncate(limit);
+                messages.reverse();
+                return Ok(messages);
+            }
+        }
+    }
+
     /// The files of a revision, or of the head, which the user of the request may read.
     pub(crate) async fn list_files(&self, context: &Context, project: ProjectId, revision: String) -> Result<ListFilesResponse, Fault> {
         let request = ListFilesRequest { project_id: project.to_string(), revision };

@@ -14,10 +14,10 @@ use chassis::{
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::{
-    health,
+    agents, health,
     process::{self, Process},
     role::Role,
-    settings, token, up,
+    settings, token, up, vendor,
 };
 
 /// The self-hosted backend for AI app builders.
@@ -57,6 +57,15 @@ enum Command {
         /// The role that gets the keys.
         role: Role,
     },
+    /// Explain which agent a request gets, and replay the selection of a turn.
+    #[command(subcommand)]
+    Agents(agents::Command),
+    /// List the skills that agents can read.
+    #[command(subcommand)]
+    Skills(agents::SkillsCommand),
+    /// Keep npm packages for previews on machines without a network.
+    #[command(subcommand)]
+    Vendor(vendor::Command),
     /// Exit with 0 if a role on this machine is ready to serve, else with 1.
     Health {
         /// The role to ask. Its address is read from its listen setting.
@@ -109,6 +118,9 @@ fn command() -> clap::Command {
         ("up", settings::of_up()),
         ("token", token::settings()),
         ("keys", token::settings()),
+        ("agents", agents::settings()),
+        ("skills", agents::skill_settings()),
+        ("vendor", vendor::settings()),
         ("health", health::settings()),
     ]) {
         command = command.mut_subcommand(name, |sub| sub.after_help(settings::help(&settings)));
@@ -126,6 +138,9 @@ fn dispatch(command: Command) -> anyhow::Result<()> {
         Command::Keys { role } => {
             return writeln!(io::stdout(), "{}", token::keys(env, role)?).context("cannot write the keys");
         }
+        Command::Agents(command) => return agents::command(env, command),
+        Command::Skills(command) => return agents::skills(env, command),
+        Command::Vendor(command) => return vendor::command(env, command),
         Command::Health { role } => return health::command(env, role),
         Command::Gateway => Role::Gateway,
         Command::Auth => Role::Auth,
@@ -165,6 +180,7 @@ mod tests {
             ("token", "BACKLOT_CLUSTER_SECRET"),
             ("keys", "BACKLOT_CLUSTER_SECRET"),
             ("project-storage", "BACKLOT_ROLE_KEYS"),
+            ("vendor", "BACKLOT_COMPILE_URL"),
             ("health", "BACKLOT_LISTEN"),
         ] {
             let mut command = command();

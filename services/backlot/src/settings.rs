@@ -68,11 +68,11 @@ impl Cluster {
 /// Whether PostgreSQL may be downloaded if this machine has none, and from where.
 pub(crate) fn read_download(env: &mut Env) -> download::Config {
     download::Config {
-        registry: env.get(
+        registry: env.get::<compile::RegistryUrl>(
             "BACKLOT_NPM_REGISTRY",
             "https://registry.npmjs.org",
-            "npm registry, without credentials: of the packages of previews, and of PostgreSQL if this machine has none",
-        ),
+            "npm registry, without credentials: of the packages of previews, and of PostgreSQL if this machine has none; `none` for a machine without a network",
+        ).0,
         refused: env.get("BACKLOT_NO_DOWNLOAD", "false", "never download PostgreSQL; the start fails if this machine has none"),
     }
 }

@@ -156,10 +156,18 @@ pub async fn connect(config: &Config, migrator: &Migrator) -> Result<PgPool, Err
     if pooler::shares_sessions(&options).await.map_err(|source| create::connect_error(&options, source))? {
         return Err(Error::Pooled { server: create::server(&options) });
     }
-    let pool = pool_options(config).connect_with(options.clone()).await.map_err(|source| create::connect_error(&options, source))?;
-    let database = create::database(&options).to_owned();
+    migrate(config, &options, migrator).await?;
+    pool_options(config).connect_with(options.clone()).await.map_err(|source| create::connect_error(&options, source))
+}
+
+/// Runs the migrations on a connection of their own. Its transactions may be idle for as long as a busy machine needs at a start.
+async fn migrate(config: &Config, options: &PgConnectOptions, migrator: &Migrator) -> Result<(), Error> {
+    let unlimited = Config { idle_in_transaction: Duration::ZERO, max_connections: 1, ..config.clone() };
+    let pool = pool_options(&unlimited).connect_with(options.clone()).await.map_err(|source| create::connect_error(options, source))?;
+    let database = create::database(options).to_owned();
     known_migrations(migrator).run(&pool).await.map_err(|source| Error::Migrate { database, source })?;
-    Ok(pool)
+    pool.close().await;
+    Ok(())
 }
 
 /// The migrations of this release. Those of the next release may be in the database already: its schema works with this release, so a

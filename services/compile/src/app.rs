@@ -4,13 +4,16 @@ use std::{sync::Arc, time::Duration};
 
 use chassis::share::Shares;
 
-use crate::{cache::Cache, config::Config, packages::Packages, store::Pool, tree::Limits, workers::Pool as WorkerPool};
+use crate::{
+    cache::Cache, config::Config, outline_cache::Outlines, packages::Packages, store::Pool, tree::Limits, workers::Pool as WorkerPool,
+};
 
 /// The parts that calls share.
 pub(crate) struct App {
     pub(crate) cache: Cache,
     pub(crate) workers: WorkerPool,
     pub(crate) packages: Packages,
+    pub(crate) outlines: Outlines,
     /// Open conversations.
     pub(crate) builds: Arc<Shares>,
     /// Bytes of trees and contents in memory.
@@ -25,7 +28,8 @@ impl App {
         let percent = config.server.limits.percent;
         Self {
             cache: Cache::new(pool.clone()),
-            packages: Packages::new(config, pool),
+            packages: Packages::new(config, pool.clone()),
+            outlines: Outlines::new(pool),
             workers: WorkerPool::new(config, percent),
             builds: Shares::new(config.max_builds, percent),
             bytes: Shares::new(config.memory, percent),

@@ -11,11 +11,11 @@ use std::{
 use chassis::share::{Holder, Share};
 use compiler_client::{
     error_page::error_page,
-    message::{Answer, Facts, Request, Tool, finding::MAX_FINDINGS},
+    message::{Answer, Request, Tool},
 };
 use prost::Message as _;
 use proto::{
-    compile::{Asset, Finding, Mode, Page, Start},
+    compile::{Asset, Mode, Page, Start},
     error::Violations,
     id::UserId,
 };
@@ -25,6 +25,7 @@ use crate::{
     cache::BuildOutput,
     dialogue::{Dialogue, hold},
     error::{Error, SERVICE},
+    findings::sorted,
     hash,
     packages::{self, ImportRequest, PagePackages, Sources, TOOL_MODE, Texts, ToolResult},
     tree::Tree,
@@ -55,7 +56,7 @@ pub(crate) async fn run(app: &App, kind: Kind, dialogue: Dialogue) -> Result<Pag
     limited(app, unlimited(app, kind, dialogue)).await
 }
 
-async fn limited<T>(app: &App, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+pub(crate) async fn limited<T>(app: &App, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
     let limit = app.build_timeout;
     tokio::time::timeout(limit, work).await.unwrap_or(Err(Error::Timeout(limit)))
 }
@@ -87,17 +88,17 @@ async fn unlimited(app: &App, kind: Kind, mut dialogue: Dialogue) -> Result<Page
 }
 
 /// A build that runs.
-fn slot(app: &App, holder: &Holder) -> Result<Share, Error> {
+pub(crate) fn slot(app: &App, holder: &Holder) -> Result<Share, Error> {
     app.builds.try_take(holder, 1).map_err(|exhausted| Error::exhausted(exhausted, "builds of previews"))
 }
 
 /// Counts the bytes of a build.
-fn memory(app: &App, holder: &Holder) -> Result<Share, Error> {
+pub(crate) fn memory(app: &App, holder: &Holder) -> Result<Share, Error> {
     app.bytes.try_take(holder, 0).map_err(|exhausted| Error::exhausted(exhausted, "bytes in memory"))
 }
 
 /// Checks the fields of the first message.
-fn check(start: &Start) -> Result<Option<UserId>, Error> {
+pub(crate) fn check(start: &Start) -> Result<Option<UserId>, Error> {
     let mut violations = Violations::default();
     if !hash::is_id(&start.tree_id) {
         violations.add("start.tree_id", "must be 40 lower-case hexadecimal digits");
@@ -161,35 +162,37 @@ impl Build<'_> {
     /// Compiles the tree and keeps the answer. `None` if something that it names was deleted meanwhile.
     async fn compile(&mut self) -> Result<Option<Page>, Error> {
         let known = self.app.cache.facts(&self.tree).await?;
-        self.read(self.tree.early(&known, &self.app.limits)).await?;
-        let mut made = BuildOutput { reused: known.iter().map(|facts| facts.key.clone()).collect(), ..BuildOutput::default() };
+        let paths = known.iter().map(|facts| facts.path.as_str()).collect();
+        self.read(self.tree.early(&paths, &self.app.limits)).await?;
         let mut supply = self.supply().await?;
         let mut request = Request {
-            known,
+            known: known.iter().map(|facts| facts.body.clone()).collect(),
             packages: supply.provided().packages.clone(),
             base: self.options.base.clone(),
             check_all: self.options.kind == Kind::Check,
+            is_plain: self.options.kind == Kind::Check && !self.tree.is_compiled(),
             mode: self.options.mode().to_owned(),
             tools: supply.tools.clone(),
             ..Request::default()
         };
+        let mut made = BuildOutput { reused: known, ..BuildOutput::default() };
         for _ in 0..MAX_ROUNDS {
             request.files = self.tree.files();
             let mut answer = self.app.workers.compile(&self.holder, &request).await?;
             request.files.clear();
             let compiled = mem::take(&mut answer.modules);
             hold(&mut self.memory, compiled.iter().map(|module| module.code.len() + module.map.len()).sum())?;
-            request.known.extend(compiled.iter().filter_map(|module| module.facts.clone()));
+            request.known.extend(compiled.iter().filter_map(|module| module.facts.as_ref()).map(|facts| facts.encode_to_vec().into()));
             made.compiled.extend(compiled);
             if let Some(refused) = self.provide_tools(&mut supply.tools, &supply.sources, &answer.wanted_tools).await? {
-                return self.finish(answer, &request.known, made, &refused).await;
+                return self.finish(answer, made, &refused).await;
             }
             request.tools.clone_from(&supply.tools);
             if answer.wanted.is_empty() && answer.wanted_tools.is_empty() {
                 self.provide(&mut supply, &answer.bare).await?;
                 let provided = supply.provided();
                 if provided.is_refused() || request.packages == provided.packages {
-                    return self.finish(answer, &request.known, made, provided).await;
+                    return self.finish(answer, made, provided).await;
                 }
                 request.packages.clone_from(&provided.packages);
                 continue;
@@ -309,14 +312,9 @@ impl Build<'_> {
         Ok(ImportRequest { sources, texts, specifiers, mode, holder: &self.holder, workers: &self.app.workers, memory })
     }
 
-    async fn finish(
-        &mut self,
-        answer: Answer,
-        known: &[Facts],
-        mut made: BuildOutput,
-        provided: &PagePackages,
-    ) -> Result<Option<Page>, Error> {
-        let page = page(&answer, known, self.options.kind, provided);
+    async fn finish(&mut self, answer: Answer, mut made: BuildOutput, provided: &PagePackages) -> Result<Option<Page>, Error> {
+        let page = page(&answer, &made, self.options.kind, provided);
+        chassis::seeded_bug!(let page = crate::seeded_bugs::name_the_process(page));
         made.named.clone_from(&page.modules);
         // Sheets and scripts of workers name others.
         made.named.extend(answer.resources.iter().filter(|resource| resource.path.is_empty()).map(|resource| resource.url.clone()));
@@ -331,13 +329,13 @@ impl Build<'_> {
 }
 
 /// The answer to the caller.
-fn page(answer: &Answer, known: &[Facts], kind: Kind, provided: &PagePackages) -> Page {
+fn page(answer: &Answer, made: &BuildOutput, kind: Kind, provided: &PagePackages) -> Page {
     let findings = sorted(answer.findings.iter().chain(&provided.findings));
     if kind == Kind::Check {
         return Page { findings, ..Page::default() };
     }
     let generated = answer.resources.iter().filter(|resource| resource.path.is_empty()).map(|resource| resource.url.as_str());
-    let outputs: HashSet<&str> = known.iter().map(|facts| facts.url.as_str()).chain(generated).collect();
+    let outputs: HashSet<&str> = made.urls().chain(generated).collect();
     let html = if provided.is_refused() { "" } else { &answer.page };
     let error_html = match (html, answer.page.as_str()) {
         ("", "") if !answer.error_page.is_empty() => answer.error_page.clone(),
@@ -367,28 +365,6 @@ fn addresses(html: &str) -> impl Iterator<Item = &str> {
         let end = rest.find(|c: char| !(c.is_ascii_alphanumeric() || "@/.-_".contains(c))).unwrap_or(rest.len());
         &rest[..end]
     })
-}
-
-/// Sorted by file and place, as far as an answer has room.
-fn sorted<'f>(findings: impl Iterator<Item = &'f compiler_client::message::Finding>) -> Vec<Finding> {
-    let mut findings: Vec<_> = findings.map(finding).collect();
-    findings.sort_by(|a, b| (&a.file, a.line, a.column, &a.code).cmp(&(&b.file, b.line, b.column, &b.code)));
-    findings.truncate(MAX_FINDINGS);
-    findings
-}
-
-fn finding(finding: &compiler_client::message::Finding) -> Finding {
-    let finding = finding.clone();
-    Finding {
-        code: finding.code,
-        file: finding.file,
-        line: finding.line,
-        column: finding.column,
-        message: finding.message,
-        frame: finding.frame,
-        help: finding.help,
-        is_warning: finding.is_warning,
-    }
 }
 
 #[cfg(test)]

@@ -1,14 +1,15 @@
 //! What is kept, and when its use is recorded: at most every ten minutes, so that reads seldom write.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use chassis::clock;
-use compiler_client::message::{Facts, Module, Resource};
+use compiler_client::message::{Module, Resource};
 use prost::Message as _;
 use time::{Duration, OffsetDateTime};
 
 use crate::{
     error::Error,
+    known::{KnownFacts, KnownFiles},
     store::{self, Pool, contents, modules, modules::FactRows, pages},
     tree::Tree,
 };
@@ -18,22 +19,31 @@ pub(crate) const TOUCH: Duration = Duration::minutes(10);
 
 pub(crate) struct Cache {
     pool: Pool,
+    known: KnownFiles,
 }
 
 /// What a build made and used.
 #[derive(Default)]
 pub(crate) struct BuildOutput {
     pub(crate) compiled: Vec<Module>,
-    /// Keys of facts that earlier builds made.
-    pub(crate) reused: Vec<String>,
+    /// Facts that earlier builds made.
+    pub(crate) reused: Vec<KnownFacts>,
     pub(crate) resources: Vec<Resource>,
     /// The outputs that the answer names.
     pub(crate) named: Vec<String>,
 }
 
+impl BuildOutput {
+    /// The addresses of the modules.
+    pub(crate) fn urls(&self) -> impl Iterator<Item = &str> {
+        let compiled = self.compiled.iter().filter_map(|module| module.facts.as_ref()).map(|facts| facts.url.as_str());
+        self.reused.iter().map(|facts| facts.url.as_str()).chain(compiled)
+    }
+}
+
 impl Cache {
     pub(crate) fn new(pool: Pool) -> Self {
-        Self { pool }
+        Self { pool, known: KnownFiles::new() }
     }
 
     /// A kept answer.
@@ -49,10 +59,8 @@ impl Cache {
     }
 
     /// The facts of the files of a tree.
-    pub(crate) async fn facts(&self, tree: &Tree) -> Result<Vec<Facts>, Error> {
-        let (paths, ids) = tree.pairs();
-        let rows = modules::facts(&self.pool, &paths, &ids).await?;
-        Ok(rows.iter().map(|row| Facts::decode(row.as_slice())).collect::<Result<_, _>>()?)
+    pub(crate) async fn facts(&self, tree: &Tree) -> Result<Vec<KnownFacts>, Error> {
+        Ok(self.known.of_tree(&self.pool, tree).await?)
     }
 
     /// Those of the contents that are kept.
@@ -77,10 +85,12 @@ impl Cache {
         let now = clock::now();
         let old: OffsetDateTime = now - TOUCH;
         let (facts, outputs) = rows(&made, tree);
+        let touched: Vec<_> = made.reused.iter().filter(|facts| facts.used_at < old).collect();
+        let keys: Vec<_> = touched.iter().map(|facts| facts.key.clone()).collect();
         let (names, bodies): (Vec<_>, Vec<_>) = outputs.into_iter().unzip();
         let mut tx = store::begin(&self.pool).await?;
         contents::touch(&mut *tx, &tree.held(), now, old).await?;
-        modules::touch_facts(&mut *tx, &made.reused, now, old).await?;
+        modules::touch_facts(&mut *tx, &keys, now, old).await?;
         modules::put_facts(&mut *tx, &facts, now).await?;
         modules::put_outputs(&mut *tx, &names, &bodies, now).await?;
         modules::touch_outputs(&mut *tx, &made.named, now, old).await?;
@@ -89,6 +99,14 @@ impl Cache {
             pages::put(&mut *tx, key, body, &made.named, now).await?;
         }
         store::commit(tx).await?;
+        if is_whole {
+            let touched = touched.iter().map(|facts| facts.path.as_str());
+            let changed: HashSet<&str> = touched.chain(facts.paths.iter().map(String::as_str)).collect();
+            self.known.forget(tree.pairs().filter(|(path, _)| changed.contains(path)));
+        } else {
+            // A sweep deleted facts that are in memory.
+            self.known.forget(tree.pairs());
+        }
         Ok(is_whole)
     }
 }

@@ -11,7 +11,7 @@ use chassis::{
 };
 
 use crate::{
-    registry_url::{DEFAULT, Url},
+    registry_url::{DEFAULT, RegistryUrl},
     sweep::Keep,
     tree::Limits,
 };
@@ -43,13 +43,15 @@ pub struct Config {
     pub(crate) limits: Limits,
     pub(crate) keep: Keep,
     /// From which packages come.
-    pub(crate) registry: Url,
+    pub(crate) registry: RegistryUrl,
     /// Bytes that one person's builds may get from the registry in an hour.
     pub(crate) registry_bytes: u64,
     /// Bytes of packages in memory, of all builds together.
     pub(crate) packages_memory: usize,
     /// Requests to the registry at the same time.
     pub(crate) downloads: usize,
+    /// Bytes of the packages that an operator keeps.
+    pub(crate) vendor_bytes: u64,
 }
 
 impl Config {
@@ -84,7 +86,7 @@ impl Config {
             registry: env.get(
                 "BACKLOT_NPM_REGISTRY",
                 DEFAULT,
-                "npm registry, without credentials: of the packages of previews, and of PostgreSQL if this machine has none",
+                "npm registry, without credentials: of the packages of previews, and of PostgreSQL if this machine has none; `none` for a machine without a network",
             ),
             registry_bytes: {
                 let help = "what the previews of one person may get from the registry in an hour, at one replica, in MiB";
@@ -95,6 +97,10 @@ impl Config {
                 number::<65_536>(env, "BACKLOT_COMPILE_PACKAGES_MIB", "512", help) * MIB
             },
             downloads: number::<1_000>(env, "BACKLOT_COMPILE_MAX_DOWNLOADS", "64", "requests to the registry at the same time"),
+            vendor_bytes: {
+                let help = "packages that `backlot vendor` keeps, in MiB";
+                (number::<1_048_576>(env, "BACKLOT_COMPILE_VENDOR_MIB", "8192", help) * MIB) as u64
+            },
         };
         config.check(env);
         config
@@ -155,6 +161,7 @@ mod tests {
             ("BACKLOT_COMPILE_REGISTRY_MIB", "0"),
             ("BACKLOT_COMPILE_PACKAGES_MIB", "0"),
             ("BACKLOT_COMPILE_MAX_DOWNLOADS", "0"),
+            ("BACKLOT_COMPILE_VENDOR_MIB", "0"),
         ] {
             let faults = read(&[(name, value)]).map(drop).expect_err(name);
             assert!(faults.starts_with(name) && faults.lines().count() == 1, "{faults}");

@@ -30,6 +30,13 @@ pub(crate) enum Error {
     Timeout(Duration),
     #[error("there is no module with this name; build its page again")]
     ModuleNotFound,
+    /// A package that cannot be kept.
+    #[error("{0}")]
+    Package(npm::Error),
+    #[error("{package}: {problem}")]
+    PackageDamaged { package: String, problem: &'static str },
+    #[error("the kept packages would have more than {limit} bytes; set BACKLOT_COMPILE_VENDOR_MIB")]
+    VendorFull { limit: u64 },
     #[error("a thread failed: {0}")]
     Thread(String),
     #[error("the database failed")]
@@ -59,6 +66,9 @@ impl Error {
             Self::Compiler(worker::Error::Timeout { .. }) | Self::Timeout(_) => ErrorCode::Timeout,
             Self::Compiler(_) | Self::TooManyRounds(_) => ErrorCode::Conflict,
             Self::ModuleNotFound => ErrorCode::NotFound,
+            Self::Package(error) => package(error).0,
+            Self::PackageDamaged { .. } => ErrorCode::Conflict,
+            Self::VendorFull { .. } => ErrorCode::RateLimited,
             Self::Store(e) if e.is_transient() => ErrorCode::Unavailable,
             Self::Store(_) | Self::Row(_) | Self::Thread(_) => ErrorCode::Internal,
         }
@@ -74,6 +84,9 @@ impl Error {
             Self::Timeout(_) => "TIMEOUT",
             Self::Compiler(_) | Self::TooManyRounds(_) => "COMPILER_FAILED",
             Self::ModuleNotFound => "MODULE_NOT_FOUND",
+            Self::Package(error) => package(error).1,
+            Self::PackageDamaged { .. } => "PACKAGE_DAMAGED",
+            Self::VendorFull { .. } => "VENDOR_FULL",
             Self::Store(e) if e.is_transient() => "UNAVAILABLE",
             Self::Store(_) | Self::Row(_) | Self::Thread(_) => "INTERNAL",
         }
@@ -92,14 +105,28 @@ impl ServiceError for Error {
                 None => fault,
             },
             Self::TreeTooLarge { limit, .. } => fault.with("limit", limit.to_string()),
+            Self::VendorFull { limit } => fault.with("limit", limit.to_string()),
             _ => fault,
         };
         if self.code() == ErrorCode::Unavailable { fault.retry_after(Duration::from_secs(1)) } else { fault }
     }
 }
 
-/// The file that the worker compiled when it ended.
-fn file(error: &worker::Error) -> Option<&str> {
+/// The code and the reason of a package that cannot be kept.
+fn package(error: &npm::Error) -> (ErrorCode, &'static str) {
+    use npm::Error::{Archive, Field, Integrity, NoPackage, NoVersion, OverrideConflict, PeerConflict, Registry, Syntax, TooLarge};
+    match error {
+        Syntax { .. } | Field { .. } => (ErrorCode::InvalidArgument, "INVALID_FIELD"),
+        NoPackage { .. } | NoVersion { .. } => (ErrorCode::NotFound, "PACKAGE_NOT_FOUND"),
+        PeerConflict { .. } | OverrideConflict { .. } => (ErrorCode::Conflict, "PACKAGE_CONFLICT"),
+        Integrity { .. } | Archive { .. } => (ErrorCode::Conflict, "PACKAGE_DAMAGED"),
+        TooLarge { .. } => (ErrorCode::RateLimited, "PACKAGES_TOO_LARGE"),
+        Registry { .. } => (ErrorCode::Unavailable, "REGISTRY_UNAVAILABLE"),
+    }
+}
+
+/// The file that the worker read when it ended.
+pub(crate) fn file(error: &worker::Error) -> Option<&str> {
     match error {
         worker::Error::Timeout { file, .. }
         | worker::Error::OutOfMemory { file }

@@ -1,14 +1,17 @@
 //! The RPCs: decode, call one function, encode.
 
 mod conversation;
+mod packages;
 
 use std::sync::Arc;
 
 use chassis::error::status;
 use proto::{
     compile::{
-        BuildPageRequest, BuildPageResponse, BuildSiteRequest, BuildSiteResponse, CheckTreeRequest, CheckTreeResponse, GetModuleRequest,
-        GetModuleResponse, compile_service_server::CompileService,
+        AddPackagesRequest, AddPackagesResponse, BuildPageRequest, BuildPageResponse, BuildSiteRequest, BuildSiteResponse,
+        CheckTreeRequest, CheckTreeResponse, ExportPackagesRequest, ExportPackagesResponse, GetModuleRequest, GetModuleResponse,
+        ImportPackagesRequest, ImportPackagesResponse, ListBundlesRequest, ListBundlesResponse, ListPackagesRequest, ListPackagesResponse,
+        OutlineTreeRequest, OutlineTreeResponse, compile_service_server::CompileService,
     },
     error::Violations,
 };
@@ -46,6 +49,12 @@ impl CompileService for Service {
         Ok(Response::new(conversation::open_site(&self.0, request.into_inner())))
     }
 
+    type OutlineTreeStream = Answers<OutlineTreeResponse>;
+
+    async fn outline_tree(&self, request: Request<Streaming<OutlineTreeRequest>>) -> Result<Response<Self::OutlineTreeStream>, Status> {
+        Ok(Response::new(conversation::open_outlines(&self.0, request.into_inner())))
+    }
+
     async fn get_module(&self, request: Request<GetModuleRequest>) -> Result<Response<GetModuleResponse>, Status> {
         let name = request.into_inner().name;
         let mut violations = Violations::default();
@@ -56,6 +65,39 @@ impl CompileService for Service {
         violations.check(SERVICE).map_err(|fault| status(Error::from(fault)))?;
         let body = self.0.cache.output(&name).await.map_err(status)?;
         Ok(Response::new(GetModuleResponse { body: body.into(), media_type: media_type(&name).to_owned() }))
+    }
+
+    type AddPackagesStream = Answers<AddPackagesResponse>;
+
+    async fn add_packages(&self, request: Request<AddPackagesRequest>) -> Result<Response<Self::AddPackagesStream>, Status> {
+        packages::add(&self.0, request.into_inner()).map(Response::new).map_err(status)
+    }
+
+    type ListPackagesStream = Answers<ListPackagesResponse>;
+
+    async fn list_packages(&self, _: Request<ListPackagesRequest>) -> Result<Response<Self::ListPackagesStream>, Status> {
+        Ok(Response::new(packages::list(&self.0)))
+    }
+
+    type ListBundlesStream = Answers<ListBundlesResponse>;
+
+    async fn list_bundles(&self, _: Request<ListBundlesRequest>) -> Result<Response<Self::ListBundlesStream>, Status> {
+        Ok(Response::new(packages::bundles(&self.0)))
+    }
+
+    type ExportPackagesStream = Answers<ExportPackagesResponse>;
+
+    async fn export_packages(&self, _: Request<ExportPackagesRequest>) -> Result<Response<Self::ExportPackagesStream>, Status> {
+        Ok(Response::new(packages::export(&self.0)))
+    }
+
+    type ImportPackagesStream = Answers<ImportPackagesResponse>;
+
+    async fn import_packages(
+        &self,
+        request: Request<Streaming<ImportPackagesRequest>>,
+    ) -> Result<Response<Self::ImportPackagesStream>, Status> {
+        Ok(Response::new(packages::import(&self.0, request.into_inner())))
     }
 }
 

@@ -1,7 +1,7 @@
 //! Hashes of contents and keys.
 
 pub use chassis::git_id::blob_id;
-use ring::digest::{Context, SHA256};
+use ring::digest::{Context, SHA256, SHA512, digest};
 
 /// The SHA-256 of parts, each with its length before it.
 pub(crate) fn of_parts(parts: &[&[u8]]) -> Vec<u8> {
@@ -13,13 +13,23 @@ pub(crate) fn of_parts(parts: &[&[u8]]) -> Vec<u8> {
     context.finish().as_ref().to_vec()
 }
 
+/// The SHA-512 in hexadecimal digits.
+pub(crate) fn sha512(bytes: &[u8]) -> String {
+    hex(digest(&SHA512, bytes))
+}
+
 pub(crate) fn hex(bytes: impl AsRef<[u8]>) -> String {
     bytes.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Whether a text is a git id: 40 lower-case hexadecimal digits.
 pub(crate) fn is_id(text: &str) -> bool {
-    text.len() == 40 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    is_hex(text, 40)
+}
+
+/// Whether a text has so many lower-case hexadecimal digits.
+pub(crate) fn is_hex(text: &str, digits: usize) -> bool {
+    text.len() == digits && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 #[cfg(test)]

@@ -2,11 +2,13 @@
 //! does not know. It never parses them: a worker process with the executable `backlot-compiler` does.
 //!
 //! In reading order:
-//! - [`build`]: one build, from the first message to the answer. [`dialogue`]: the questions to the caller. [`tree`]: the files.
+//! - [`build`]: one build, from the first message to the answer. [`dialogue`]: the questions to the caller. [`tree`]: the files. [`findings`]: what is wrong with them.
+//! - [`outlines`]: what the files of a tree declare and import. [`outline_cache`]: those that are kept.
 //! - [`packages`]: the npm packages that a page imports. [`registry_url`]: where they come from.
+//! - [`vendored`]: the packages that an operator keeps for machines without a registry.
 //! - [`workers`]: the pool of worker processes. [`release`]: the executable, and the hash that keys of pages have.
-//! - [`cache`]: what is kept, and for how long. [`sweep`]: the deletion of what was not used.
-//! - [`store`]: the SQL.
+//! - [`cache`]: what is kept, and for how long. [`known`]: facts of modules in memory. [`sweep`]: the deletion of what was not used.
+//! - [`store`]: the SQL. `seeded_bugs`: what the chaos harness must find.
 //! - [`app`], [`access`], [`config`], [`error`], [`grpc`]: what all services have.
 
 mod access;
@@ -16,14 +18,21 @@ mod cache;
 mod config;
 mod dialogue;
 mod error;
+mod findings;
 mod grpc;
 mod hash;
+mod known;
+mod outline_cache;
+mod outlines;
 mod packages;
 mod registry_url;
 mod release;
+#[cfg(feature = "seeded-bugs")]
+mod seeded_bugs;
 mod store;
 mod sweep;
 mod tree;
+mod vendored;
 mod workers;
 
 use std::{sync::Arc, time::Duration};
@@ -40,8 +49,8 @@ use tokio::{net::TcpListener, sync::watch};
 use tokio_util::sync::CancellationToken;
 use tonic::codec::CompressionEncoding;
 
-pub use self::config::Config;
 use self::{access::RULES, app::App};
+pub use self::{config::Config, registry_url::RegistryUrl};
 
 /// What the tests of the service use besides its RPCs.
 #[doc(hidden)]

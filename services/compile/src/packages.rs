@@ -2,18 +2,22 @@
 //!
 //! - [`Packages::provide`]: from specifiers to addresses. `plan`: which packages of a resolution they need. `stored`: rows.
 //! - `page_packages`: the result. `registry`: HTTP. `shared`: what all builds share. `fetcher`: what one build may fetch. `allowance`: what one person may fetch in an hour.
-//! - `tools`: compilers that are packages. `key_locks`: one build at a time for the same packages. `refusal`: errors as findings.
+//! - `vendor`: keeps packages for machines without a registry. `build_tools`: which of them need no files.
+//! - `tools`: compilers that are packages. `refresh`: what exchanges components in an open page. `key_locks`: one build at a time for the same packages. `refusal`: errors as findings.
 
 mod allowance;
+mod build_tools;
 mod fetcher;
 mod key_locks;
 mod page_packages;
 mod plan;
+mod refresh;
 mod refusal;
 mod registry;
 mod shared;
 mod stored;
 mod tools;
+mod vendor;
 
 use std::{
     collections::BTreeMap,
@@ -30,11 +34,14 @@ use compiler_client::message::{File, Finding, PackagesAnswer, PackagesRequest};
 use npm::{Limits, Lock, PackageJson, Tree};
 use prost::Message as _;
 
-use self::{allowance::Allowance, fetcher::Fetcher, key_locks::KeyLocks, plan::Plan, registry::Registry, shared::Shared};
+use self::{
+    allowance::Allowance, fetcher::Fetcher, key_locks::KeyLocks, plan::Plan, refresh::LastRefusal, registry::Registry, shared::Shared,
+};
 pub(crate) use self::{
     page_packages::PagePackages,
     refusal::without_manifest,
     tools::{MODE as TOOL_MODE, ToolResult},
+    vendor::Addition,
 };
 use crate::{
     cache::TOUCH,
@@ -42,11 +49,16 @@ use crate::{
     error::Error,
     hash,
     store::{self, Pool, modules, packages},
+    vendored::import::Import,
     workers,
 };
 
 /// Changes when the same files can get another resolution by a change of the code.
 const RESOLVER: &[u8] = b"1";
+/// Additions, imports and exports of kept packages at the same time.
+const MAX_VENDORING: usize = 2;
+/// Bundlings of the same packages, each with the tools that the one before asked for. There are as many tools for packages as frameworks.
+const MAX_BUNDLINGS: usize = 4;
 /// Resolutions whose specifiers are remembered.
 const MAX_REMEMBERED: usize = 2_000;
 
@@ -74,11 +86,17 @@ pub(crate) struct Packages {
     locks: KeyLocks,
     /// Bytes of packages.
     memory: Arc<Shares>,
+    /// Additions, imports and exports of kept packages.
+    vendoring: Arc<Shares>,
+    /// The most bytes of kept packages.
+    vendor_bytes: u64,
     /// The specifiers of the last page, and of its tools.
     remembered: Mutex<BTreeMap<Choice, Vec<String>>>,
+    last_refusal: LastRefusal,
 }
 
 /// What one page imports of packages.
+#[derive(Clone)]
 pub(crate) struct ImportRequest<'w> {
     pub(crate) sources: &'w Sources,
     pub(crate) texts: &'w Texts,
@@ -110,7 +128,32 @@ impl Packages {
             downloads: Shares::new(config.downloads, config.server.limits.percent),
             time: config.build_timeout,
         };
-        Self { shared: Arc::new(shared), locks: KeyLocks::default(), memory, remembered: Mutex::default() }
+        Self {
+            shared: Arc::new(shared),
+            locks: KeyLocks::default(),
+            memory,
+            vendoring: Shares::new(MAX_VENDORING, config.server.limits.percent),
+            vendor_bytes: config.vendor_bytes,
+            remembered: Mutex::default(),
+            last_refusal: LastRefusal::default(),
+        }
+    }
+
+    pub(crate) fn pool(&self) -> &Pool {
+        &self.shared.pool
+    }
+
+    /// A place for an operator who adds, imports or exports packages.
+    ///
+    /// # Errors
+    /// There is none.
+    pub(crate) fn vendor_slot(&self) -> Result<Share, Error> {
+        self.vendoring.try_take(&Holder::default(), 1).map_err(|by| Error::exhausted(by, "changes of the kept packages"))
+    }
+
+    /// An import of packages that were kept elsewhere.
+    pub(crate) fn import(&self) -> Import<'_> {
+        Import::new(&self.shared.pool, &self.shared.limits, self.vendor_bytes)
     }
 
     /// The specifiers that the last page with these sources had.
@@ -149,13 +192,25 @@ impl Packages {
     /// # Errors
     /// The database fails, or no worker bundles.
     pub(crate) async fn provide(&self, imports: &ImportRequest<'_>) -> Result<PagePackages, Error> {
+        let (specifiers, refreshes) = refresh::split(imports.specifiers);
+        let own = ImportRequest { specifiers: &specifiers, ..imports.clone() };
+        let mut provided = self.provide_own(&own).await?;
+        for refresh in refreshes {
+            if !provided.is_refused() {
+                self.add_refresh(&mut provided, refresh, imports).await?;
+            }
+        }
+        if !provided.is_refused() {
+            self.remember((self.key(imports.sources), imports.mode), imports.specifiers);
+        }
+        Ok(provided)
+    }
+
+    async fn provide_own(&self, imports: &ImportRequest<'_>) -> Result<PagePackages, Error> {
         let key = self.key(imports.sources);
         let _lock = self.locks.lock(&key).await;
         match self.attempt(&key, imports).await {
-            Ok(provided) => {
-                self.remember((key, imports.mode), imports.specifiers);
-                Ok(provided)
-            }
+            Ok(provided) => Ok(provided),
             Err(refusal::Stop::Refused(refusal)) => Ok(refusal.provided(&imports.texts.manifest)),
             Err(refusal::Stop::Failed(error)) => Err(error),
         }
@@ -236,9 +291,32 @@ impl Packages {
             return Ok(PagePackages { packages, findings, outputs: bundle.outputs, is_temporary: false });
         }
         let files = self.files(tree, plan, imports).await?;
-        let request = PackagesRequest { files, specifiers: plan.specifiers.clone(), mode: imports.mode.to_owned() };
-        let answer = imports.workers.bundle(imports.holder, &request).await?;
-        Ok(self.keep(&key, &request, answer).await?)
+        let mut request = PackagesRequest { files, specifiers: plan.specifiers.clone(), mode: imports.mode.to_owned(), tools: Vec::new() };
+        // A file that one tool has compiled can import one that needs another tool.
+        for _ in 0..MAX_BUNDLINGS {
+            let answer = imports.workers.bundle(imports.holder, &request).await?;
+            if answer.wanted_tools.is_empty() {
+                return Ok(self.keep(&key, &request, answer).await?);
+            }
+            for specifier in answer.wanted_tools {
+                match self.tool_for_packages(tree, specifier, imports).await? {
+                    ToolResult::Tool(tool) => request.tools.push(tool),
+                    ToolResult::Refused(refused) => return Ok(refused),
+                }
+            }
+        }
+        Err(Error::TooManyRounds(MAX_BUNDLINGS).into())
+    }
+
+    /// A tool that compiles files of packages.
+    async fn tool_for_packages(&self, tree: &Tree, specifier: String, imports: &ImportRequest<'_>) -> Result<ToolResult, refusal::Stop> {
+        // The packages that wait for the tool keep their share.
+        let memory = Arc::new(Mutex::new(self.memory(imports.holder)?));
+        let specifiers = [specifier];
+        let imports = ImportRequest { specifiers: &specifiers, mode: TOOL_MODE, memory, ..*imports };
+        let plan = Plan::new(tree, &specifiers);
+        let provided = Box::pin(self.bundled(tree, &plan, &imports)).await?;
+        Ok(self.tool_of(provided).await?)
     }
 
     /// The files of the packages, from the registry.

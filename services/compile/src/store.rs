@@ -2,9 +2,11 @@
 
 pub(crate) mod contents;
 pub(crate) mod modules;
+pub(crate) mod outlines;
 pub(crate) mod packages;
 pub(crate) mod pages;
 pub(crate) mod sweep;
+pub(crate) mod vendored;
 
 pub(crate) use chassis::postgres::{Pool, StoreError, begin, commit};
 use sqlx::migrate::Migrator;

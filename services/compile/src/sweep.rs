@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use chassis::{clock, task::Ticks};
+use chassis::{clock, fault_time, task::Ticks};
 use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
 
@@ -30,7 +30,7 @@ impl Keep {
 
 /// Runs until the process stops.
 pub(crate) async fn run(pool: Pool, keep: Keep, stop: CancellationToken) {
-    let mut ticks = Ticks::new(INTERVAL, stop);
+    let mut ticks = Ticks::new(fault_time::shortened("compile-sweep-interval", INTERVAL), stop);
     while ticks.next().await {
         match sweep(&pool, keep.time, keep.bytes, clock::now()).await {
             Ok(rows) => tracing::debug!(rows, "unused builds deleted"),
@@ -64,6 +64,7 @@ async fn delete_before(pool: &Pool, moment: OffsetDateTime) -> Result<u64, Store
             + store::sweep::resolutions(pool, moment, BATCH).await?
             + store::sweep::tarballs(pool, moment, BATCH).await?
             + store::sweep::bundles(pool, moment, BATCH).await?
+            + store::sweep::outlines(pool, moment, BATCH).await?
             + store::sweep::outputs(pool, moment - MARGIN, BATCH).await?;
         if deleted == 0 {
             return Ok(rows);

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use bytes::Bytes;
 use compiler_client::message::{Facts, File};
-use proto::{compile::TreeFile, error::Violations};
+use proto::{compile::TreeFile, error::Violations, layout};
 
 use crate::{
     error::{Error, SERVICE},
@@ -81,14 +81,23 @@ impl Tree {
         Some((found.0, &found.1.0))
     }
 
-    /// Paths and ids, in the same order.
-    pub(crate) fn pairs(&self) -> (Vec<String>, Vec<String>) {
-        self.files.iter().map(|(path, (id, _))| (path.clone(), id.clone())).unzip()
+    /// Whether browsers get a compiled page, and not the files as they are.
+    pub(crate) fn is_compiled(&self) -> bool {
+        layout::is_compiled(self.files.keys().map(String::as_str))
     }
 
-    /// The ids of contents that the compiler will probably ask for: those without facts.
-    pub(crate) fn early(&self, known: &[Facts], limits: &Limits) -> BTreeSet<String> {
-        let known: HashSet<&str> = known.iter().map(|facts| facts.path.as_str()).collect();
+    /// Paths, and the ids of their contents.
+    pub(crate) fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.files.iter().map(|(path, (id, _))| (path.as_str(), id.as_str()))
+    }
+
+    /// Path, id and size of each file, by path.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (&str, &str, u64)> {
+        self.files.iter().map(|(path, (id, size))| (path.as_str(), id.as_str(), *size))
+    }
+
+    /// The ids of contents that the compiler will probably ask for: those of files without facts.
+    pub(crate) fn early(&self, known: &HashSet<&str>, limits: &Limits) -> BTreeSet<String> {
         let mut room = limits.bytes as u64 / 4;
         let mut ids = BTreeSet::new();
         for (path, (id, size)) in &self.files {

@@ -7,7 +7,7 @@ use std::{
 
 use chassis::share::{Holder, Percent, Shares};
 use compiler_client::{
-    message::{Answer, PackagesAnswer, PackagesRequest, Request, SiteAnswer, SiteRequest},
+    message::{Answer, OutlineAnswer, OutlineRequest, PackagesAnswer, PackagesRequest, Request, SiteAnswer, SiteRequest},
     worker::{Error as WorkerError, Workers},
 };
 use opentelemetry::{KeyValue, global, metrics::Histogram};
@@ -59,6 +59,14 @@ impl Pool {
     /// As [`Self::compile`].
     pub(crate) async fn build_site(&self, holder: &Holder, request: &SiteRequest) -> Result<SiteAnswer, Error> {
         self.run(holder, self.workers.build_site(request)).await
+    }
+
+    /// As [`Self::compile`], for outlines.
+    ///
+    /// # Errors
+    /// As [`Self::compile`].
+    pub(crate) async fn outline(&self, holder: &Holder, request: &OutlineRequest) -> Result<OutlineAnswer, Error> {
+        self.run(holder, self.workers.outline(request)).await
     }
 
     async fn run<A>(&self, holder: &Holder, work: impl Future<Output = Result<A, WorkerError>>) -> Result<A, Error> {

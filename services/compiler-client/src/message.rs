@@ -2,12 +2,14 @@
 
 pub mod facts;
 pub mod finding;
+pub mod outline;
 pub mod packages;
 pub mod site;
 pub mod tools;
 
 pub use facts::Facts;
 pub use finding::{Finding, Place};
+pub use outline::{OutlineAnswer, OutlineRequest};
 pub use packages::{PackageModule, PackagesAnswer, PackagesRequest};
 pub use site::{SiteAnswer, SiteFile, SiteRequest};
 pub use tools::Tool;
@@ -20,9 +22,9 @@ pub struct Request {
     /// Every file of the tree, with contents as far as they are needed. See [`Answer::wanted`].
     #[prost(message, repeated, tag = "1")]
     pub files: Vec<File>,
-    /// Modules that an earlier answer had, so that they need not be compiled again. One with another key is ignored.
-    #[prost(message, repeated, tag = "2")]
-    pub known: Vec<Facts>,
+    /// Encoded [`Facts`] of modules that an earlier answer had, so that they need not be compiled again. One with another key is ignored.
+    #[prost(bytes = "bytes", repeated, tag = "2")]
+    pub known: Vec<Bytes>,
     /// Addresses of the packages' modules.
     #[prost(message, repeated, tag = "3")]
     pub packages: Vec<Package>,
@@ -38,6 +40,9 @@ pub struct Request {
     /// Compilers that are packages. See [`Answer::wanted_tools`].
     #[prost(message, repeated, tag = "7")]
     pub tools: Vec<Tool>,
+    /// Browsers get the files as they are. The tree is only checked, and has no page in the answer.
+    #[prost(bool, tag = "8")]
+    pub is_plain: bool,
 }
 
 /// A file of the tree.

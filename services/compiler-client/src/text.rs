@@ -34,6 +34,12 @@ impl<'t> Text<'t> {
         Place { line: count(line), column: count(column), text: self.line(line) }
     }
 
+    /// The line of a byte, from 1. It is found without reading the line.
+    #[must_use]
+    pub fn line_at(&self, offset: usize) -> u32 {
+        count(self.starts.partition_point(|start| *start <= offset).max(1))
+    }
+
     /// The place of a line and a column, both from 1.
     #[must_use]
     pub fn place_at(&self, line: u32, column: u32) -> Place {
@@ -113,6 +119,7 @@ mod tests {
         };
         assert_eq!([at(0), at(3), at(4), at(10), at(17), at(999)], [(1, 1), (1, 4), (2, 1), (2, 6), (3, 2), (3, 5)]);
         assert_eq!(at(8), (2, 4), "inside of a character");
+        assert_eq!([0, 3, 4, 15, 16, 999].map(|offset| text.line_at(offset)), [1, 1, 2, 2, 3, 3]);
         assert_eq!(text.place(5).text, "\tzwö drei");
         assert_eq!(text.place_at(9, 0), text.place_at(3, 1));
     }

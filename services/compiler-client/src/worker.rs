@@ -16,7 +16,7 @@ use tokio::{
 
 use crate::{
     frame,
-    message::{Answer, PackagesAnswer, PackagesRequest, Request, SiteAnswer, SiteRequest},
+    message::{Answer, OutlineAnswer, OutlineRequest, PackagesAnswer, PackagesRequest, Request, SiteAnswer, SiteRequest},
 };
 
 /// The bytes of a worker's error output that are read.
@@ -27,6 +27,9 @@ pub const PROGRESS: &str = "file: ";
 pub const PROCESSOR_TIME: Duration = Duration::from_secs(20);
 /// The argument of a worker that bundles packages.
 pub const PACKAGES: &str = "packages";
+
+/// The argument of a worker that outlines files.
+pub const OUTLINE: &str = "outline";
 
 /// The argument of a worker that builds a site.
 pub const SITE: &str = "site";
@@ -90,6 +93,14 @@ impl Workers {
     /// As [`Self::compile`].
     pub async fn build_site(&self, request: &SiteRequest) -> Result<SiteAnswer, Error> {
         self.ask(Some(SITE), request).await
+    }
+
+    /// Outlines files in a worker.
+    ///
+    /// # Errors
+    /// As [`Self::compile`].
+    pub async fn outline(&self, request: &OutlineRequest) -> Result<OutlineAnswer, Error> {
+        self.ask(Some(OUTLINE), request).await
     }
 
     async fn ask<A: Message + Default>(&self, argument: Option<&str>, request: &impl Message) -> Result<A, Error> {

@@ -1,22 +1,26 @@
 //! A request to an answer.
 
-use std::collections::BTreeMap;
+mod plain;
+
+use std::{collections::BTreeMap, mem::ManuallyDrop};
 
 use compiler_client::{
     error_page::error_page,
     message::{
-        Answer, Facts, Finding, Request,
+        Answer, Facts, File, Finding, Request,
         facts::{Alias, Kind},
         finding::{MAX_FINDINGS, code},
+        tools::REFRESHES,
     },
 };
-use serde_json::{Value, json};
+use serde::Serialize;
 
 use crate::{
+    environment,
     graph::{self, Checker, Graph, PAGE, Walk},
     module,
-    page::{self, Additions, Outline, Role},
-    project::{Output, Project},
+    page::{self, Additions, Item, Outline, Role},
+    project::{Output, Project, vite_configuration},
     text::{self, Text},
     tool::Tools,
     tree::{Entry, Tree, path, resolve::Resolver},
@@ -27,6 +31,9 @@ const PRODUCTION: &str = "production";
 /// Compiles the page of a tree, and checks it. The same request has the same answer. `progress` gets the path of each file before it is
 /// compiled.
 pub fn compile(request: Request, progress: &mut dyn FnMut(&str)) -> Answer {
+    if request.is_plain {
+        return plain::check(request, progress);
+    }
     let output = if request.mode == PRODUCTION { Output::Production } else { Output::Development };
     follow(request, output, progress, |compilation| compilation.answer())
 }
@@ -40,6 +47,10 @@ pub(crate) struct Compilation<'c> {
     pub(crate) walk: Walk,
     /// What is wrong with the project as a whole.
     found: Vec<Finding>,
+    /// The framework is not compiled.
+    is_refused: bool,
+    /// Another tool builds or runs the files: the tree has no page, or a framework that is not compiled.
+    is_foreign: bool,
     packages: Vec<compiler_client::message::Package>,
     checks_all: bool,
 }
@@ -47,24 +58,37 @@ pub(crate) struct Compilation<'c> {
 /// Follows the page of a tree. `end` makes the answer; nothing outlives it.
 pub(crate) fn follow<T>(request: Request, output: Output, progress: &mut dyn FnMut(&str), end: impl FnOnce(Compilation<'_>) -> T) -> T {
     let base = if request.base.is_empty() { "/".to_owned() } else { request.base };
-    let mut files: BTreeMap<_, _> =
-        request.files.into_iter().map(|file| (file.path, Entry { id: file.id, size: file.size, content: file.content })).collect();
+    let mut tree = tree(request.files);
     let mut findings = Vec::new();
-    let html = read_page(&files, &mut findings);
-    let outline = html.as_deref().map(|html| outline(html, &mut files, &mut findings)).unwrap_or_default();
-    let tree = Tree::new(files);
+    if !tree.has(PAGE) {
+        findings.push(missing_page());
+    }
+    let html = read_page(PAGE, &tree, &mut findings);
+    let values = || environment::values(&tree, &base, output != Output::Development);
+    let html = html.map(|html| if html.contains('%') { environment::filled(&html, &values()) } else { html });
+    let outline = html.as_deref().map(|html| outline(PAGE, html, Some(&base), &mut tree, &mut findings)).unwrap_or_default();
+    let html = html.map(|html| html.replace(path::BASE_URL, &base));
     if html.is_none() && tree.has(PAGE) {
         tree.content(PAGE);
     }
     let project = Project::read(&tree, output);
-    findings.extend(refused(&tree, &project));
+    let refused = refused(&tree, &project);
+    let is_refused = refused.is_some();
+    let is_foreign = is_refused || !tree.has(PAGE) && !project.expects_page(&tree);
+    if is_refused {
+        // Such a project has its page elsewhere.
+        findings.retain(|finding| finding.code != code::MISSING_PAGE);
+    }
+    findings.extend(refused);
     findings.extend(old_tailwind(&tree, &project));
     let aliases = aliases(&tree, &project, progress);
-    let resolver = Resolver::new(&tree, aliases);
-    let mut graph = Graph::new(&tree, &resolver, &project, request.known, progress);
+    // The process ends after one answer. To free the many names that the resolver keeps would take as long as to find them.
+    let resolver = ManuallyDrop::new(Resolver::new(&tree, aliases));
+    let mut graph = Graph::new(&tree, &resolver, &project, &request.known, progress);
     graph.tools = Tools::new(request.tools);
     let walk = Walk::of(&mut graph, &outline, &base, &request.packages);
-    end(Compilation { html, outline, graph, walk, found: findings, packages: request.packages, checks_all: request.check_all })
+    let (packages, checks_all) = (request.packages, request.check_all);
+    end(Compilation { html, outline, graph, walk, found: findings, is_refused, is_foreign, packages, checks_all })
 }
 
 impl Compilation<'_> {
@@ -82,8 +106,11 @@ impl Compilation<'_> {
     /// All findings, sorted.
     pub(crate) fn findings(&mut self) -> Vec<Finding> {
         let mut findings = std::mem::take(&mut self.found);
-        findings.extend(graph::page_findings(&self.graph, &self.outline));
-        findings.extend(Checker::new(&self.graph, &self.walk, &self.outline).modules());
+        findings.extend(graph::page_findings(&self.graph, PAGE, &self.outline));
+        // What a browser cannot load is no fault of files that it does not get.
+        let nothing = Walk::default();
+        let walk = if self.is_refused { &nothing } else { &self.walk };
+        findings.extend(Checker::new(&self.graph, walk, &self.outline).of_other_tool(self.is_foreign).modules());
         sorted(findings)
     }
 
@@ -99,30 +126,71 @@ impl Compilation<'_> {
         }
         let findings = self.findings();
         let page = match self.html.as_deref().filter(|_| !findings.iter().any(|finding| self.is_broken_by(finding))) {
-            Some(html) => page::write(html, &self.outline, &self.walk.edits, &head(&self.walk, &self.packages)).unwrap_or_default(),
+            Some(html) => page::write(html, &self.outline, &self.walk.edits, &self.head()).unwrap_or_default(),
             None => String::new(),
         };
         let is_broken = |finding: &Finding| self.is_broken_by(finding);
+        let (is_refused, is_eased) = (self.is_refused, self.is_foreign && self.checks_all);
         let error_page = if page.is_empty() { error_page(&errors_first(&findings, is_broken)) } else { String::new() };
         Answer {
             page,
             error_page,
-            findings,
+            findings: if is_eased { findings.into_iter().map(without_preview).collect() } else { findings },
             modules: self.graph.compiled,
             resources: self.walk.resources.into_values().collect(),
-            bare: self.walk.bare.into_iter().collect(),
+            // Nothing is fetched for a page that cannot be.
+            bare: if is_refused { Vec::new() } else { self.walk.bare.into_iter().collect() },
             ..Answer::default()
         }
     }
 }
 
-/// The text of the page, if the tree has one.
-fn read_page(files: &BTreeMap<String, Entry>, findings: &mut Vec<Finding>) -> Option<String> {
-    let mut refuse = |code, message: &str| findings.push(text::finding(code, PAGE, &text::start(), message));
-    let Some(entry) = files.get(PAGE) else {
-        refuse(code::MISSING_PAGE, "the project has no index.html");
-        return None;
-    };
+impl Compilation<'_> {
+    /// The import map, what an open page needs to exchange modules, and the modules to load at once.
+    fn head(&self) -> Additions {
+        let (walk, base) = (&self.walk, &self.walk.base);
+        let at = |url: &String| format!("{base}{url}");
+        let packages = self.packages.iter().filter(|package| walk.bare.contains(&package.specifier));
+        let own = walk.imports.iter().map(|(specifier, url)| (specifier.as_str(), at(url)));
+        let imports = own.chain(packages.clone().map(|package| (package.specifier.as_str(), at(&package.url)))).collect();
+        let scope = |imports: &'_ BTreeMap<String, String>| imports.iter().map(|(specifier, url)| (specifier.clone(), at(url))).collect();
+        let scopes = walk.scopes.iter().map(|(importer, imports)| (at(importer), scope(imports))).collect();
+        let map = escaped(&ImportMap { imports, scopes });
+        let links = if self.graph.project.is_hot {
+            format!("<script type=\"application/json\" data-backlot>{}</script>", escaped(&walk.links.list(base)))
+        } else {
+            String::new()
+        };
+        let refresh = packages.clone().filter(|package| REFRESHES.contains(&package.specifier.as_str()));
+        let refresh: String =
+            refresh.map(|package| format!("<script type=\"module\" src=\"{base}{}\" data-backlot></script>", package.url)).collect();
+        let loaded = walk.preload.iter().chain(packages.map(|package| &package.url));
+        let preload: String =
+            loaded.map(|url| format!("<link rel=\"modulepreload\" href=\"{base}{}\">", url.replace('"', "&quot;"))).collect();
+        Additions { start: format!("<script type=\"importmap\">{map}</script>{links}{refresh}{preload}"), end: String::new() }
+    }
+}
+
+#[derive(Serialize)]
+struct ImportMap<'m> {
+    imports: BTreeMap<&'m str, String>,
+    scopes: BTreeMap<String, BTreeMap<String, String>>,
+}
+
+/// JSON in a page: a `<` could end the script. Texts by texts, and numbers, are always JSON.
+fn escaped(value: &impl Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_default().replace('<', "\\u003c")
+}
+
+fn tree(files: Vec<File>) -> Tree {
+    let entry = |file: File| (file.path, Entry { id: file.id, size: file.size, content: file.content });
+    Tree::new(files.into_iter().map(entry).collect())
+}
+
+/// The text of a page, if the tree has it.
+fn read_page(page: &str, tree: &Tree, findings: &mut Vec<Finding>) -> Option<String> {
+    let mut refuse = |code, message: &str| findings.push(text::finding(code, page, &text::start(), message));
+    let entry = tree.get(page)?;
     if entry.size > module::MAX_SOURCE {
         refuse(code::FILE_TOO_LARGE, &format!("the page has {} bytes, more than {}", entry.size, module::MAX_SOURCE));
         return None;
@@ -134,18 +202,36 @@ fn read_page(files: &BTreeMap<String, Entry>, findings: &mut Vec<Finding>) -> Op
     html.map(str::to_owned)
 }
 
-/// What the page loads. Its inline modules become files, with their lines where they are in the page.
-fn outline(html: &str, files: &mut BTreeMap<String, Entry>, findings: &mut Vec<Finding>) -> Outline {
-    let outline = page::read(html).unwrap_or_else(|message| {
-        findings.push(text::finding(code::UNSUPPORTED, PAGE, &text::start(), &message));
+/// What a page loads. Its inline modules become files. A page of Vite has a `base`.
+fn outline(page: &str, html: &str, base: Option<&str>, tree: &mut Tree, findings: &mut Vec<Finding>) -> Outline {
+    let mut outline = page::read(html).unwrap_or_else(|message| {
+        findings.push(text::finding(code::UNSUPPORTED, page, &text::start(), &message));
         Outline::default()
     });
+    if let Some(base) = base {
+        outline.fill(base);
+    }
     for item in outline.items.iter().filter(|item| item.role == Role::InlineModule) {
-        let content = "\n".repeat(item.place.line as usize - 1) + &item.value;
-        let entry = Entry { id: module::hash(&content), size: content.len() as u64, content: Some(content.into_bytes().into()) };
-        files.insert(graph::inline_name(item), entry);
+        tree.add(graph::inline_name(page, item), inline(item));
     }
     outline
+}
+
+/// An inline script as a file, with its lines where they are in the page.
+fn inline(item: &Item) -> Entry {
+    let content = "\n".repeat(item.place.line as usize - 1) + &item.value;
+    Entry { id: module::hash(&content), size: content.len() as u64, content: Some(content.into_bytes().into()) }
+}
+
+fn missing_page() -> Finding {
+    let finding = text::finding(code::MISSING_PAGE, PAGE, &text::start(), "the project has no index.html");
+    Finding { help: "A preview needs an index.html in the root that loads the scripts of the app.".to_owned(), ..finding }
+}
+
+/// A finding of a check, for a project that another tool builds or runs: what concerns the preview alone is no error.
+fn without_preview(finding: Finding) -> Finding {
+    let is_of_preview = [code::MISSING_PAGE, code::UNSUPPORTED].contains(&finding.code.as_str());
+    Finding { is_warning: finding.is_warning || is_of_preview, ..finding }
 }
 
 /// A project of a framework that is not compiled.
@@ -159,19 +245,18 @@ fn refused(tree: &Tree, project: &Project) -> Option<Finding> {
 
 /// A warning that the classes of an old Tailwind have no rules.
 fn old_tailwind(tree: &Tree, project: &Project) -> Option<Finding> {
-    let manifest = tree.text("package.json").filter(|_| project.has_old_tailwind)?;
+    let manifest = tree.text("package.json").filter(|_| project.has_old_tailwind())?;
     let lines = Text::new(manifest);
     let place = lines.place(manifest.find("\"tailwindcss\"").unwrap_or_default());
-    let message = "Tailwind before version 4 is not compiled, so that its classes have no rules";
+    let message = "Tailwind before version 3 is not compiled, so that its classes have no rules";
     let finding = lines.finding(code::UNSUPPORTED, "package.json", &place, message);
     Some(Finding { is_warning: true, help: "Upgrade tailwindcss to version 4.".to_owned(), ..finding })
 }
 
 /// The aliases of Vite's configuration.
 fn aliases(tree: &Tree, project: &Project, progress: &mut dyn FnMut(&str)) -> Vec<Alias> {
-    let configurations = ["ts", "js", "mts", "mjs"].map(|extension| format!("vite.config.{extension}"));
-    let Some((path, entry)) = configurations.iter().find_map(|path| Some((path, tree.get(path)?))) else { return Vec::new() };
-    let Some(content) = tree.content(path) else { return Vec::new() };
+    let found = vite_configuration(tree).and_then(|path| Some((path, tree.get(path)?, tree.content(path)?)));
+    let Some((path, entry, content)) = found else { return Vec::new() };
     progress(path);
     let options = project.options(None);
     let source = module::Source { path, kind: Kind::Module, id: &entry.id, content, options: &options };
@@ -228,28 +313,6 @@ fn stops(finding: &Finding) -> bool {
 
 /// Whether the page loads the file.
 fn is_of_page(finding: &Finding, walk: &Walk) -> bool {
-    [PAGE, "package.json"].contains(&finding.file.as_str()) || walk.reached.iter().any(|(path, _)| *path == finding.file)
-}
-
-/// The import map, and the modules to load at once.
-fn head(walk: &Walk, packages: &[compiler_client::message::Package]) -> Additions {
-    let base = &walk.base;
-    let at = |url: &str| Value::from(format!("{base}{url}"));
-    let own = walk.imports.iter().map(|(specifier, url)| (specifier.clone(), at(url)));
-    let packages = packages.iter().filter(|package| walk.bare.contains(&package.specifier));
-    let foreign = packages.clone().map(|package| (package.specifier.clone(), at(&package.url)));
-    let imports: serde_json::Map<_, _> = own.chain(foreign).collect();
-    let scopes: serde_json::Map<_, _> = walk
-        .scopes
-        .iter()
-        .map(|(importer, imports)| {
-            let imports: serde_json::Map<_, _> = imports.iter().map(|(specifier, url)| (specifier.clone(), at(url))).collect();
-            (format!("{base}{importer}"), Value::Object(imports))
-        })
-        .collect();
-    // A `<` could end the script.
-    let map = json!({ "imports": imports, "scopes": scopes }).to_string().replace('<', "\\u003c");
-    let loaded = walk.preload.iter().chain(packages.map(|package| &package.url));
-    let preload: String = loaded.map(|url| format!("<link rel=\"modulepreload\" href=\"{base}{}\">", url.replace('"', "&quot;"))).collect();
-    Additions { start: format!("<script type=\"importmap\">{map}</script>{preload}"), end: String::new() }
+    let file = finding.file.as_str();
+    [PAGE, "package.json"].contains(&file) || walk.blocking.contains(file) || walk.reached.iter().any(|(path, _)| *path == finding.file)
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use crate::tree::Tree;
+use crate::tree::{Tree, path};
 
 /// The specifier of the module.
 pub(crate) const SPECIFIER: &str = "/@env";
@@ -30,6 +30,24 @@ pub(crate) fn values(tree: &Tree, base: &str, is_production: bool) -> Map<String
     values.insert("PROD".to_owned(), Value::Bool(is_production));
     values.insert("SSR".to_owned(), Value::Bool(false));
     values
+}
+
+/// A page with values in place of `%NAME%`. The path of the page's folder stays `%BASE_URL%`. What is no name stays as it is, too.
+pub(crate) fn filled(html: &str, values: &Map<String, Value>) -> String {
+    let mut parts = html.split('%');
+    let mut filled = parts.next().unwrap_or_default().to_owned();
+    while let Some(name) = parts.next() {
+        let value = values.get(name).filter(|_| name != path::BASE_URL.trim_matches('%'));
+        match (value, parts.clone().next()) {
+            (Some(value), Some(rest)) => {
+                filled.push_str(value.as_str().map_or_else(|| value.to_string(), str::to_owned).as_str());
+                filled.push_str(rest);
+                parts.next();
+            }
+            _ => filled.extend(["%", name]),
+        }
+    }
+    filled
 }
 
 /// `NAME=value` lines. Quotes are taken off, `#` begins a comment, and `${NAME}` is an earlier variable of the file.
@@ -74,6 +92,20 @@ fn expanded(value: &str, known: &BTreeMap<String, String>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_in_pages_have_values() {
+        let Value::Object(values) = serde_json::json!({ "BASE_URL": "/p/", "DEV": true, "VITE_A": "x%DEV%" }) else { panic!("an object") };
+        for (html, expected) in [
+            ("<i>%DEV%</i>%VITE_A%", "<i>true</i>x%DEV%"),
+            ("%20%DEV%%DEV%", "%20truetrue"),
+            ("100% %NONE% %DEV", "100% %NONE% %DEV"),
+            ("%BASE_URL%fa.svg", "%BASE_URL%fa.svg"),
+            ("%", "%"),
+        ] {
+            assert_eq!(filled(html, &values), expected);
+        }
+    }
 
     #[test]
     fn variables_are_read_as_vite_reads_them() {

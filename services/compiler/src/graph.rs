@@ -3,21 +3,29 @@
 mod check;
 mod exports;
 mod generated;
+mod links;
 mod scss;
 mod sheets;
+mod svelte;
 mod tailwind;
 mod walk;
 mod workers;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    cell::OnceCell,
+    collections::{BTreeMap, BTreeSet},
+};
 
+use bytes::Bytes;
 use compiler_client::message::{
     Facts, Module,
     facts::{Import, Kind},
     packages::package_of,
-    tools::packages_of,
+    tools::{REFRESHES, SVELTE, packages_of},
 };
+use prost::Message as _;
 
+use self::scss::Component;
 pub(crate) use self::{
     check::{Checker, is_builtin, page as page_findings},
     generated::{glob, inline_name},
@@ -44,6 +52,9 @@ pub(crate) struct Graph<'g> {
     pub(crate) compiled: Vec<Module>,
     /// Those of the request.
     pub(crate) tools: Tools,
+    /// A hash of the names of all style sheets.
+    sheet_names: OnceCell<String>,
+    svelte: OnceCell<svelte::Configuration>,
     progress: &'g mut dyn FnMut(&str),
 }
 
@@ -56,6 +67,8 @@ pub(crate) enum Target {
     Generated(String),
     /// The name of a package.
     Package(String),
+    /// What exchanges components, which is no package of the project.
+    Refresh,
     Missing,
     /// A sentence.
     Unsupported(String),
@@ -66,14 +79,26 @@ impl<'g> Graph<'g> {
         tree: &'g Tree,
         resolver: &'g Resolver,
         project: &'g Project,
-        known: Vec<Facts>,
+        known: &[Bytes],
         progress: &'g mut dyn FnMut(&str),
     ) -> Self {
         let mut by_name = BTreeMap::<Name, Vec<Facts>>::new();
-        for facts in known {
+        // Both sides come from one build, so that what cannot be read does not occur.
+        for facts in known.iter().filter_map(|body| Facts::decode(body.as_ref()).ok()) {
             by_name.entry((facts.path.clone(), facts.kind())).or_default().push(facts);
         }
-        Self { tree, resolver, project, known: by_name, facts: BTreeMap::new(), compiled: Vec::new(), tools: Tools::default(), progress }
+        Self {
+            tree,
+            resolver,
+            project,
+            known: by_name,
+            facts: BTreeMap::new(),
+            compiled: Vec::new(),
+            tools: Tools::default(),
+            sheet_names: OnceCell::new(),
+            svelte: OnceCell::new(),
+            progress,
+        }
     }
 
     /// Compiles a file, unless it is known. `None` if its content is absent; it is wanted then.
@@ -95,21 +120,52 @@ impl<'g> Graph<'g> {
         if is_scss(file) && [Kind::Module, Kind::Inline].contains(kind) {
             return self.scss(name, &options);
         }
+        match component::tool(file).filter(|_| [Kind::Module, Kind::Worker].contains(kind)) {
+            Some(tool) => self.component(name, tool, &options),
+            None => self.plain(name, &options),
+        }
+    }
+
+    /// A file that no tool compiles.
+    fn plain(&mut self, name: &Name, options: &Options) -> Option<Facts> {
+        let (file, kind) = name;
         let entry = self.tree.get(file)?;
-        let tool = component::tool(file).filter(|_| [Kind::Module, Kind::Worker].contains(kind));
-        let id = match tool {
-            Some(tool) if !self.project.has(packages_of(tool)[0]) => return Some(component::without_package(file, tool)),
-            Some(tool) => format!("{} {}", entry.id, self.tools.id(tool)?),
-            None => entry.id.clone(),
-        };
-        let key = module::key(file, *kind, &id, &options);
-        if let Some(known) = self.take_known(name, &key) {
+        if let Some(known) = self.take_known(name, &module::key(file, *kind, &entry.id, options)) {
             return Some(known);
         }
         let content = if module::reads_content(*kind) { self.tree.content(file)? } else { &[] };
         (self.progress)(file);
-        let source = Source { path: file, kind: *kind, id: &entry.id, content, options: &options };
-        let module = if tool.is_some() { component::compile(&source, key, &mut self.tools) } else { module::compile(&source) };
+        self.keep(module::compile(&Source { path: file, kind: *kind, id: &entry.id, content, options }))
+    }
+
+    /// A file of Svelte or Vue.
+    fn component(&mut self, name: &Name, tool: &str, options: &Options) -> Option<Facts> {
+        let (file, kind) = name;
+        let entry = self.tree.get(file)?;
+        if !self.project.has(packages_of(tool)[0]) {
+            return Some(component::without_package(file, tool));
+        }
+        let configuration = if tool == SVELTE { self.svelte_configuration()? } else { svelte::Configuration::default() };
+        let id = format!("{} {} {}", entry.id, self.tools.id(tool)?, configuration.id);
+        let key = |graph: &Self, reads: &[String]| Some(module::key(file, *kind, &format!("{id} {}", graph.reads_id(reads)?), options));
+        if let Some(known) = self.take_read(name, key) {
+            return Some(known);
+        }
+        let content = self.tree.content(file)?;
+        (self.progress)(file);
+        let Component { content, reads } = self.without_scss(file, content)?;
+        let key = key(self, &reads)?;
+        let mut module = match content {
+            Ok(content) => {
+                let source = Source { path: file, kind: *kind, id: &entry.id, content: &content, options };
+                component::compile(&source, key, &configuration.input, &mut self.tools)
+            }
+            Err(finding) => component::broken(name, key, *finding),
+        };
+        if let Some(facts) = &mut module.facts {
+            facts.reads = reads;
+            facts.findings.extend(configuration.findings);
+        }
         self.keep(module)
     }
 
@@ -140,6 +196,9 @@ impl<'g> Graph<'g> {
     /// What an import of a file names. A sheet imports sheets, and the script of a worker imports such scripts.
     pub(crate) fn target(&self, importer: &Name, import: &Import) -> Target {
         let specifier = import.specifier.as_str();
+        if REFRESHES.contains(&specifier) {
+            return Target::Refresh;
+        }
         if path::is_foreign(specifier) {
             return Target::Foreign;
         }
@@ -167,11 +226,10 @@ impl<'g> Graph<'g> {
     /// The source files of the project, without those that are served as they are.
     pub(crate) fn sources(&self) -> Vec<Name> {
         let is_source = |path: &&str| {
-            let is_served = path.starts_with("public/") || path.split('/').any(|part| ["node_modules", "dist", ".git"].contains(&part));
+            let is_served = !self.project.is_plain && path.starts_with("public/")
+                || path.split('/').any(|part| ["node_modules", "dist", ".git"].contains(&part));
             !is_served
-                && (module::is_script(path)
-                    || component::is_component(path)
-                    || path::extension(path) == "css" && !path.ends_with(".min.css"))
+                && (module::is_script(path) || module::is_component(path) || path::extension(path) == "css" && !path.ends_with(".min.css"))
         };
         let fits = |path: &&str| self.tree.get(path).is_some_and(|entry| entry.size <= module::MAX_SOURCE);
         self.tree.paths().filter(is_source).filter(fits).map(|path| (path.to_owned(), Kind::Module)).collect()

@@ -8,6 +8,7 @@
 //! - [`graph`]: the modules that the page reaches, and what is wrong with them as a whole. [`page`]: `index.html`.
 //! - [`packages`]: the packages that a project imports, bundled to modules. [`site`]: the page, its modules and its packages as few small
 //!   files.
+//! - [`outline`]: what files declare and import, in many languages. [`symbols`]: where it is noted.
 //! - [`tool`]: compilers that exist only in JavaScript, such as Svelte's, in an engine.
 //! - [`compile`]: a request to an answer. [`worker`]: the process and its limits.
 
@@ -17,10 +18,12 @@ pub mod compile;
 mod environment;
 mod graph;
 mod module;
+pub mod outline;
 pub mod packages;
 mod page;
 mod project;
 pub mod site;
+mod symbols;
 mod tool;
 mod tree;
 pub mod worker;

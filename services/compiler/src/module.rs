@@ -15,7 +15,7 @@ pub(crate) mod worker;
 pub(crate) use self::{
     css::imports_end,
     data::invalid as invalid_json,
-    script::{GLOB_PREFIX, Surface, is_of_tools, surface},
+    script::{GLOB_PREFIX, Surface, hot_import, is_of_tools, outline as script_outline, runner, strings, surface},
 };
 
 use compiler_client::message::{Facts, Module, facts::Kind, finding::code};
@@ -52,6 +52,11 @@ pub(crate) fn is_script(path: &str) -> bool {
     SCRIPTS.contains(&path::extension(path).as_str())
 }
 
+/// Whether a file of Svelte or Vue has script and style in one.
+pub(crate) fn is_component(path: &str) -> bool {
+    ["svelte", "vue"].contains(&path::extension(path).as_str())
+}
+
 /// What becomes of a file that is imported with this query, or why it cannot be imported.
 pub(crate) fn kind(path: &str, query: &str) -> Result<Kind, String> {
     let extension = path::extension(path);
@@ -64,11 +69,11 @@ pub(crate) fn kind(path: &str, query: &str) -> Result<Kind, String> {
         "?inline" if extension == "css" || scss::is_scss(path) => Ok(Kind::Inline),
         "?inline" => Ok(Kind::Address),
         "" if UNSUPPORTED.contains(&extension.as_str()) => Err(format!(".{extension} files are not compiled")),
-        "" if is_script(path) || component::is_component(path) || scss::is_scss(path) || ["css", "json"].contains(&extension.as_str()) => {
+        "" if is_script(path) || is_component(path) || scss::is_scss(path) || ["css", "json"].contains(&extension.as_str()) => {
             Ok(Kind::Module)
         }
         "" => Ok(Kind::Address),
-        style if component::is_component(path) && component::is_style(style) => Ok(Kind::Module),
+        style if is_component(path) && component::is_style(style) => Ok(Kind::Module),
         other => Err(format!("the query {other} is not supported")),
     }
 }
@@ -124,7 +129,7 @@ fn of_text(source: &Source, text: &str, facts: &mut Facts) -> (String, String) {
         (_, "css" | "scss" | "sass") => (css::compile(source, text, facts), String::new()),
         (_, "json") => (data::json(source, text, facts), String::new()),
         (_, extension) => {
-            if source.options.has_tailwind {
+            if source.options.tailwind.is_some() {
                 facts.words = tailwind::words(text);
             }
             script::compile(source, text, extension, facts)
@@ -147,6 +152,11 @@ pub(crate) fn readable<'s>(source: &Source<'s>) -> Result<&'s str, compiler_clie
         return refuse(code::NESTED_TOO_DEEPLY, &format!("more than {most} brackets are open at once"));
     }
     Ok(text)
+}
+
+/// Whether a text has more open brackets than a parser can read.
+pub(crate) fn is_too_deep(text: &str) -> bool {
+    depth(text) > MAX_DEPTH
 }
 
 /// The most brackets that are open at once, without regard to strings and comments.

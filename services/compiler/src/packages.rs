@@ -2,14 +2,17 @@
 //!
 //! - [`bundle`]: a request to an answer. `files`: the installed packages as a file system, and which file a specifier names.
 //! - `entry`: a module for each specifier, with named exports for CommonJS. `plugin`: what the bundler reads.
+//! - `components`: files of Svelte and Vue in packages. `sheets`: style sheets for SCSS of the project.
 //! - `build`: one run of the bundler. `output`: addresses by content. `notes`: findings. `threads`: what the bundler runs on.
 
 mod build;
+mod components;
 mod entry;
 mod files;
 mod notes;
 mod output;
 mod plugin;
+mod sheets;
 mod threads;
 
 use std::{
@@ -27,6 +30,7 @@ use rolldown::{BundleOutput, InputItem};
 pub use self::threads::Threads;
 pub(crate) use self::{
     build::{Build, Failure, Output, chunks},
+    components::Components,
     files::{Files, Mode},
     notes::Notes,
     plugin::Packages,
@@ -35,7 +39,10 @@ use self::{
     entry::Entry,
     plugin::{ENTRY, NAME_END, NAME_START},
 };
-use crate::project::Project;
+use crate::{
+    project::Project,
+    tool::{self, Tools},
+};
 
 /// The most specifiers of a bundle.
 const MAX_SPECIFIERS: usize = 1_000;
@@ -47,25 +54,38 @@ pub fn bundle(request: PackagesRequest, threads: &Threads) -> PackagesAnswer {
     let mode = if request.mode == "production" { Mode::Production } else { Mode::Development };
     let files = Arc::new(Files::new(request.files, mode));
     let notes = Arc::new(Notes::default());
-    let specifiers: BTreeSet<String> = request.specifiers.into_iter().collect();
+    let (sheets, specifiers): (BTreeSet<String>, BTreeSet<String>) =
+        request.specifiers.into_iter().partition(|specifier| tool::sheets::package(specifier).is_some());
     for surplus in specifiers.iter().skip(MAX_SPECIFIERS) {
         notes.add(code::NOT_BUNDLED, "", &format!("{surplus}: the project imports more than {MAX_SPECIFIERS} specifiers of packages"));
     }
     let entries: Vec<Entry> = specifiers.iter().take(MAX_SPECIFIERS).filter_map(|specifier| entry::of(&files, specifier, &notes)).collect();
-    let mut answer = run(&files, entries, &notes, threads);
+    let components = Arc::new(Components::new(Tools::new(request.tools)));
+    let mut answer = run((&files, &notes, &components), entries, threads);
+    answer.wanted_tools = components.wanted();
+    if !answer.wanted_tools.is_empty() {
+        return PackagesAnswer { wanted_tools: answer.wanted_tools, ..PackagesAnswer::default() };
+    }
+    let PackagesAnswer { packages, modules, .. } = sheets::answer(&files, &sheets, &notes);
+    answer.packages.extend(packages);
+    answer.modules.extend(modules);
     answer.findings = notes.sorted();
     answer.findings.truncate(MAX_FINDINGS);
     answer
 }
 
 /// Runs the bundler until nothing breaks it.
-fn run(files: &Arc<Files>, mut entries: Vec<Entry>, notes: &Arc<Notes>, threads: &Threads) -> PackagesAnswer {
+fn run(
+    (files, notes, components): (&Arc<Files>, &Arc<Notes>, &Arc<Components>),
+    mut entries: Vec<Entry>,
+    threads: &Threads,
+) -> PackagesAnswer {
     let mut broken = BTreeMap::new();
     for _ in 0..MAX_RUNS {
         if entries.is_empty() {
             break;
         }
-        let build = Build { files, notes, broken: &broken };
+        let build = Build { files, notes, components, broken: &broken };
         match run_once(&build, &entries, threads) {
             Ok(built) => return output::answer(&built, notes.resources(), &entries),
             Err(Failure::Files(found)) => broken.extend(found),
@@ -87,6 +107,8 @@ fn run(files: &Arc<Files>, mut entries: Vec<Entry>, notes: &Arc<Notes>, threads:
 fn run_once(build: &Build, entries: &[Entry], threads: &Threads) -> Result<BundleOutput, Failure> {
     let mut packages = Packages::new(build, &Project::default().options(None));
     packages.entries = entries.iter().map(|entry| entry.code.clone()).collect();
+    packages.shared = entries.iter().find_map(|entry| tool::shared_package(&entry.specifier));
+    packages.is_tool = entries.iter().any(|entry| tool::runs_in_engine(&entry.specifier));
     let input = (0..entries.len()).map(|at| InputItem { name: Some(format!("entry{at}")), import: format!("{ENTRY}{at}") });
     let name = format!("{NAME_START}[name]{NAME_END}");
     let output = Output { input: input.collect(), names: [name.clone(), name], define: Vec::new(), mode: build.files.mode };

@@ -41,13 +41,31 @@ pub(crate) enum Role {
 #[derive(Debug, Default)]
 pub(crate) struct Outline {
     pub(crate) items: Vec<Item>,
+    /// Inline scripts that are no modules, with their texts.
+    pub(crate) scripts: Vec<Item>,
+    /// The text of the import map; empty if there is none.
+    pub(crate) import_map: String,
+    /// `<base href>` changes what addresses mean.
+    pub(crate) has_base: bool,
     /// The text of the page.
     pub(crate) text: String,
     /// The page has a script that is no module, which may define names for all others.
     pub(crate) has_classic: bool,
     has_head: bool,
-    /// The current script is the last item, and an inline module.
-    is_inside: bool,
+    /// Where the text of the current script belongs.
+    inside: Inside,
+}
+
+/// A script whose text is read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Inside {
+    #[default]
+    Other,
+    /// The last item.
+    Module,
+    /// The last of the inline scripts.
+    Script,
+    ImportMap,
 }
 
 /// What becomes of an element.
@@ -70,6 +88,16 @@ pub(crate) struct Additions {
     pub(crate) end: String,
 }
 
+impl Outline {
+    /// Puts addresses in place of `%BASE_URL%`: the root for files of the tree, and `base` in scripts.
+    pub(crate) fn fill(&mut self, base: &str) {
+        for item in self.items.iter_mut().filter(|item| item.value.contains(path::BASE_URL)) {
+            let address = if item.role == Role::InlineModule { base } else { "/" };
+            item.value = item.value.replace(path::BASE_URL, address);
+        }
+    }
+}
+
 /// Reads a page. `Err` is a sentence.
 pub(crate) fn read(html: &str) -> Result<Outline, String> {
     let lines = Text::new(html);
@@ -81,11 +109,15 @@ pub(crate) fn read(html: &str) -> Result<Outline, String> {
         Ok(())
     });
     let script = text!("script", |chunk| {
-        let mut outline = outline.borrow_mut();
-        if outline.is_inside
-            && let Some(item) = outline.items.last_mut()
-        {
-            item.value.push_str(chunk.as_str());
+        let outline = &mut *outline.borrow_mut();
+        let text = match outline.inside {
+            Inside::Module => outline.items.last_mut().map(|item| &mut item.value),
+            Inside::Script => outline.scripts.last_mut().map(|item| &mut item.value),
+            Inside::ImportMap => Some(&mut outline.import_map),
+            Inside::Other => None,
+        };
+        if let Some(text) = text {
+            text.push_str(chunk.as_str());
         }
         Ok(())
     });
@@ -98,21 +130,26 @@ fn note(element: &Element, number: usize, lines: &Text, outline: &mut Outline) {
     outline.has_head |= tag == "head";
     let value = |name: &str| element.get_attribute(name).map(|value| value.trim().to_owned());
     let place = lines.place(element.source_location().bytes().start);
-    let mut add = |role, attribute, value| {
-        outline.items.push(Item { element: number, role, tag: tag.clone(), attribute, value, place: place.clone() })
-    };
+    let item = |role, attribute, value| Item { element: number, role, tag: tag.clone(), attribute, value, place: place.clone() };
     match tag.as_str() {
         "script" => {
             let kind = value("type").unwrap_or_default().to_ascii_lowercase();
             let is_code = ["", "text/javascript", "application/javascript"].contains(&kind.as_str());
-            match (kind == "module", value("src")) {
-                (true, Some(src)) => add(Role::Module, "src", src),
-                (true, None) => add(Role::InlineModule, "src", String::new()),
-                (false, Some(src)) if is_code => add(Role::Script, "src", src),
+            let src = value("src");
+            outline.inside = match (kind.as_str(), &src) {
+                ("module", None) => Inside::Module,
+                ("importmap", None) => Inside::ImportMap,
+                (_, None) if is_code => Inside::Script,
+                _ => Inside::Other,
+            };
+            outline.has_classic |= is_code;
+            match (outline.inside, src) {
+                (Inside::Module, _) => outline.items.push(item(Role::InlineModule, "src", String::new())),
+                (Inside::Script, _) => outline.scripts.push(item(Role::Script, "src", String::new())),
+                (_, Some(src)) if kind == "module" => outline.items.push(item(Role::Module, "src", src)),
+                (_, Some(src)) if is_code => outline.items.push(item(Role::Script, "src", src)),
                 _ => {}
             }
-            outline.has_classic |= is_code;
-            outline.is_inside = outline.items.last().is_some_and(|item| item.element == number && item.role == Role::InlineModule);
         }
         "link" => {
             let relation = value("rel").unwrap_or_default().to_ascii_lowercase();
@@ -121,14 +158,15 @@ fn note(element: &Element, number: usize, lines: &Text, outline: &mut Outline) {
                 .any(|one| ["icon", "stylesheet", "manifest", "apple-touch-icon", "mask-icon", "preload", "modulepreload"].contains(&one));
             let role = if relation == "stylesheet" { Role::Sheet } else { Role::File };
             if let Some(href) = value("href").filter(|_| is_loaded) {
-                add(role, "href", href);
+                outline.items.push(item(role, "href", href));
             }
         }
         "img" | "source" | "video" | "audio" | "track" | "embed" => {
             if let Some(src) = value("src") {
-                add(Role::File, "src", src);
+                outline.items.push(item(Role::File, "src", src));
             }
         }
+        "base" => outline.has_base = true,
         _ => {}
     }
 }
@@ -138,7 +176,8 @@ pub(crate) fn is_own(address: &str) -> bool {
     !address.is_empty()
         && !address.starts_with('#')
         && !path::is_foreign(address)
-        && !["{{", "<%", "%", "$"].iter().any(|mark| address.contains(mark))
+        && !["{{", "<%", "$"].iter().any(|mark| address.contains(mark))
+        && path::is_encoded(address)
 }
 
 /// Returns the page with the edits, and with the additions to its head.

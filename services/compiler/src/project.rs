@@ -1,17 +1,24 @@
-//! What `package.json` and the configurations of a project say about its modules.
+//! What `package.json` and the configurations of a project say about its modules. `version`: the version of a package that is installed.
+
+mod version;
 
 use std::collections::BTreeSet;
 
+use compiler_client::message::tools::{PREFRESH, REACT_REFRESH};
 use oxc_resolver::TsConfig;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::{
     module::options::{Jsx, Options},
+    tool::tailwind::Version,
     tree::Tree,
 };
 
 /// The fields of `package.json` that list packages.
 const LISTS: [&str; 4] = ["dependencies", "devDependencies", "peerDependencies", "optionalDependencies"];
+
+/// The newest major version of Tailwind that is compiled.
+const NEWEST_TAILWIND: u32 = 4;
 
 /// Frameworks that a page cannot be compiled with, by their packages.
 const FRAMEWORKS: [(&str, &str); 9] = [
@@ -25,6 +32,11 @@ const FRAMEWORKS: [(&str, &str); 9] = [
     ("astro", "Astro needs a server; use Vite instead"),
     ("@remix-run/react", "Remix needs a server; use Vite with React instead"),
 ];
+
+/// Packages of apps that a browser runs.
+const BROWSER: [&str; 4] = ["react-dom", "preact", "vue", "svelte"];
+/// The script that the page of such an app loads.
+const ENTRIES: [&str; 4] = ["src/main.tsx", "src/main.ts", "src/main.jsx", "src/main.js"];
 
 /// What the modules of a project are compiled for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,34 +55,50 @@ pub(crate) struct Project {
     pub(crate) is_production: bool,
     /// See [`Options::is_bundled`].
     pub(crate) is_bundled: bool,
-    /// Tailwind before version 4, whose sources are not compiled.
-    pub(crate) has_old_tailwind: bool,
-}
-
-/// Whether a range of versions is below 4.
-fn is_old(range: &str) -> bool {
-    let number = range.trim_start_matches(|c: char| !c.is_ascii_digit()).split(|c: char| !c.is_ascii_digit()).next();
-    number.and_then(|number| number.parse::<u32>().ok()).is_some_and(|number| number < 4)
+    /// The major version of Tailwind, if the project has it.
+    tailwind: Option<u32>,
+    /// Browsers get the files as they are.
+    pub(crate) is_plain: bool,
+    /// See [`Options::is_hot`].
+    pub(crate) is_hot: bool,
 }
 
 impl Project {
     pub(crate) fn read(tree: &Tree, output: Output) -> Self {
         let (is_production, is_bundled) = (output != Output::Development, output == Output::Bundle);
+        let is_hot = output == Output::Development;
         let manifest: Option<Value> = tree.text("package.json").and_then(|text| serde_json::from_str(text).ok());
         let Some(Value::Object(manifest)) = manifest else {
-            return Self { is_production, is_bundled, ..Self::default() };
+            return Self { is_production, is_bundled, is_hot, ..Self::default() };
         };
-        let lists = LISTS.iter().filter_map(|list| manifest.get(*list)?.as_object());
-        let mut packages: BTreeSet<String> = lists.flat_map(|list| list.keys().cloned()).collect();
-        packages.extend(manifest.get("name").and_then(Value::as_str).map(str::to_owned));
+        let packages = packages(&manifest);
         let lists = LISTS.iter().filter_map(|list| manifest.get(*list)?.get("tailwindcss")?.as_str());
-        let has_old_tailwind = lists.into_iter().any(is_old);
-        Self { has_manifest: true, packages, is_production, is_bundled, has_old_tailwind }
+        let tailwind = lists.map(|range| version::major("tailwindcss", range, NEWEST_TAILWIND, tree)).min();
+        Self { has_manifest: true, packages, is_production, is_bundled, tailwind, is_plain: false, is_hot }
+    }
+
+    /// Files that browsers get as they are.
+    pub(crate) fn plain(tree: &Tree) -> Self {
+        Self { is_plain: true, is_hot: false, ..Self::read(tree, Output::Development) }
     }
 
     /// Whether the package is listed, or declares its types there.
     pub(crate) fn has(&self, package: &str) -> bool {
         self.packages.contains(package)
+    }
+
+    /// The version of Tailwind whose sheets are compiled.
+    pub(crate) fn tailwind(&self) -> Option<Version> {
+        match self.tailwind? {
+            0..3 => None,
+            3 => Some(Version::Three),
+            _ => Some(Version::Four),
+        }
+    }
+
+    /// Whether Tailwind is older than those that are compiled.
+    pub(crate) fn has_old_tailwind(&self) -> bool {
+        self.tailwind.is_some() && self.tailwind().is_none()
     }
 
     /// The options for the modules of one configuration.
@@ -88,6 +116,7 @@ impl Project {
         };
         let target = text(|options| &options.target).map(|target| target.to_ascii_lowercase());
         let is_modern = |target: &str| target == "esnext" || target.strip_prefix("es").and_then(|year| year.parse().ok()) >= Some(2022);
+        let refresh = self.refresh(&jsx);
         Options {
             jsx,
             has_decorators: flag(|options| options.experimental_decorators) == Some(true),
@@ -99,8 +128,33 @@ impl Project {
             keeps_imports: flag(|options| options.verbatim_module_syntax.or(options.preserve_value_imports)) == Some(true),
             is_production: self.is_production,
             is_bundled: self.is_bundled,
-            has_tailwind: self.has("tailwindcss") && !self.has_old_tailwind,
+            tailwind: self.tailwind().filter(|_| !self.is_plain),
+            is_plain: self.is_plain,
+            is_hot: self.is_hot,
+            refresh,
         }
+    }
+
+    /// What exchanges the components of an open page.
+    fn refresh(&self, jsx: &Jsx) -> Option<&'static str> {
+        let source = match jsx {
+            Jsx::Automatic { source } if source == "preact" => "preact",
+            _ if self.has("react") => "react",
+            _ => "preact",
+        };
+        let tool = if source == "react" { REACT_REFRESH } else { PREFRESH };
+        Some(tool).filter(|_| self.is_hot && self.has(source))
+    }
+
+    /// Whether the project is an app of Vite for browsers, which needs a page. A library has none, and a server makes its own.
+    pub(crate) fn expects_page(&self, tree: &Tree) -> bool {
+        let is_app = vite_configuration(tree).and_then(|path| tree.text(path)).is_some_and(|text| !text.contains("lib:"));
+        is_app && ENTRIES.iter().any(|path| tree.has(path)) && BROWSER.iter().any(|package| self.has(package))
+    }
+
+    /// Whether a tool defines names and modules for the files of the project that no file shows.
+    pub(crate) fn has_generated_names(&self) -> bool {
+        self.has("nuxt")
     }
 
     fn jsx_source(&self) -> String {
@@ -112,4 +166,23 @@ impl Project {
     pub(crate) fn refused(&self) -> Option<(&'static str, &'static str)> {
         FRAMEWORKS.iter().copied().find(|(package, _)| self.has(package))
     }
+}
+
+/// The path of Vite's configuration.
+pub(crate) fn vite_configuration(tree: &Tree) -> Option<&'static str> {
+    ["vite.config.ts", "vite.config.js", "vite.config.mts", "vite.config.mjs"].into_iter().find(|path| tree.has(path))
+}
+
+/// The packages that a manifest lists, and its own name.
+fn packages(manifest: &Map<String, Value>) -> BTreeSet<String> {
+    let lists = LISTS.iter().filter_map(|list| manifest.get(*list)?.as_object());
+    let listed = lists.flat_map(|list| list.keys().map(String::as_str));
+    listed.chain(manifest.get("name").and_then(Value::as_str)).map(str::to_owned).collect()
+}
+
+/// The packages of all manifests below the root, such as those of workspaces.
+pub(crate) fn nested_packages(tree: &Tree) -> BTreeSet<String> {
+    let is_nested = |path: &&str| path.ends_with("/package.json") && !path.split('/').any(|part| part == "node_modules");
+    let manifests = tree.paths().filter(is_nested).filter_map(|path| serde_json::from_str::<Value>(tree.text(path)?).ok());
+    manifests.filter_map(|manifest| Some(packages(manifest.as_object()?))).flatten().collect()
 }

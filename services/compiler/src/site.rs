@@ -16,6 +16,7 @@ use compiler_client::message::{
 };
 use rolldown::{BundleOutput, InputItem};
 use serde_json::Value;
+use sha2::{Digest as _, Sha256};
 
 use self::{modules::Modules, plugin::SitePlugin};
 use crate::{
@@ -23,7 +24,7 @@ use crate::{
     environment,
     graph::PAGE,
     module::ASSETS,
-    packages::{Build, Failure, Files, MAX_RUNS, Mode, Notes, Output as BundlerOutput, Packages, Threads},
+    packages::{Build, Components, Failure, Files, MAX_RUNS, Mode, Notes, Output as BundlerOutput, Packages, Threads},
     project::Output,
 };
 
@@ -43,10 +44,16 @@ fn bundle(mut compilation: Compilation<'_>, packages: Vec<File>, threads: &Threa
     if findings.iter().any(|finding| compilation.is_broken_by(finding)) {
         return SiteAnswer { findings, ..SiteAnswer::default() };
     }
+    let define = define(&compilation);
+    let modules = Arc::new(Modules::of(&mut compilation, &surroundings(&packages, &define)));
     let files = Arc::new(Files::new(packages, Mode::Production));
-    let notes = Arc::new(Notes::default());
-    let site = Site { modules: Arc::new(Modules::of(&mut compilation)), files, notes, define: define(&compilation) };
+    let components = Arc::new(Components::new(std::mem::take(&mut compilation.graph.tools)));
+    let site = Site { modules, files, notes: Arc::new(Notes::default()), components, define };
     let bundled = site.run(threads);
+    let wanted_tools = site.components.wanted();
+    if !wanted_tools.is_empty() {
+        return SiteAnswer { wanted_tools, ..SiteAnswer::default() };
+    }
     let notes = site.notes.sorted();
     // A package that cannot be bundled stops the page of a preview, too.
     let is_whole = notes.iter().all(|finding| finding.is_warning);
@@ -61,6 +68,7 @@ struct Site {
     modules: Arc<Modules>,
     files: Arc<Files>,
     notes: Arc<Notes>,
+    components: Arc<Components>,
     define: Vec<(String, String)>,
 }
 
@@ -69,7 +77,7 @@ impl Site {
     fn run(&self, threads: &Threads) -> Option<BundleOutput> {
         let mut broken = BTreeMap::new();
         for _ in 0..MAX_RUNS {
-            let build = Build { files: &self.files, notes: &self.notes, broken: &broken };
+            let build = Build { files: &self.files, notes: &self.notes, components: &self.components, broken: &broken };
             match self.run_once(&build, threads) {
                 Ok(bundled) => return Some(bundled),
                 Err(Failure::Files(found)) => broken.extend(found),
@@ -96,6 +104,21 @@ impl Site {
         let output = BundlerOutput { input, names, define: self.define.clone(), mode: Mode::Production };
         build.run(Arc::new(plugin), output, threads)
     }
+}
+
+/// A hash of what a bundle depends on besides the project's own modules: the packages, the environment, and the compiler.
+fn surroundings(packages: &[File], define: &[(String, String)]) -> String {
+    let mut hasher = Sha256::new();
+    hasher.update(env!("CARGO_PKG_VERSION"));
+    for (name, value) in define {
+        hasher.update(format!("{name}\0{value}\0"));
+    }
+    for file in packages {
+        let content = file.content.as_deref().unwrap_or_default();
+        hasher.update(format!("{}\0{}\0{}\0", file.path, file.id, content.len()));
+        hasher.update(content);
+    }
+    hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The values of `import.meta.env`.

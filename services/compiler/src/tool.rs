@@ -1,50 +1,44 @@
-//! Compilers that exist only in JavaScript. Each is bundled from its package with an adapter of this folder, and runs in an engine.
+//! Compilers that exist only in JavaScript. Each is bundled from its package with an adapter of this folder, and runs in an engine. React Refresh
+//! and Prefresh are bundled in the same way, and run in the page.
 //!
 //! - [`adapter`]: the entry of a bundle. [`Tools`]: the bundles of a request. `engine`: what runs them.
+//! - [`tailwind`]: the entries of Tailwind. [`builtins`]: what stands for modules of Node.js. [`sheets`]: style sheets of packages.
 
+pub(crate) mod builtins;
 mod engine;
+pub(crate) mod sheets;
+pub(crate) mod tailwind;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use compiler_client::message::tools::{self, Tool};
 use serde_json::Value;
 
-use self::engine::Engine;
 pub(crate) use self::engine::Failure;
+use self::{engine::Engine, sheets::Sheets};
 
 /// The code of the entry of a tool.
 pub(crate) fn adapter(specifier: &str) -> Option<String> {
     match specifier {
-        tools::SVELTE => Some(include_str!("tool/svelte.js").to_owned()),
+        tools::SVELTE => Some(builtins::IMPORTS.to_owned() + include_str!("tool/svelte.js") + include_str!("tool/project_modules.js")),
         tools::VUE => Some(include_str!("tool/vue.js").to_owned()),
-        _ => tailwind(specifier.strip_prefix(tools::TAILWIND)?),
+        tools::REACT_REFRESH => Some(include_str!("tool/react_refresh.js").to_owned() + include_str!("tool/exchange.js")),
+        tools::PREFRESH => Some(include_str!("tool/prefresh.js").to_owned() + include_str!("tool/exchange.js")),
+        _ => tailwind::adapter(specifier),
     }
 }
 
-/// The entry of Tailwind, with sheets and plugins of packages.
-fn tailwind(parts: &str) -> Option<String> {
-    let own = ["", "/theme", "/preflight", "/utilities"].map(|name| {
-        let file = if name.is_empty() { "/index" } else { name };
-        let names = [format!("tailwindcss{name}"), format!("tailwindcss{file}.css")];
-        (names.to_vec(), format!("tailwindcss{file}.css"))
-    });
-    let parts: Vec<_> = match parts.strip_prefix('?') {
-        Some(parts) => parts.split('&').collect(),
-        None if parts.is_empty() => Vec::new(),
-        None => return None,
-    };
-    let (modules, sheets): (Vec<_>, Vec<_>) = parts.into_iter().partition(|part| part.ends_with("#module"));
-    let sheets = own.into_iter().chain(sheets.into_iter().map(|sheet| (vec![sheet.to_owned()], sheet.to_owned())));
-    let mut code = "import { compile } from \"tailwindcss\";\nconst SHEETS = new Map();\nconst MODULES = new Map();\n".to_owned();
-    for (at, (names, file)) in sheets.enumerate() {
-        code += &format!("import sheet{at} from {};\n", Value::from(format!("{file}?raw")));
-        code.extend(names.iter().map(|name| format!("SHEETS.set({}, sheet{at});\n", Value::from(name.as_str()))));
-    }
-    for (at, module) in modules.iter().enumerate() {
-        let name = Value::from(module.trim_end_matches("#module"));
-        code += &format!("import * as module{at} from {name};\nMODULES.set({name}, module{at});\n");
-    }
-    Some(code + include_str!("tool/tailwindcss.js"))
+/// Whether a bundle of the specifier runs in an engine, and not in a page.
+pub(crate) fn runs_in_engine(specifier: &str) -> bool {
+    specifier.starts_with(tools::PREFIX) && !tools::REFRESHES.contains(&specifier)
+}
+
+/// The package that a bundle of the specifier leaves to the import map of the page.
+pub(crate) fn shared_package(specifier: &str) -> Option<&'static str> {
+    (specifier == tools::PREFRESH).then_some("preact")
 }
 
 /// The tools of a request.
@@ -52,6 +46,7 @@ fn tailwind(parts: &str) -> Option<String> {
 pub(crate) struct Tools {
     given: BTreeMap<String, Tool>,
     engines: BTreeMap<String, Result<Engine, String>>,
+    sheets: BTreeMap<String, Arc<Sheets>>,
     /// Specifiers of those that the request lacks.
     wanted: BTreeSet<String>,
 }
@@ -69,6 +64,23 @@ impl Tools {
             self.wanted.insert(specifier.to_owned());
         }
         found
+    }
+
+    /// The hash of a tool's code, if the request has the tool.
+    pub(crate) fn given_id(&self, specifier: &str) -> Option<&str> {
+        self.given.get(specifier).map(|tool| tool.id.as_str())
+    }
+
+    /// The style sheets of a package. Those that the request lacks are noted as wanted.
+    pub(crate) fn sheets(&mut self, specifier: &str) -> Option<Arc<Sheets>> {
+        if let Some(read) = self.sheets.get(specifier) {
+            return Some(Arc::clone(read));
+        }
+        self.id(specifier)?;
+        let read = self.given.get(specifier).and_then(|tool| serde_json::from_str(&tool.code).ok());
+        let read: Arc<Sheets> = Arc::new(read.unwrap_or_default());
+        self.sheets.insert(specifier.to_owned(), Arc::clone(&read));
+        Some(read)
     }
 
     pub(crate) fn wanted(&self) -> Vec<String> {

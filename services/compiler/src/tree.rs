@@ -1,6 +1,7 @@
 //! The files of a project, by path. Contents are there as far as the request has them.
 
 pub(crate) mod path;
+pub(crate) mod patterns;
 pub(crate) mod resolve;
 mod view;
 
@@ -15,7 +16,7 @@ use std::{
 use bytes::Bytes;
 
 /// A file; its content is absent if the request has none.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Entry {
     pub(crate) id: String,
     pub(crate) size: u64,
@@ -41,6 +42,11 @@ impl Tree {
             }
         }
         Self { files: Arc::new(files), folders: Arc::new(folders), wanted: Rc::default() }
+    }
+
+    /// Adds a file that is a part of another one, in the folder of that one.
+    pub(crate) fn add(&mut self, path: String, entry: Entry) {
+        Arc::make_mut(&mut self.files).insert(path, entry);
     }
 
     pub(crate) fn get(&self, path: &str) -> Option<&Entry> {

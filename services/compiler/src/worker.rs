@@ -17,13 +17,14 @@ use std::{
 use bytes::Bytes;
 use compiler_client::{
     frame,
-    message::{Answer, PackagesRequest, Request, SiteRequest},
+    message::{Answer, OutlineRequest, PackagesRequest, Request, SiteRequest},
     worker::PROGRESS,
 };
 use prost::Message;
 
 use crate::{
     compile::compile,
+    outline::outline,
     packages::{self, Threads},
     site,
 };
@@ -93,6 +94,15 @@ pub fn answer() -> io::Result<()> {
     let request: Request = read()?;
     let answer: Answer = compile(request, &mut progress);
     write(&answer)
+}
+
+/// Reads one request for outlines, and writes its answer.
+///
+/// # Errors
+/// As [`answer`].
+pub fn answer_outline() -> io::Result<()> {
+    let request: OutlineRequest = read()?;
+    write(&outline(request, &mut progress))
 }
 
 fn read<M: Message + Default>() -> io::Result<M> {

@@ -89,6 +89,11 @@ impl Packuments {
         }
     }
 
+    /// The versions that were chosen for any request, by name and version.
+    pub(crate) fn chosen(&self) -> impl Iterator<Item = (String, String)> {
+        self.chosen.values().flatten().map(|manifest| (manifest.name.clone(), manifest.version.clone()))
+    }
+
     /// A version that a lock file names. `None` if its packument is not known, or lacks the version.
     pub(crate) fn exact(&mut self, package: &str, version: &str, steps: &Steps) -> Option<Arc<Manifest>> {
         let wanted = Wanted::Version(Version::parse(version)?);

@@ -6,6 +6,7 @@
 //! - [`manifest`]: `package.json`. [`spec`]: the right side of a dependency. [`semver`]: versions and ranges as npm reads them.
 //! - [`lock`]: lock files of npm, pnpm and yarn.
 //! - [`packument`]: the versions of a package, and npm's choice among them. `fetch`: reads the packuments that an answer needs.
+//!   [`excerpt`]: versions that are kept without their registry.
 //! - [`mod@resolve`]: the tree that npm would make. [`tree`]: its form.
 //! - [`mod@install`]: the files of a tree. [`tarball`]: checks and unpacks a package. [`integrity`]: hashes of tarballs.
 //! - [`finding`]: what a person should know. [`known`]: packages that cannot work in a browser, and what to use instead.
@@ -13,6 +14,7 @@
 //!   `name`: names of packages. `lenient`: fields of any type.
 
 pub mod error;
+pub mod excerpt;
 mod fetch;
 pub mod finding;
 pub mod install;
@@ -34,6 +36,7 @@ pub mod tree;
 
 pub use self::{
     error::Error,
+    excerpt::Excerpt,
     finding::{Code, Finding},
     install::{Installed, install},
     integrity::Integrity,

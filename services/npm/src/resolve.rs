@@ -23,7 +23,7 @@ mod queue;
 mod relations;
 mod rules;
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use self::{build::Builder, graph::Graph, rules::Rules};
 use crate::{
@@ -75,6 +75,9 @@ pub struct Resolution {
     pub tree: Tree,
     /// Sorted, each once.
     pub findings: Vec<Finding>,
+    /// The versions that were looked at, by name and version: those of the tree, and others that have no place in it. With these versions alone,
+    /// the project resolves to the same tree.
+    pub considered: BTreeSet<(String, String)>,
 }
 
 /// Resolves a project with npm's rules. The same project, lock file and packuments always have the same result.
@@ -96,7 +99,10 @@ pub async fn resolve<R: Registry>(
     loop {
         packuments.read(registry, needed, &mut steps).await?;
         match build(package, lock, (&mut packuments, &mut steps), options)? {
-            BuildResult::Complete(resolution) => return Ok(resolution),
+            BuildResult::Complete(mut resolution) => {
+                resolution.considered.extend(packuments.chosen());
+                return Ok(resolution);
+            }
             BuildResult::Needs(requests) => needed = requests,
         }
     }

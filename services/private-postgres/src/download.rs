@@ -55,7 +55,8 @@ impl Archive {
 /// The settings of the download.
 #[derive(Clone, Debug)]
 pub struct Config {
-    pub registry: Url,
+    /// `None` if there is no registry.
+    pub registry: Option<Url>,
     /// Downloads are forbidden.
     pub refused: bool,
 }
@@ -79,6 +80,8 @@ impl From<Cause> for Error {
 pub enum Cause {
     #[error("BACKLOT_NO_DOWNLOAD forbids downloading it.")]
     Refused,
+    #[error("BACKLOT_NPM_REGISTRY is none, so it cannot be downloaded.")]
+    NoRegistry,
     #[error("there is no archive to download for this platform.")]
     Platform,
     #[error("the download from {url} failed: {why}.")]
@@ -107,7 +110,8 @@ pub async fn fetch(config: &Config) -> Result<Download, Error> {
         return Err(Cause::Refused.into());
     }
     let archive = Archive::of_platform().ok_or(Cause::Platform)?;
-    Ok(Download(fetch::archive(&archive.url(&config.registry), archive.sha512).await?))
+    let registry = config.registry.as_ref().ok_or(Cause::NoRegistry)?;
+    Ok(Download(fetch::archive(&archive.url(registry), archive.sha512).await?))
 }
 
 /// A complete archive whose checksum was verified.

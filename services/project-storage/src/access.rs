@@ -17,7 +17,7 @@ use chassis::{
 use proto::{auth::Plan, plan};
 
 const PUBLIC: &[Caller] = &[Direct, Gateway];
-/// Agent-streaming checks the files of a project for the person of a request.
+/// Agent-streaming asks for the person of a request: whether the person may read a project, and for files that it checks.
 const READERS: &[Caller] = &[Direct, Gateway, AgentStreaming];
 
 fn save_bytes(user: &User) -> usize {
@@ -30,11 +30,14 @@ const UPLOAD: StreamSize = StreamSize { message_bytes: 1024 * 1024 + 4096, messa
 /// An archive of 256 MiB, at 440 KiB a second.
 const IMPORT: StreamSize = StreamSize { message_bytes: 1024 * 1024 + 4096, messages: 64 * 1024, time: Duration::from_secs(600) };
 
+/// The files of a site, 10,000 at most, with the time of their build.
+const PUBLISH: StreamSize = StreamSize { message_bytes: 1024 * 1024 + 4096, messages: 32 * 1024, time: Duration::from_secs(240) };
+
 /// One row per RPC.
 pub(crate) const RULES: &[Rule] = &[
     Rule { rpc: "CreateProject", callers: PUBLIC, user: true, scope: Write, size: Ordinary },
     Rule { rpc: "ListProjects", callers: PUBLIC, user: true, scope: Read, size: Ordinary },
-    Rule { rpc: "GetProject", callers: PUBLIC, user: true, scope: Read, size: Ordinary },
+    Rule { rpc: "GetProject", callers: READERS, user: true, scope: Read, size: Ordinary },
     Rule { rpc: "UpdateProject", callers: PUBLIC, user: true, scope: Write, size: Ordinary },
     Rule { rpc: "DeleteProject", callers: PUBLIC, user: true, scope: Write, size: Ordinary },
     Rule { rpc: "UndeleteProject", callers: PUBLIC, user: true, scope: Write, size: Ordinary },
@@ -70,7 +73,7 @@ pub(crate) const RULES: &[Rule] = &[
     Rule { rpc: "ListLocks", callers: PUBLIC, user: true, scope: Read, size: Ordinary },
     Rule { rpc: "SetLock", callers: PUBLIC, user: true, scope: Write, size: Ordinary },
     Rule { rpc: "DeleteLock", callers: PUBLIC, user: true, scope: Write, size: Ordinary },
-    Rule { rpc: "ListMessages", callers: PUBLIC, user: true, scope: Read, size: Ordinary },
+    Rule { rpc: "ListMessages", callers: READERS, user: true, scope: Read, size: Ordinary },
     Rule { rpc: "SearchMessages", callers: PUBLIC, user: true, scope: Read, size: Ordinary },
     Rule { rpc: "UpdateMessage", callers: PUBLIC, user: true, scope: Write, size: Ordinary },
     Rule { rpc: "DeleteMessage", callers: PUBLIC, user: true, scope: Write, size: Ordinary },
@@ -81,6 +84,16 @@ pub(crate) const RULES: &[Rule] = &[
     Rule { rpc: "ResolveConflict", callers: PUBLIC, user: true, scope: Write, size: OfUser(save_bytes) },
     Rule { rpc: "CreatePreview", callers: PUBLIC, user: true, scope: Write, size: Ordinary },
     Rule { rpc: "DeletePreview", callers: PUBLIC, user: true, scope: Write, size: Ordinary },
+    // Only the gateway has the compiler that builds the files.
+    Rule { rpc: "PublishSite", callers: &[Gateway], user: true, scope: Internal, size: Stream(PUBLISH) },
+    Rule { rpc: "GetSite", callers: PUBLIC, user: true, scope: Read, size: Ordinary },
+    Rule { rpc: "UnpublishSite", callers: PUBLIC, user: true, scope: Write, size: Ordinary },
+    Rule { rpc: "ListDeployments", callers: PUBLIC, user: true, scope: Read, size: Ordinary },
+    Rule { rpc: "ActivateDeployment", callers: PUBLIC, user: true, scope: Write, size: Ordinary },
+    Rule { rpc: "ExportDeployment", callers: PUBLIC, user: true, scope: Read, size: Ordinary },
+    // Everybody may read a site.
+    Rule { rpc: "ReadSiteFile", callers: &[Gateway], user: false, scope: Internal, size: Ordinary },
+    Rule { rpc: "DownloadSiteFile", callers: &[Gateway], user: false, scope: Internal, size: Ordinary },
     Rule { rpc: "PublishTemplate", callers: PUBLIC, user: true, scope: Write, size: Ordinary },
     Rule { rpc: "ListTemplates", callers: PUBLIC, user: true, scope: Read, size: Ordinary },
     Rule { rpc: "GetTemplate", callers: PUBLIC, user: true, scope: Read, size: Ordinary },
@@ -96,7 +109,7 @@ pub(crate) const RULES: &[Rule] = &[
     Rule { rpc: "ListTemplateReports", callers: &[Operator], user: false, scope: Internal, size: Ordinary },
     // The capability authorises the call.
     Rule { rpc: "DownloadPreviewFile", callers: &[Gateway], user: false, scope: Internal, size: Ordinary },
-    Rule { rpc: "ReadPreviewFile", callers: &[Gateway], user: false, scope: Internal, size: Ordinary },
+    Rule { rpc: "ReadPreviewFile", callers: &[Gateway], user: false, scope: Internal, size: Large },
     Rule { rpc: "GetPreviewTree", callers: &[Gateway], user: false, scope: Internal, size: Ordinary },
     Rule { rpc: "ReadPreviewContents", callers: &[Gateway], user: false, scope: Internal, size: Ordinary },
     Rule { rpc: "BeginTurn", callers: &[AgentStreaming], user: true, scope: Internal, size: Ordinary },

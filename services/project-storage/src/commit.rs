@@ -10,6 +10,7 @@
 //!   [`upload`]: the save of a file that arrives in parts. [`import`]: the files of an archive.
 //! - [`publish`], [`use_template`]: a template of a revision, and a project of a template. [`starters`]: the templates that ship with
 //!   Backlot. [`copy`]: a tree from one store to another one.
+//! - [`deploy`]: the built files of a revision, which the project's site serves.
 //! - [`begin`], [`turn`], [`end`]: the beginning of a turn, its commit, and its end without files.
 
 use self::{lock::Locks, quota::Quotas};
@@ -23,6 +24,7 @@ pub(crate) mod begin;
 pub(crate) mod blobs;
 pub(crate) mod copy;
 pub(crate) mod create;
+pub(crate) mod deploy;
 pub(crate) mod end;
 pub(crate) mod fillable;
 pub(crate) mod fork;

@@ -1,5 +1,8 @@
 //! The errors of the service, and how a client sees them.
 
+mod paths;
+mod site;
+
 use std::time::Duration;
 
 use chassis::{error::ServiceError, identity::Caller, postgres::StoreError};
@@ -15,12 +18,11 @@ use crate::{
     merge::MergeMode,
 };
 
+use self::paths::{conflict_text, join_paths};
+pub(crate) use self::site::SiteError;
+
 /// The name of the service's folder, and the domain of its reasons.
 pub(crate) const SERVICE: &str = Caller::ProjectStorage.name();
-/// Bytes of the paths in an error's metadata. An error is sent in headers, whose size is limited.
-const MAX_PATHS_BYTES: usize = 2048;
-/// Paths that the text of a conflict names. Its metadata has more.
-const MAX_NAMED_PATHS: usize = 5;
 /// Characters that the metadata has of the path of an entry of an archive.
 const MAX_ARCHIVE_PATH_CHARACTERS: usize = 255;
 /// Characters that are shown of an invalid path.
@@ -119,6 +121,8 @@ pub(crate) enum Error {
     SessionEnded,
     #[error("no such preview")]
     PreviewNotFound,
+    #[error(transparent)]
+    Site(#[from] SiteError),
     #[error("page_token {0}")]
     PageToken(#[from] chassis::page::BadPageToken),
     #[error("the role in this project does not allow it")]
@@ -164,6 +168,7 @@ impl Error {
             | Self::ConflictNotFound
             | Self::TurnNotFound
             | Self::PreviewNotFound => ErrorCode::NotFound,
+            Self::Site(error) => error.code(),
             Self::FileExists { .. }
             | Self::FileChanged { .. }
             | Self::StaleRevision { .. }
@@ -242,6 +247,7 @@ impl Error {
             Self::TurnReplaced { .. } => "TURN_REPLACED",
             Self::DigestMismatch => "TURN_DIGEST_MISMATCH",
             Self::PreviewNotFound => "PREVIEW_NOT_FOUND",
+            Self::Site(error) => error.reason(),
             Self::PageToken(_) => "PAGE_TOKEN_INVALID",
             Self::RoleRequired => "ROLE_REQUIRED",
             Self::Busy => "OVERLOADED",
@@ -272,6 +278,7 @@ impl Error {
             Self::TooManyChanges { .. } => "changes".to_owned(),
             Self::LoadTooLarge { .. } => "page_bytes".to_owned(),
             Self::PageToken(_) => "page_token".to_owned(),
+            Self::Site(error) if error.slug().is_some() => "slug".to_owned(),
             _ => return None,
         };
         // The path of a read or of a preview has no field.
@@ -284,6 +291,10 @@ impl Error {
             | Self::TooManyFiles { path, limit, .. }
             | Self::ProjectTooLarge { path, limit, .. }
             | Self::FolderTooLarge { path, limit, .. } => fault.with("path", path).with("limit", limit.to_string()),
+            Self::Site(error) => match error.slug() {
+                Some(slug) => fault.with("slug", slug),
+                None => fault,
+            },
             Self::PathLocked { path, lock } => fault.with("path", path).with("lock", lock),
             Self::Archive(refused) => archive_metadata(refused, fault),
             Self::TooManyProjects { limit }
@@ -353,31 +364,6 @@ fn archive_metadata(refused: &ArchiveError, fault: Fault) -> Fault {
         | ArchiveError::TooLarge { entry: Some(entry), .. } => fault.with("path", path(entry)),
         _ => fault,
     }
-}
-
-/// Why a change does not apply to the head.
-fn conflict_text(paths: &[String], mode: MergeMode) -> String {
-    if paths.is_empty() {
-        return String::new();
-    }
-    let mut named = paths.iter().take(MAX_NAMED_PATHS).map(|path| format!("`{}`", shown(path))).collect::<Vec<_>>().join(", ");
-    if paths.len() > MAX_NAMED_PATHS {
-        named.push_str(&format!(" and {} more", paths.len() - MAX_NAMED_PATHS));
-    }
-    match mode {
-        MergeMode::Paths => format!(", and both sides changed {named}"),
-        MergeMode::Lines => format!("; a merge was tried, but the changes of both sides overlap in {named}"),
-    }
-}
-
-/// As many of the first paths as fit, one per line.
-fn join_paths(paths: &[String]) -> String {
-    let mut bytes = 0;
-    let fits = |path: &&String| {
-        bytes += path.len() + 1;
-        bytes <= MAX_PATHS_BYTES
-    };
-    paths.iter().take_while(fits).map(String::as_str).collect::<Vec<_>>().join("\n")
 }
 
 impl ServiceError for Error {

@@ -21,6 +21,7 @@ mod projects;
 mod reverts;
 mod reviews;
 mod search;
+mod sites;
 mod templates;
 mod text;
 mod turns;
@@ -108,6 +109,30 @@ macro_rules! rpcs {
                 answer(blobs::upload(&self.0, request).await)
             }
 
+            type PublishSiteStream = sites::PublishStream;
+
+            async fn publish_site(&self, request: Request<Streaming<pb::PublishSiteRequest>>) -> Result<Response<sites::PublishStream>, Status> {
+                answer(sites::publish(&self.0, request).await)
+            }
+
+            type ExportDeploymentStream = sites::ExportStream;
+
+            async fn export_deployment(
+                &self,
+                request: Request<pb::ExportDeploymentRequest>,
+            ) -> Result<Response<sites::ExportStream>, Status> {
+                answer(read!(sites::export, &self.0, request))
+            }
+
+            type DownloadSiteFileStream = sites::DownloadStream;
+
+            async fn download_site_file(
+                &self,
+                request: Request<pb::DownloadSiteFileRequest>,
+            ) -> Result<Response<sites::DownloadStream>, Status> {
+                answer(read!(sites::download, &self.0, request))
+            }
+
             type ReadFilesStream = contents::ReadStream;
 
             async fn read_files(&self, request: Request<pb::ReadFilesRequest>) -> Result<Response<contents::ReadStream>, Status> {
@@ -169,6 +194,9 @@ rpcs! {
         read_preview_file(ReadPreviewFileRequest) -> ReadPreviewFileResponse = previews::read;
         get_preview_tree(GetPreviewTreeRequest) -> GetPreviewTreeResponse = previews::tree;
         read_preview_contents(ReadPreviewContentsRequest) -> ReadPreviewContentsResponse = previews::contents;
+        get_site(GetSiteRequest) -> GetSiteResponse = sites::get;
+        list_deployments(ListDeploymentsRequest) -> ListDeploymentsResponse = sites::list;
+        read_site_file(ReadSiteFileRequest) -> ReadSiteFileResponse = sites::read;
         get_turn_tree(GetTurnTreeRequest) -> GetTurnTreeResponse = turns::tree;
         read_turn_files(ReadTurnFilesRequest) -> ReadTurnFilesResponse = turns::read;
         list_turn_messages(ListTurnMessagesRequest) -> ListTurnMessagesResponse = turns::list_messages;
@@ -198,6 +226,8 @@ rpcs! {
         resolve_conflict(ResolveConflictRequest) -> ResolveConflictResponse = conflicts::resolve;
         create_preview(CreatePreviewRequest) -> CreatePreviewResponse = previews::create;
         delete_preview(DeletePreviewRequest) -> DeletePreviewResponse = previews::delete;
+        unpublish_site(UnpublishSiteRequest) -> UnpublishSiteResponse = sites::unpublish;
+        activate_deployment(ActivateDeploymentRequest) -> ActivateDeploymentResponse = sites::activate;
         publish_template(PublishTemplateRequest) -> PublishTemplateResponse = templates::publish;
         use_template(UseTemplateRequest) -> UseTemplateResponse = templates::use_template;
         unpublish_template(UnpublishTemplateRequest) -> UnpublishTemplateResponse = templates::unpublish;

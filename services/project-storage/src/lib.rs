@@ -11,7 +11,8 @@
 //! - [`read`]: reading trees, files, revisions and messages, with a cache of git objects.
 //! - [`commit`]: creating a project, saving it, resolving a conflict, and the beginning and the end of a turn.
 //! - [`manage`]: changing a project. [`delete`]: deleting, restoring and purging one. [`labels`]: names of revisions. [`locks`]: paths
-//!   that may not be changed. [`preview`]: files as a browser gets them. [`templates`]: what can be made a project of.
+//!   that may not be changed. [`preview`]: files as a browser gets them. [`sites`]: published sites.
+//!   [`templates`]: what can be made a project of.
 //! - [`edit`]: changes of messages, and reactions.
 //! - [`watch`]: the streams of those who watch projects.
 //! - [`background`]: tasks that run beside the calls.
@@ -38,6 +39,7 @@ mod model;
 mod preview;
 mod read;
 mod search;
+mod sites;
 mod store;
 mod templates;
 mod watch;

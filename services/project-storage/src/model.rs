@@ -7,6 +7,7 @@
 //! - [`layout`]: whether a project is compiled for a preview.
 //! - [`condition`]: `If-Match`. [`page`]: pages of lists. [`filter`]: filters of projects, and updates of them.
 //! - [`deletion`]: deleted projects, and what other services are told of them.
+//! - [`site`]: published sites, and the file that an address leads to.
 //! - [`template`]: what can be made a project of. [`placeholder`]: variables of templates and their values.
 
 pub(crate) mod change;
@@ -25,8 +26,11 @@ pub(crate) mod part;
 pub(crate) mod path;
 pub(crate) mod per_plan;
 pub(crate) mod placeholder;
+pub(crate) mod preview;
 pub(crate) mod project;
+pub(crate) mod publication;
 pub(crate) mod revision;
+pub(crate) mod site;
 pub(crate) mod template;
 pub(crate) mod turn;
 pub(crate) mod undo;

@@ -22,6 +22,7 @@ use crate::{
         limits::CHUNK_BYTES,
         media,
         path::FilePath,
+        preview::Shown,
         project::{Role, StoreId, Target},
     },
     read::{
@@ -101,10 +102,10 @@ pub(crate) async fn create(
     new: NewPreview,
     now: OffsetDateTime,
 ) -> Result<(Capability, OffsetDateTime), Error> {
-    let NewPreview { user, session, project, revision } = new;
+    let NewPreview { user, session, project, shown } = new;
     // Before the lock, so that only members wait for it.
     member::find(pool, user, &Target::Id(project), Role::Viewer).await?;
-    if let Some(id) = revision {
+    if let Shown::Revision(Some(id)) = shown {
         history::find(pool, project, id).await?;
     }
     let expires_at = now + LIFETIME;
@@ -115,7 +116,7 @@ pub(crate) async fn create(
         projects::find(&mut *tx, user, &Target::Id(project)).await?.ok_or(Error::ProjectNotFound)?;
         let generation = previews::generation(&mut *tx, project, user).await?;
         let capability = labels.capability(project, user, generation);
-        let grant = NewGrant { hash: &capability.hash(), generation, project, user, session, revision, now, expires_at };
+        let grant = NewGrant { hash: &capability.hash(), generation, project, user, session, shown, now, expires_at };
         let is_granted = previews::grant(&mut *tx, &grant).await?;
         store::commit(tx).await?;
         if is_granted {
@@ -135,8 +136,7 @@ pub(crate) struct NewPreview {
     pub(crate) user: UserId,
     pub(crate) session: SessionId,
     pub(crate) project: ProjectId,
-    /// `None` for the head at the time of each use.
-    pub(crate) revision: Option<Oid>,
+    pub(crate) shown: Shown,
 }
 
 /// Revokes a capability. The person has another one from now on.
@@ -155,7 +155,8 @@ pub(crate) struct PreviewFile {
     pub(crate) content_type: String,
     pub(crate) path: String,
     pub(crate) id: Oid,
-    pub(crate) revision: Oid,
+    /// `None` for staged files.
+    pub(crate) revision: Option<Oid>,
     /// The tree, if the file is its page and is compiled.
     pub(crate) compiled: Option<Oid>,
     /// The path names the content.
@@ -173,23 +174,30 @@ pub(crate) enum Content {
     NotModified,
 }
 
-/// Reads the file that a path stands for, at the revision of the newest grant or at the head.
+/// Reads the file that a path stands for: at the revision of the newest grant, at the head, or among staged files.
 pub(crate) async fn read(objects: &Objects, capability: &Capability, request: FileRequest<'_>) -> Result<PreviewFile, Error> {
-    let FileRequest { path, if_none_match, page, omit_large, now } = request;
+    let FileRequest { path, if_none_match, page, omit_large, staged, now } = request;
     let hash = capability.hash();
     let preview = previews::find(&objects.pool, &hash, None, now).await?.ok_or(Error::PreviewNotFound)?;
     if now - preview.used_at >= fault_time::shortened("preview-touch-interval", TOUCH_INTERVAL) {
         previews::touch(&objects.pool, (&hash, preview.session), now, now + LIFETIME).await?;
     }
     let not_found = || Error::FileNotFound { field: String::new(), path: path.to_owned() };
-    let (revision, tree_id) = preview.revision_and_tree.ok_or_else(not_found)?;
-    let root = tree::load(objects, preview.store, tree_id).await?;
+    let is_staged = staged.is_some();
+    let (revision, tree_id, root) = match staged {
+        Some(staged) if staged.project != preview.project => return Err(Error::PreviewNotFound),
+        Some(staged) => (None, staged.tree_id, Arc::new(staged.root)),
+        None => {
+            let (revision, tree_id) = preview.revision_and_tree.ok_or_else(not_found)?;
+            (Some(revision), tree_id, tree::load(objects, preview.store, tree_id).await?)
+        }
+    };
     let Location { path, file, is_compiled, is_immutable } = find(&root, path, page).ok_or_else(not_found)?;
     let content = if is_compiled {
         Content::Omitted
     } else if matches_etag(if_none_match, file.oid) {
         Content::NotModified
-    } else if omit_large && file.size as usize > CHUNK_BYTES {
+    } else if is_staged || omit_large && file.size as usize > CHUNK_BYTES {
         Content::Omitted
     } else {
         let content = objects.contents(preview.store, &[file]).await?.remove(&file.oid);
@@ -270,7 +278,16 @@ pub(crate) struct FileRequest<'a> {
     pub(crate) page: bool,
     /// The content of a large file is left out.
     pub(crate) omit_large: bool,
+    /// The files of a running turn, which are read in place of a revision. Their contents are elsewhere.
+    pub(crate) staged: Option<StagedTree>,
     pub(crate) now: OffsetDateTime,
+}
+
+/// The files of a running turn.
+pub(crate) struct StagedTree {
+    pub(crate) project: ProjectId,
+    pub(crate) tree_id: Oid,
+    pub(crate) root: Folder,
 }
 
 /// What a path of a request leads to.
@@ -287,7 +304,9 @@ fn find(root: &Folder, path: &str, page: bool) -> Option<Location> {
     let has_compiler = layout::is_compiled(root);
     let exact = |path: &str| resolve(root, path).map(|(path, file)| (path, file, false));
     let of_layout = if has_compiler { layout::resolve(root, path) } else { None };
-    let view = || if page && !has_extension(path) { exact("") } else { None };
+    let compiled = || layout::page(root).filter(|_| has_compiler).map(|file| (layout::PAGE.to_owned(), file, false));
+    let is_root = ["", "/", layout::PAGE].contains(&path);
+    let view = || if is_root || page && !has_extension(path) { compiled().or_else(|| exact("")) } else { None };
     let (path, file, is_immutable) = of_layout.or_else(|| exact(path)).or_else(view)?;
     let is_compiled = has_compiler && path == layout::PAGE;
     Some(Location { path, file, is_compiled, is_immutable })
@@ -315,7 +334,7 @@ fn has_extension(path: &str) -> bool {
 }
 
 /// Whether a list of ETags has that of the file.
-fn matches_etag(if_none_match: &str, id: Oid) -> bool {
+pub(crate) fn matches_etag(if_none_match: &str, id: Oid) -> bool {
     if_none_match.split(',').map(str::trim).any(|etag| etag == "*" || Oid::from_etag(etag) == Some(id))
 }
 
@@ -367,6 +386,26 @@ mod tests {
         for path in ["empty", "empty/", "app.js/", "../index.html", "docs//", "//", "nothing"] {
             assert_eq!(found(path), None, "{path}");
         }
+    }
+
+    #[test]
+    fn a_project_that_lacks_its_page_is_compiled_to_say_so() {
+        let found = |paths: &[&str], path: &str, page: bool| {
+            let mut root = Folder::default();
+            for path in paths {
+                root.put(path, FileRef { oid: Oid::EMPTY_TREE, size: 1 }).expect("no clash");
+            }
+            find(&root, path, page).map(|location| (location.path, location.is_compiled))
+        };
+        let angular = ["package.json", "src/main.ts", "docs/index.html", "README.md"];
+        let own = Some(("index.html".to_owned(), true));
+        for (path, page) in [("", false), ("index.html", false), ("orders", true)] {
+            assert_eq!(found(&angular, path, page), own, "{path}");
+        }
+        assert_eq!(found(&angular, "docs", true), Some(("docs/index.html".to_owned(), false)));
+        assert_eq!(found(&angular, "README.md", true), Some(("README.md".to_owned(), false)));
+        assert_eq!((found(&angular, "a.js", true), found(&angular, "orders", false)), (None, None));
+        assert_eq!(found(&["package.json", "server.js"], "", true), None);
     }
 
     #[test]

@@ -4,8 +4,10 @@ pub(crate) mod conflicts;
 pub(crate) mod copies;
 pub(crate) mod deleted_projects;
 pub(crate) mod deletions;
+pub(crate) mod deployments;
 pub(crate) mod forks;
 pub(crate) mod garbage;
+pub(crate) mod hashed_files;
 pub(crate) mod labels;
 pub(crate) mod lineage;
 pub(crate) mod locks;
@@ -15,11 +17,13 @@ pub(crate) mod objects;
 pub(crate) mod pending;
 pub(crate) mod previews;
 pub(crate) mod projects;
+pub(crate) mod publish_requests;
 pub(crate) mod reactions;
 pub(crate) mod reviews;
 pub(crate) mod revisions;
 pub(crate) mod saves;
 pub(crate) mod sessions;
+pub(crate) mod sites;
 pub(crate) mod sweeps;
 pub(crate) mod templates;
 pub(crate) mod turns;
@@ -66,6 +70,16 @@ fn unsigned(n: i32) -> u32 {
 /// A counter for a column of type `integer`.
 fn signed(n: u32) -> i32 {
     i32::try_from(n).unwrap_or(i32::MAX)
+}
+
+/// A value for a column with JSON.
+fn json<T: serde::Serialize + ?Sized>(value: &T) -> Result<String, StoreError> {
+    serde_json::to_string(value).map_err(|error| StoreError::Inconsistent(error.to_string()))
+}
+
+/// A value from a column with JSON.
+fn from_json<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, StoreError> {
+    serde_json::from_str(text).map_err(|error| StoreError::Inconsistent(error.to_string()))
 }
 
 /// The columns of the key of a page whose first rows are the latest. The first page has no key. It starts after the latest possible time.

@@ -70,6 +70,11 @@ impl Environment {
         self.postgres.url(BASELINE)
     }
 
+    /// The URL of a database, which the cluster or role with this name creates.
+    pub(crate) fn url(&self, name: &str) -> String {
+        self.postgres.url(name)
+    }
+
     /// The data folder of the cluster with this name.
     pub(crate) fn data(&self, name: &str) -> std::path::PathBuf {
         self.folder.path().join(name)

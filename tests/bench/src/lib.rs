@@ -9,6 +9,9 @@
 //!   restores over gRPC, compared with plain SQL (`sql`, `seed`).
 //! - `limiter` with `echo`: rate limits over gRPC, compared with an echo server and with the plain script.
 //! - `attack`: how much an attack slows others down.
+//! - `previews`: edits, pages, packages, checks and sites, compared with Vite's dev server and `vite build`.
+//! - `selection`: how often the right agent is selected, and how long it takes.
+//! - `tokens`: the input tokens of turns with a planned context, beside those with every file in the prompt.
 //! - `token`: the check of access tokens, compared with the plain signature.
 //!
 //! Every target runs in its own process, so that its CPU time can be measured. Each of these processes runs this executable with other
@@ -27,15 +30,18 @@ mod leave;
 mod limiter;
 mod page;
 mod pipe;
+mod previews;
 mod proc;
 mod sample;
 mod scale;
 mod search;
 mod seed;
+mod selection;
 mod sql;
 mod stream;
 mod table;
 mod token;
+mod tokens;
 mod upstream;
 mod watch;
 
@@ -81,6 +87,12 @@ async fn measure(wanted: &[&str]) -> Result<ExitCode> {
     if is_wanted("token") {
         token::measure(&mut table).await.context("token")?;
     }
+    if is_wanted("selection") {
+        selection::measure(&mut table).context("selection")?;
+    }
+    if is_wanted("tokens") {
+        tokens::measure(&mut table).context("tokens")?;
+    }
     if is_wanted("limiter") {
         limiter::measure(&environment, &mut table).await.context("limiter")?;
     }
@@ -116,6 +128,9 @@ async fn measure(wanted: &[&str]) -> Result<ExitCode> {
     // A single attack can be selected, such as `attack-slow-loads`.
     let attacks = ::attack::ALL.iter().filter(|attack| is_wanted("attack") || is_wanted(&format!("attack-{}", attack.name)));
     attack::measure(&environment, &upstream.url, &attacks.collect::<Vec<_>>(), &mut table).await.context("attack")?;
+    if is_wanted("previews") {
+        previews::measure(&environment, &upstream.url, &mut table).await.context("previews")?;
+    }
     if is_wanted("kill") {
         kill::measure(&environment, &upstream, &mut table).await.context("kill")?;
     }

@@ -10,12 +10,21 @@ pub(crate) fn cpu_of(pid: u32) -> Option<Duration> {
     Some(Stat::read(pid)?.own())
 }
 
+/// The CPU time of a process and of its children that have exited.
+pub(crate) fn cpu_with_exited_children(pid: u32) -> Option<Duration> {
+    let stat = Stat::read(pid)?;
+    Some(stat.own() + stat.reaped())
+}
+
+/// The CPU time of the children of a process that have exited.
+pub(crate) fn cpu_of_exited_children(pid: u32) -> Option<Duration> {
+    Some(Stat::read(pid)?.reaped())
+}
+
 /// The CPU time of a PostgreSQL server: the postmaster, its exited children, and its running children.
 pub(crate) fn cpu_of_postgres(postmaster: u32) -> Option<Duration> {
     let server = Stat::read(postmaster)?;
-    let children = fs::read_dir("/proc").ok()?.flatten();
-    let children = children.filter_map(|entry| Stat::read(entry.file_name().to_str()?.parse().ok()?));
-    let live: Duration = children.filter(|stat| stat.parent == u64::from(postmaster)).map(|stat| stat.own()).sum();
+    let live: Duration = children_of(postmaster).into_iter().filter_map(cpu_of).sum();
     Some(server.own() + server.reaped() + live)
 }
 
@@ -23,6 +32,18 @@ pub(crate) fn cpu_of_postgres(postmaster: u32) -> Option<Duration> {
 pub(crate) fn memory_of(pid: u32) -> Option<f64> {
     let kilobytes: f64 = number_in(&format!("/proc/{pid}/status"), "VmRSS:")?;
     Some(kilobytes * 1024.0)
+}
+
+/// The largest resident memory of a process so far, in bytes.
+pub(crate) fn peak_of(pid: u32) -> Option<f64> {
+    let kilobytes: f64 = number_in(&format!("/proc/{pid}/status"), "VmHWM:")?;
+    Some(kilobytes * 1024.0)
+}
+
+/// The processes that a process has started and that run.
+pub(crate) fn children_of(pid: u32) -> Vec<u32> {
+    let all = fs::read_dir("/proc").into_iter().flatten().flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    all.filter(|child| Stat::read(*child).is_some_and(|stat| stat.parent == u64::from(pid))).collect()
 }
 
 /// The limit for open files of this process and its children.

@@ -166,6 +166,7 @@ pub(crate) fn shown(unit: Unit, figure: f64) -> String {
         Unit::Time => format!("{:.2} ms", figure * 1e3),
         Unit::Rate => format!("{figure:.0}/s"),
         Unit::CpuPerMillion => format!("{figure:.1} s/M"),
+        Unit::Bytes if figure >= 10.0 * 1024.0 * 1024.0 => format!("{:.1} MB", figure / 1024.0 / 1024.0),
         Unit::Bytes => format!("{:.1} KB", figure / 1024.0),
         Unit::Factor => format!("{figure:.2}"),
     }

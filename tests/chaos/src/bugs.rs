@@ -30,6 +30,8 @@ pub const BUGS: &[Bug] = &[
     bug("drop-poll", "events are not read after a lost doorbell", Scenario::RedisOutage),
     bug("ask-finished-steps-again", "a resumed turn starts with the first step", Scenario::Kills),
     bug("read-the-conversation-anew", "a resumed turn sends newer messages to the model", Scenario::Kills),
+    bug("fold-in-mid-turn", "a step of a turn tells less of the conversation than the one before", Scenario::NoFaults),
+    bug("select-by-the-process", "the selection of an agent does not come out again", Scenario::NoFaults),
     bug("no-superseded", "a resumed turn does not supersede unfinished steps", Scenario::Kills),
     bug("done-before-commit", "a turn completes before its files are stored", Scenario::NoFaults),
     bug("commit-without-the-digest", "a commit with another change set counts as a retry", Scenario::NoFaults),
@@ -47,6 +49,8 @@ pub const BUGS: &[Bug] = &[
     bug("resolve-with-the-head", "a resolution has other contents than those that were chosen", Scenario::NoFaults),
     bug("leave-the-lock-behind", "a lock does not follow a rename", Scenario::NoFaults),
     bug("lose-the-answer", "the answer of a turn is not in the conversation", Scenario::NoFaults),
+    bug("name-the-process-in-a-page", "a compiled page differs between replicas", Scenario::NoFaults),
+    bug("write-in-an-answer", "a turn in mode ask has the tools that write", Scenario::NoFaults),
     bug("stop-in-words-only", "a cancel is acknowledged and has no effect", Scenario::NoFaults),
 ];
 

@@ -9,6 +9,7 @@
 //! - [`tree`]: the files and revisions of projects follow from the logs and the saves.
 //! - [`lists`]: concurrent saves of the same files have one order, and none is lost.
 //! - [`objects`]: stores have what their projects and templates name, and in the end nothing else.
+//! - [`previews`]: a revision has the same compiled page at each replica.
 //! - [`liveness`]: every turn makes progress.
 
 pub mod contents;
@@ -18,6 +19,7 @@ pub mod liveness;
 pub mod log;
 pub mod objects;
 pub mod outcome;
+pub mod previews;
 pub mod provider;
 pub mod steps;
 pub mod tree;

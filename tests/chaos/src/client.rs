@@ -110,7 +110,7 @@ impl Client {
     /// Like [`Client::start`], but returns a refusal and does not record it.
     pub async fn try_start(&mut self, prompt: Prompt, draft: &str, fields: Value) -> Option<Result<WatchedTurn, (StatusCode, Value)>> {
         let (clock, asked) = (Stopwatch::start(), timeline::now());
-        let mut body = json!({ "draftId": draft, "prompt": prompt.text(), "model": prompt.model() });
+        let mut body = json!({ "draftId": draft, "prompt": prompt.text(), "model": prompt.model(), "mode": prompt.mode() });
         let replaces = fields["replacesTurnId"].as_str().map(str::to_owned);
         if let (Some(body), Value::Object(fields)) = (body.as_object_mut(), fields) {
             body.extend(fields);
@@ -163,6 +163,16 @@ impl Client {
     /// Reads the page of a preview without a resolver: its host is only in a header. Returns `None` if there is no answer in time, or if it
     /// is refused, which is recorded as a violation.
     pub async fn read_page(&mut self, url: &reqwest::Url) -> Option<String> {
+        self.read(url, &[]).await
+    }
+
+    /// Reads a compiled page or a module. A compiler that was killed costs an answer, and the request is repeated.
+    pub async fn read_compiled(&mut self, url: &reqwest::Url) -> Option<String> {
+        self.read(url, &["COMPILER_FAILED"]).await
+    }
+
+    /// Repeats a request that was refused with one of the reasons.
+    async fn read(&mut self, url: &reqwest::Url, repeated: &[&str]) -> Option<String> {
         let clock = Stopwatch::start();
         let (host, port) = (url.host_str()?.to_owned(), url.port()?);
         while clock.elapsed() < self.turn_limit {
@@ -173,6 +183,7 @@ impl Client {
                     Ok(text) => return Some(text),
                     Err(_) => continue,
                 },
+                Answer::Refused(_, problem) if repeated.iter().any(|reason| problem["reason"] == *reason) => continue,
                 Answer::Refused(status, problem) => {
                     self.record.violation(format!("the preview {url} was refused: {status} {problem}"));
                     return None;

@@ -17,7 +17,7 @@ use tokio::time::sleep;
 
 use super::{
     check::{Event, Message, Project, Row, Turn, Violation},
-    record::{Call, ListHistory, Record, Records, SavedRevision, WatchedTurn},
+    record::{Call, CompiledPage, ListHistory, Record, Records, SavedRevision, WatchedTurn},
 };
 use crate::deployment::Deployment;
 
@@ -33,6 +33,8 @@ pub struct Results {
     pub turns: Vec<Turn>,
     pub projects: Vec<Project>,
     pub lists: Vec<ListHistory>,
+    /// The pages of compiled projects.
+    pub compiled: Vec<CompiledPage>,
     /// Violations that clients or the collection found.
     pub violations: Vec<Violation>,
 }
@@ -63,7 +65,7 @@ pub async fn wait_until_settled(deployment: &Deployment, turn_limit: Duration) -
 /// # Errors
 /// A part of the cluster does not answer.
 pub async fn collect(deployment: &Deployment, people: &[Person], record: &Record) -> Result<Results> {
-    let Records { calls, watched, saved, lists, violations } = record.take();
+    let Records { calls, watched, saved, lists, compiled, violations } = record.take();
     let mut by_number: BTreeMap<u64, Vec<Call>> = BTreeMap::new();
     for call in calls {
         by_number.entry(call.number).or_default().push(call);
@@ -101,7 +103,7 @@ pub async fn collect(deployment: &Deployment, people: &[Person], record: &Record
     for project in &mut projects {
         project.saved = saved.iter().filter(|saved: &&SavedRevision| saved.project == project.id).cloned().collect();
     }
-    Ok(Results { turns, projects, lists, violations: found })
+    Ok(Results { turns, projects, lists, compiled, violations: found })
 }
 
 async fn log_of(person: &Person, watched: WatchedTurn) -> Result<(WatchedTurn, Vec<test_support::sse::Frame>)> {

@@ -25,7 +25,8 @@ const CHECK_INTERVAL: Duration = Duration::from_millis(25);
 const PORTS: Range<u16> = 12_000..32_000;
 /// Times of the services that are shortened by their names in milliseconds (see [`chassis::fault_time`]), so that a round reaches what they
 /// delay.
-const TIMES: [(&str, u64); 7] = [
+const TIMES: [(&str, u64); 8] = [
+    ("compile-sweep-interval", 1_000),
     ("sweep-interval", 1_000),
     ("object-sweep-grace", OBJECT_SWEEP_GRACE),
     ("object-sweep-claim", 2_000),
@@ -49,6 +50,7 @@ pub struct Plan {
     pub storages: usize,
     pub auths: usize,
     pub limiters: usize,
+    pub compilers: usize,
     pub settings: Vec<(String, String)>,
 }
 
@@ -56,7 +58,16 @@ impl Plan {
     /// A plan with two replicas of each role.
     #[must_use]
     pub fn new(executable: impl Into<PathBuf>) -> Self {
-        Self { executable: executable.into(), gateways: 2, agents: 2, storages: 2, auths: 2, limiters: 2, settings: Vec::new() }
+        Self {
+            executable: executable.into(),
+            gateways: 2,
+            agents: 2,
+            storages: 2,
+            auths: 2,
+            limiters: 2,
+            compilers: 2,
+            settings: Vec::new(),
+        }
     }
 
     #[must_use]
@@ -72,8 +83,7 @@ impl Plan {
             Role::AgentStreaming => self.agents,
             Role::ProjectStorage => self.storages,
             Role::RateLimit => self.limiters,
-            // No load opens a page that is compiled.
-            Role::Compile => 0,
+            Role::Compile => self.compilers,
         }
     }
 }
@@ -251,9 +261,14 @@ fn shared_settings(launch: Launch, plan: &Plan, folder: &std::path::Path, databa
     let settings = [
         ("BACKLOT_CLUSTER_SECRET", SECRET),
         ("BACKLOT_POLICIES", &policies.to_string_lossy()),
+        ("BACKLOT_COMPILER", &chassis::testing::compiler().to_string_lossy()),
+        ("BACKLOT_COMPILE_WORKER_TIMEOUT", "60s"),
+        // No page of a run imports packages.
+        ("BACKLOT_NPM_REGISTRY", "none"),
         ("BACKLOT_REDIS_PREFIX", &format!("{database}:")),
         ("FAULT_TIMES", &times),
         ("BACKLOT_OBJECT_SWEEP", "1s"),
+        ("BACKLOT_SITES_URL", "http://{site}.sites.localhost"),
         ("BACKLOT_LEASE", "1500ms"),
         ("BACKLOT_BEGIN_TIMEOUT", "10s"),
         ("BACKLOT_DRAIN_TIMEOUT", "2s"),

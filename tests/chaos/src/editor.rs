@@ -1,11 +1,13 @@
 //! Users who edit the project of a turn. Some save during a turn, resolve conflicts, interrupt a turn, replace an old prompt, and leave a
 //! turn. Three save, read, fork and delete without an agent. One replaces an old prompt while a later one is answered. One changes messages.
-//! Two use contents again that a sweep is about to delete.
+//! Two use contents again that a sweep is about to delete. One opens pages of projects that are compiled.
 
 mod conversation;
 mod merge;
+mod preview;
 mod project;
 mod reuse;
+mod site;
 
 use std::sync::{
     Arc,
@@ -39,6 +41,7 @@ pub enum Job {
     ReplacePrompts,
     ChangeMessages,
     ReuseContents,
+    OpenCompiled,
 }
 
 /// Works on one project after the other until stopped.
@@ -55,6 +58,7 @@ pub async fn work(client: Client, job: Job, name: String, stop: Arc<AtomicBool>)
             Job::ReplacePrompts => editor.replace_prompts().await,
             Job::ChangeMessages => editor.change_messages().await,
             Job::ReuseContents => editor.reuse_contents(&stop).await,
+            Job::OpenCompiled => editor.open_compiled().await,
         };
         // Most failures are also recorded where they happen. The editor continues with the next project.
         if done.is_none() {
@@ -74,6 +78,7 @@ impl Editor {
     async fn save_during_turns(&mut self, stop: &AtomicBool) -> Option<()> {
         self.create_project().await?;
         self.save_during_turn().await?;
+        self.ask().await?;
         if !stop.load(Ordering::Relaxed) {
             self.interrupt().await?;
             self.replace_during_start().await?;
@@ -141,6 +146,14 @@ impl Editor {
         let id = turn.turn.clone();
         self.client.record.watched(turn);
         if conflicted { self.resolve_conflict(&id).await.map(drop) } else { Some(()) }
+    }
+
+    /// Asks a question about the project.
+    async fn ask(&mut self) -> Option<()> {
+        let mut turn = self.start(Task::Ask, json!({})).await?;
+        self.follow_to_end(&mut turn).await?;
+        self.client.record.watched(turn);
+        Some(())
     }
 
     /// Resolves a conflict with a content of its own, which it returns.

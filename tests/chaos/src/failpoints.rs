@@ -16,6 +16,13 @@ use crate::deployment::node::Failpoint;
 const EXCLUDED: &[(Role, &[&str], &str)] = &[
     (Role::AgentStreaming, &["check partition", "remove partition"], "runs a week after the first turn"),
     (
+        Role::AgentStreaming,
+        &["select agent", "select skills"],
+        "runs only if the agents or skills have changed since the turn was accepted; a test of the service does that",
+    ),
+    (Role::AgentStreaming, &["delete old prompt parts"], "runs once an hour"),
+    (Role::AgentStreaming, &["select catalogue"], "runs only if an operator replays a selection; a test of the service does that"),
+    (
         Role::ProjectStorage,
         &["select account bytes", "select draft", "select member", "select pending write"],
         "runs only if a write was refused: a full account, a race, or an expired lease",
@@ -27,16 +34,51 @@ const EXCLUDED: &[(Role, &[&str], &str)] = &[
         &["request sweep"],
         "runs only if a lease begins between two statements of a sweep; a test of the service does that",
     ),
+    (
+        Role::ProjectStorage,
+        &["select deployment", "select hashed file"],
+        "run only for the archive of a deployment, and for an address that a site does not have; tests of the service do that",
+    ),
     (Role::ProjectStorage, &["insert template objects"], "publishes the templates that ship with Backlot, once for a database"),
+    (Role::Compile, &["update pages"], "runs ten minutes after the first answer with a page"),
+    (
+        Role::Compile,
+        &["select resolutions", "insert resolutions", "select tarballs", "insert tarballs", "select bundles", "insert bundles"],
+        "runs only for packages, and a run has no registry",
+    ),
+    (
+        Role::Compile,
+        &[
+            "select vendored versions",
+            "list vendored packages",
+            "find vendored package",
+            "select vendored tarball",
+            "insert vendored package",
+            "list bundles",
+            "select output sizes",
+        ],
+        "runs only for packages that an operator keeps; tests of the service do that",
+    ),
     (Role::ProjectStorage, &["forget ended sessions"], "runs only if auth gets another database"),
 ];
 
 /// RPCs of a turn, by the role that calls them.
 const CALLS: &[(Role, &[&str])] = &[
-    (Role::Gateway, &["StartTurn", "StreamTurnEvents", "CancelTurn"]),
+    (Role::Gateway, &["StartTurn", "StreamTurnEvents", "CancelTurn", "BuildPage", "BuildSite", "GetModule"]),
     (
         Role::AgentStreaming,
-        &["BeginTurn", "GetTurnTree", "ListTurnMessages", "CommitTurn", "EndTurn", "Check", "ListDeletions", "AcknowledgeDeletions"],
+        &[
+            "BeginTurn",
+            "GetTurnTree",
+            "ListTurnMessages",
+            "CommitTurn",
+            "EndTurn",
+            "Check",
+            "ListDeletions",
+            "AcknowledgeDeletions",
+            "CheckTree",
+            "OutlineTree",
+        ],
     ),
 ];
 
@@ -109,6 +151,6 @@ mod tests {
         let points = of(Role::AgentStreaming).unwrap();
         assert!(points.aborts.iter().any(|p| p.place == "claim-turns/after") && points.errors.len() == points.aborts.len());
         assert!(of(Role::ProjectStorage).unwrap().errors.iter().any(|p| p.place == "commit/after" && p.mode == "timeout"));
-        assert_eq!(of(Role::Gateway).unwrap().aborts.len(), 6);
+        assert_eq!(of(Role::Gateway).unwrap().aborts.len(), 12);
     }
 }

@@ -27,6 +27,8 @@ const LOST_ANSWERS: [(Role, &str); 5] = [
     (Role::AgentStreaming, "lease_expires_at = clock_timestamp()"),
     (Role::AgentStreaming, "INSERT INTO turns"),
 ];
+/// The links of the callers of compile, which stay connected to one of its replicas.
+const COMPILE_CALLERS: [&str; 2] = ["agent-streaming -> compile", "gateway -> compile"];
 /// The links of the callers of project-storage.
 const CALLERS: [&str; 2] = ["agent-streaming -> project-storage", "gateway -> project-storage"];
 /// The time between two attempts to trigger the failpoints that have not fired.
@@ -36,8 +38,8 @@ const TRIGGER_INTERVAL: Duration = Duration::from_millis(500);
 const TRIGGERS_PER_CUT: u32 = 5;
 const MAX_TRIGGERS_PER_CUT: u32 = 40;
 /// The number of kills of each role among 20.
-const WEIGHTS: [(Role, u32); 5] =
-    [(Role::AgentStreaming, 9), (Role::ProjectStorage, 5), (Role::Gateway, 4), (Role::Auth, 1), (Role::RateLimit, 1)];
+const WEIGHTS: [(Role, u32); 6] =
+    [(Role::AgentStreaming, 8), (Role::ProjectStorage, 5), (Role::Gateway, 4), (Role::Auth, 1), (Role::RateLimit, 1), (Role::Compile, 1)];
 
 /// Injects faults, with its own random numbers.
 pub struct FaultInjector {
@@ -90,9 +92,11 @@ impl FaultInjector {
     /// A process was not running.
     pub async fn pauses(&mut self, rounds: u64) -> Result<()> {
         for _ in 0..rounds {
-            for roles in
-                [&[Role::AgentStreaming, Role::Auth][..], &[Role::AgentStreaming, Role::Gateway], &[Role::ProjectStorage, Role::RateLimit]]
-            {
+            for roles in [
+                &[Role::AgentStreaming, Role::Auth][..],
+                &[Role::AgentStreaming, Role::Gateway],
+                &[Role::ProjectStorage, Role::RateLimit, Role::Compile],
+            ] {
                 let mut stopped = Vec::new();
                 for role in roles {
                     let nodes: Vec<_> = self.deployment.of(*role).cloned().collect();
@@ -215,14 +219,14 @@ impl FaultInjector {
         Ok(())
     }
 
-    /// Fires every failpoint of agent-streaming, project-storage and the gateway once in each mode. The second replica of each role gets the
+    /// Fires every failpoint of agent-streaming, project-storage, the gateway and compile once in each mode. The second replica of each role gets the
     /// failpoints that end the process, and the first replica the others. Of those that end the process, only one of `sample` is fired, chosen
     /// at random: each costs a restart. Returns the failpoints that did not fire.
     ///
     /// # Errors
     /// A process does not start.
     pub async fn failpoints(&mut self, within: Duration, sample: u64) -> Result<Vec<String>> {
-        let roles = [Role::AgentStreaming, Role::ProjectStorage, Role::Gateway];
+        let roles = [Role::AgentStreaming, Role::ProjectStorage, Role::Gateway, Role::Compile];
         let mut armed: Vec<(Arc<Node>, BTreeSet<Failpoint>)> = Vec::new();
         for role in roles {
             let mut points = failpoints::of(role)?;
@@ -293,7 +297,7 @@ impl FaultInjector {
             for node in deployment.of(Role::ProjectStorage) {
                 node.ready(READY_WITHIN).await?;
             }
-            for link in CALLERS {
+            for link in CALLERS.iter().chain(&COMPILE_CALLERS) {
                 deployment.link(link).cut();
             }
         }

@@ -8,6 +8,8 @@
 //! - [`editor`], [`commits`]: users who edit the same project, and commits that are sent twice.
 //! - [`appender`]: concurrent saves that append to the same files.
 //! - [`moderator`]: an operator who looks after templates.
+//! - [`previews`]: compiled pages, compiled again at each replica.
+//! - [`replays`]: the selections of agents, made again.
 //! - [`record`], [`collect`], [`stores`], [`check`]: the observations of a round, its results, the contents of the database, and the rules
 //!   for all of them.
 //! - [`bugs`]: the seeded bugs, which the rounds must find.
@@ -26,9 +28,11 @@ pub mod fault_injector;
 pub mod load;
 pub mod model;
 pub mod moderator;
+pub mod previews;
 pub mod prompt;
 pub mod proxy;
 pub mod record;
+pub mod replays;
 pub mod report;
 pub mod round;
 pub mod run;

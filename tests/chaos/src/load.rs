@@ -30,7 +30,7 @@ use crate::deployment::Deployment;
 const TURNS_PER_PROJECT: u64 = 5;
 /// The number of editors besides these clients: three work without an agent, one replaces old prompts, one appends to lists, one changes
 /// messages, two use contents again, and the others save during turns.
-const EDITORS: usize = 13;
+const EDITORS: usize = 14;
 /// The time between two rounds of probes.
 const PROBE_INTERVAL: Duration = Duration::from_millis(400);
 /// The limit for an answer to a probe.
@@ -73,6 +73,7 @@ impl Load {
                 Some(3) => task::spawn(editor::work(client, Job::ChangeMessages, name, stop)),
                 Some(4 | 5) => task::spawn(editor::work(client, Job::ReuseContents, name, stop)),
                 Some(6 | 7) => task::spawn(editor::work(client, Job::WithoutAgent, name, stop)),
+                Some(8) => task::spawn(editor::work(client, Job::OpenCompiled, name, stop)),
                 Some(_) => task::spawn(editor::work(client, Job::SaveDuringTurns, name, stop)),
             });
         }
@@ -114,7 +115,8 @@ fn choose(record: &Record, rng: &mut StdRng) -> (Prompt, Behavior) {
         0..4 => Task::Write,
         4 => Task::Move,
         5..8 => Task::Shared,
-        8 => Task::Answer,
+        8 if rng.random() => Task::Answer,
+        8 => Task::Ask,
         _ => Task::SlowAnswer,
     };
     let behavior = match rng.random_range(0..10) {

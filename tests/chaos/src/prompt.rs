@@ -22,18 +22,21 @@ pub enum Task {
     Conflict,
     /// Answers without writing files.
     Answer,
+    /// Is asked a question in mode ask. The model tries to write a file, which must be refused.
+    Ask,
     /// Like [`Task::Answer`], with a pause that is longer than a lease.
     SlowAnswer,
     /// Like [`Task::Write`], but each of its workers is killed.
     Poison,
 }
 
-const TASKS: [(Task, &str); 7] = [
+const TASKS: [(Task, &str); 8] = [
     (Task::Write, "write"),
     (Task::Move, "move"),
     (Task::Shared, "shared"),
     (Task::Conflict, "conflict"),
     (Task::Answer, "answer"),
+    (Task::Ask, "ask"),
     (Task::SlowAnswer, "slow-answer"),
     (Task::Poison, "poison"),
 ];
@@ -76,6 +79,12 @@ impl Prompt {
         if self.number.is_multiple_of(2) { "openai/test" } else { "anthropic/test" }
     }
 
+    /// The mode of the turn, as in its request.
+    #[must_use]
+    pub fn mode(&self) -> &'static str {
+        if self.task == Task::Ask { "TURN_MODE_ASK" } else { "TURN_MODE_BUILD" }
+    }
+
     /// The answers of the model, one per step. The last one calls no tool.
     #[must_use]
     pub fn steps(&self) -> Vec<Step> {
@@ -95,6 +104,7 @@ impl Prompt {
                 let other = if self.task == Task::Shared { "list.txt" } else { &path };
                 calls.push(vec![write(SHARED, format!("last written by {}\n", self.number)), write(other, self.content())]);
             }
+            Task::Ask => calls.push(vec![write(&path, self.content())]),
             Task::Answer | Task::SlowAnswer => {}
         }
         calls.push(Vec::new());
@@ -108,7 +118,7 @@ impl Prompt {
         match self.task {
             Task::Write | Task::Poison => Some((self.path(), content)),
             Task::Move => Some((self.moved(), content)),
-            Task::Shared | Task::Conflict | Task::Answer | Task::SlowAnswer => None,
+            Task::Shared | Task::Conflict | Task::Ask | Task::Answer | Task::SlowAnswer => None,
         }
     }
 

@@ -100,6 +100,15 @@ pub struct SavedRevision {
     pub file: (String, String),
 }
 
+/// A page of a compiled project, as it was read last. The project does not change after that.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CompiledPage {
+    pub project: String,
+    /// The URL of its preview.
+    pub url: reqwest::Url,
+    pub html: String,
+}
+
 /// The elements of lists by the paths of their files, the oldest first.
 pub type Lists = BTreeMap<String, Vec<u64>>;
 
@@ -152,6 +161,7 @@ pub struct Records {
     pub watched: Vec<WatchedTurn>,
     pub saved: Vec<SavedRevision>,
     pub lists: Vec<ListHistory>,
+    pub compiled: Vec<CompiledPage>,
     pub violations: Vec<String>,
 }
 
@@ -162,6 +172,7 @@ pub struct Record {
     watched: Mutex<Vec<WatchedTurn>>,
     saved: Mutex<Vec<SavedRevision>>,
     lists: Mutex<Vec<ListHistory>>,
+    compiled: Mutex<Vec<CompiledPage>>,
     /// Answers that a well-behaved client must never get.
     violations: Mutex<Vec<String>>,
     /// The number of answers by kind.
@@ -188,6 +199,10 @@ impl Record {
 
     pub fn saved(&self, saved: SavedRevision) {
         lock(&self.saved).push(saved);
+    }
+
+    pub fn compiled(&self, page: CompiledPage) {
+        lock(&self.compiled).push(page);
     }
 
     pub fn lists(&self, history: ListHistory) {
@@ -245,6 +260,7 @@ impl Record {
             watched: take(&self.watched),
             saved: take(&self.saved),
             lists: take(&self.lists),
+            compiled: take(&self.compiled),
             violations: take(&self.violations),
         }
     }

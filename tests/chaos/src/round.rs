@@ -16,9 +16,10 @@ use super::{
     fault_injector::{FaultInjector, LEASE},
     load::{Load, LoadOptions},
     model::script,
+    previews,
     prompt::{Prompt, Task},
     record::{ListHistory, ListOutcome, Record},
-    report, stores,
+    replays, report, stores,
     targeted_faults::Point,
     verdict::Verdict,
 };
@@ -34,6 +35,8 @@ const ROLLING_PERCENT: u64 = 2;
 const MAX_LATENCY: timeline::Millis = 10_000;
 /// The limit for the time between two fired failpoints.
 const NEXT_FAILPOINT_WITHIN: Duration = Duration::from_secs(200);
+/// Processes of the compiler that are killed in a round of kills.
+const COMPILERS: usize = 3;
 /// The limit for the end of a turn that kills its workers.
 const FAILED_WITHIN: Duration = Duration::from_secs(60);
 
@@ -195,11 +198,15 @@ impl Environment {
         verdict.violations.extend(collect::wait_until_settled(&self.deployment, self.options.turn_limit / 2).await?);
         verdict.violations.extend(commits::check(&self.deployment).await?);
         verdict.violations.extend(stores::check(&self.deployment).await?);
-        let Results { turns, projects, lists, violations } = collect::collect(&self.deployment, &self.people, &self.record).await?;
+        let Results { turns, projects, lists, compiled, violations } =
+            collect::collect(&self.deployment, &self.people, &self.record).await?;
         verdict.violations.extend(violations);
         let faults = self.deployment.timeline.fault_history();
         verdict.violations.extend(check::check(&turns, &projects, &faults, &self.rules));
         verdict.violations.extend(lists.iter().flat_map(check::lists::check));
+        verdict.count("compiled pages", compiled.len() as u64);
+        verdict.violations.extend(replays::check(&self.deployment, &turns).await?);
+        verdict.violations.extend(previews::check(&self.deployment, compiled).await?);
         for text in self.deployment.nodes.iter().flat_map(|node| node.panics()) {
             verdict.violations.push(Violation { rule: "no panic", turn: None, text });
         }
@@ -255,7 +262,10 @@ impl Environment {
 async fn inject(injector: &mut FaultInjector, scenario: Scenario, amount: u64) -> Result<Vec<String>> {
     match scenario {
         Scenario::NoFaults => sleep(Duration::from_secs(amount)).await,
-        Scenario::Kills => injector.kills(amount).await?,
+        Scenario::Kills => {
+            injector.kills(amount).await?;
+            injector.kill_compilers(COMPILERS).await?;
+        }
         Scenario::Pauses => injector.pauses(amount).await?,
         Scenario::Engines => {
             injector.postgres(amount).await?;

@@ -36,6 +36,9 @@ const ROOTS: &str = "SELECT store_id::text, what, oid FROM (
     UNION ALL
         SELECT p.store_id, 'conflicted turn ' || t.id, t.revision FROM projects p JOIN turns t ON t.project_id = p.id WHERE t.state = 4
     UNION ALL
+        SELECT p.store_id, 'deployment ' || d.number || ' of ' || d.project_id, o.oid
+        FROM projects p JOIN deployments d ON d.project_id = p.id, unnest(ARRAY[d.tree, d.hashed]) AS o (oid)
+        UNION ALL
         SELECT t.store_id, 'template ' || t.id, v.tree FROM templates t JOIN template_versions v ON v.template_id = t.id
     ) r WHERE oid <> ''";
 

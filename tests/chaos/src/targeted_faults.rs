@@ -1,9 +1,10 @@
 //! Faults at a chosen moment, which random faults would hit rarely or never.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use anyhow::{Result, ensure};
 use backlot::role::Role;
+use chassis::testing::{self, Signal};
 use sqlx::{PgPool, Postgres, Transaction};
 use test_support::canary::Stopwatch;
 use tokio::time::sleep;
@@ -23,6 +24,8 @@ const LOCKED_EVENTS: i32 = 8;
 const HEARTBEAT: &str = "SET lease_expires_at = clock_timestamp()";
 /// More heartbeats than all workers send within a lease.
 const MAX_HEARTBEATS: usize = 10;
+/// The time between two looks for processes of the compiler, which run for some milliseconds.
+const COMPILER_POLL: Duration = Duration::from_millis(2);
 const FAULT_WITHIN: Duration = Duration::from_secs(30);
 
 /// The role, the name and the mode of a failpoint.
@@ -121,6 +124,29 @@ impl FaultInjector {
         Ok(())
     }
 
+    /// Kills processes of the compiler while they work, as they appear. Their replicas of compile go on.
+    ///
+    /// # Errors
+    /// None appears in time.
+    pub async fn kill_compilers(&mut self, times: usize) -> Result<()> {
+        let clock = Stopwatch::start();
+        let mut killed = BTreeSet::new();
+        while killed.len() < times {
+            ensure!(clock.elapsed() < READY_WITHIN, "only {} of {times} compilers were found", killed.len());
+            let mut replicas = Vec::new();
+            for node in self.deployment.of(Role::Compile) {
+                replicas.extend(node.process().await);
+            }
+            for process in children(&replicas)? {
+                if killed.insert(process) && testing::signal(process, Signal::Kill).is_ok() {
+                    self.count("compilers killed in mid-build");
+                }
+            }
+            sleep(COMPILER_POLL).await;
+        }
+        Ok(())
+    }
+
     /// Kills Redis and keeps it down for a long time.
     pub async fn redis_outage(&mut self) {
         let engines = Arc::clone(&self.deployment.engines);
@@ -150,6 +176,20 @@ impl FaultInjector {
         let unfired = armed.into_iter().flat_map(|node| node.armed().into_iter().map(|point| format!("{} {}", node.name, point.place)));
         Ok(unfired.collect())
     }
+}
+
+/// The processes that these have started.
+fn children(parents: &[u32]) -> Result<Vec<u32>> {
+    let mut found = Vec::new();
+    for parent in parents {
+        // A process that ends meanwhile has no file.
+        let Ok(threads) = std::fs::read_dir(format!("/proc/{parent}/task")) else { continue };
+        for thread in threads.flatten() {
+            let Ok(list) = std::fs::read_to_string(thread.path().join("children")) else { continue };
+            found.extend(list.split_whitespace().filter_map(|id| id.parse::<u32>().ok()));
+        }
+    }
+    Ok(found)
 }
 
 /// Begins a transaction that locks the next sequence numbers of every running turn. Returns `None` if no turn is running.

@@ -16,6 +16,9 @@ export const shot = (page, name) => (shots ? page.screenshot({ path: `${shots}/$
 export const TIMEOUT = { timeout: 150_000 };
 export const PASSWORD = "correct horse battery staple 7";
 
+// The browser gave a request up, for example the icon of a page that it leaves. An error of the server or of the network has another name.
+export const isAborted = (request) => request.failure()?.errorText === "net::ERR_ABORTED";
+
 export function launch() {
   return library("playwright-core").chromium.launch({
     executablePath: process.env.BACKLOT_CHROMIUM ?? "/usr/bin/chromium",

@@ -91,7 +91,8 @@ async fn turns_complete_with_both_protocols_however_the_bytes_are_split() -> Res
             let requests = models.requests();
             assert_eq!(requests.len(), 2);
             assert!(models.complaints().is_empty(), "{:?}", models.complaints());
-            let tools = ["list_files", "read_file", "search", "write_file", "edit_file", "delete_file", "rename_file", "check"];
+            let tools =
+                ["list_files", "read_file", "search", "write_file", "edit_file", "delete_file", "rename_file", "check", "read_skill"];
             assert_eq!(requests[0].tools(), tools);
             assert!(requests[0].prompt().contains("a page"));
             assert_eq!(requests[1].tool_results().len(), 2, "the results of both tools");

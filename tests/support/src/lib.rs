@@ -3,7 +3,7 @@
 //! - [`cluster`]: a whole cluster in this process. [`process`]: a cluster in its own process.
 //! - [`person`]: a user of the public HTTP API. [`sse`]: a viewer of events. [`grpc`]: calls by descriptor.
 //! - [`model_server`]: a model provider that answers from a script. [`script`]: journeys in Node.js.
-//! - [`vite`]: a project that is compiled for a preview.
+//! - [`vite`]: a project that is compiled for a preview. [`projects`]: projects from folders and npm packages.
 //! - [`contract`]: the HTTP bindings of the contract. [`document`]: the OpenAPI document. [`issuer`]: access tokens that a test issues.
 //! - [`canary`]: time limits that exclude the time during which the machine was starved.
 
@@ -15,6 +15,7 @@ pub mod issuer;
 pub mod model_server;
 pub mod person;
 pub mod process;
+pub mod projects;
 pub mod script;
 pub mod sse;
 pub mod vite;

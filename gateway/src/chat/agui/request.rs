@@ -1,7 +1,7 @@
 //! The request of `/api/agui`: `RunAgentInput` of AG-UI 1.0. As in `/api/chat`, only the last message is read. Pure.
 
 use proto::{
-    agent_streaming::{IfActive, OnDisconnect, StartTurnRequest},
+    agent_streaming::{IfActive, OnDisconnect, StartTurnRequest, TurnMode},
     error::ErrorCode,
     metadata::Metadata,
 };
@@ -41,6 +41,10 @@ struct ForwardedProps {
     if_active: Option<IfActive>,
     on_disconnect: Option<OnDisconnect>,
     require_clean_files: Option<bool>,
+    mode: Option<TurnMode>,
+    plan_turn_id: Option<String>,
+    pinned_paths: Option<Vec<String>>,
+    excluded_paths: Option<Vec<String>>,
     metadata: Option<Metadata>,
 }
 
@@ -88,6 +92,10 @@ impl RunAgentInput {
             replaces_turn_id: String::new(),
             metadata: props.metadata.unwrap_or_default(),
             require_clean_files: props.require_clean_files.unwrap_or_default(),
+            mode: props.mode.unwrap_or_default().into(),
+            plan_turn_id: props.plan_turn_id.unwrap_or_default(),
+            pinned_paths: props.pinned_paths.unwrap_or_default(),
+            excluded_paths: props.excluded_paths.unwrap_or_default(),
         };
         Ok(Run { thread: self.thread_id, run: self.run_id, start })
     }

@@ -2,7 +2,7 @@
 //! cannot be trusted. Pure.
 
 use proto::{
-    agent_streaming::{IfActive, OnDisconnect, StartTurnRequest},
+    agent_streaming::{IfActive, OnDisconnect, StartTurnRequest, TurnMode},
     error::ErrorCode,
     metadata::Metadata,
 };
@@ -34,6 +34,10 @@ pub(crate) struct ChatRequest {
     if_active: Option<IfActive>,
     on_disconnect: Option<OnDisconnect>,
     require_clean_files: Option<bool>,
+    mode: Option<TurnMode>,
+    plan_turn_id: Option<String>,
+    pinned_paths: Option<Vec<String>>,
+    excluded_paths: Option<Vec<String>>,
     metadata: Option<Metadata>,
 }
 
@@ -86,6 +90,10 @@ struct Options {
     if_active: IfActive,
     on_disconnect: OnDisconnect,
     require_clean_files: bool,
+    mode: TurnMode,
+    plan_turn: String,
+    pinned: Vec<String>,
+    excluded: Vec<String>,
     metadata: Metadata,
 }
 
@@ -117,6 +125,10 @@ impl ChatRequest {
             if_active: self.if_active.filter(|value| *value != IfActive::Unspecified).unwrap_or(IfActive::Reject),
             on_disconnect: self.on_disconnect.unwrap_or_default(),
             require_clean_files: self.require_clean_files.unwrap_or_default(),
+            mode: self.mode.unwrap_or_default(),
+            plan_turn: self.plan_turn_id.unwrap_or_default(),
+            pinned: self.pinned_paths.unwrap_or_default(),
+            excluded: self.excluded_paths.unwrap_or_default(),
             metadata: self.metadata.unwrap_or_default(),
         };
         Ok(Prompt { chat, text: message.text, message: message.id, intent, options })
@@ -178,6 +190,10 @@ impl Prompt {
             replaces_turn_id: replaces.to_owned(),
             metadata: self.options.metadata,
             require_clean_files: self.options.require_clean_files,
+            mode: self.options.mode.into(),
+            plan_turn_id: self.options.plan_turn,
+            pinned_paths: self.options.pinned,
+            excluded_paths: self.options.excluded,
         }
     }
 }

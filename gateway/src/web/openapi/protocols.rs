@@ -53,8 +53,9 @@ fn chat_body() -> Value {
 const CLIENT_ID: &str = "^[A-Za-z0-9_-]{1,128}$";
 
 /// Fields that are passed to StartTurnRequest.
-fn turn_options() -> [(&'static str, Value); 7] {
+fn turn_options() -> [(&'static str, Value); 11] {
     let text = || json!({"type": "string", "description": "As in StartTurnRequest."});
+    let paths = || json!({"type": "array", "items": {"type": "string"}, "description": "As in StartTurnRequest."});
     let kind = |name: &str| json!({"$ref": format!("#/components/schemas/{name}")});
     let metadata = json!({"type": "object", "additionalProperties": {"type": "string"}, "description": "As in StartTurnRequest."});
     [
@@ -64,6 +65,10 @@ fn turn_options() -> [(&'static str, Value); 7] {
         ("ifActive", kind("IfActive")),
         ("onDisconnect", kind("OnDisconnect")),
         ("requireCleanFiles", json!({"type": "boolean", "description": "As in StartTurnRequest."})),
+        ("mode", kind("TurnMode")),
+        ("planTurnId", text()),
+        ("pinnedPaths", paths()),
+        ("excludedPaths", paths()),
         ("metadata", metadata),
     ]
 }

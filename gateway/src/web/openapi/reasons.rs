@@ -1,11 +1,11 @@
 //! The reasons that each operation may be refused for. The comments of the contract explain them.
 
 use proto::error::ErrorCode::{
-    self, Conflict, Forbidden, Internal, InvalidArgument, NotFound, RateLimited, Timeout, Unauthenticated, Unavailable,
+    self, Conflict, Forbidden, Internal, InvalidArgument, NotFound, RateLimited, Timeout, Unauthenticated, Unavailable, Unimplemented,
 };
 
 /// The code of every reason of the document.
-const CODES: [(ErrorCode, &[&str]); 10] = [
+const CODES: [(ErrorCode, &[&str]); 11] = [
     (
         InvalidArgument,
         &[
@@ -37,6 +37,8 @@ const CODES: [(ErrorCode, &[&str]); 10] = [
             "RANGE_NOT_SATISFIABLE",
             "PAGE_TOKEN_INVALID",
             "CURSOR_AHEAD",
+            "SLUG_RESERVED",
+            "BUILD_FAILED",
         ],
     ),
     (Unauthenticated, &["TOKEN_MISSING", "TOKEN_INVALID", "SESSION_ENDED", "SESSION_AMBIGUOUS", "BAD_CREDENTIALS"]),
@@ -58,6 +60,8 @@ const CODES: [(ErrorCode, &[&str]); 10] = [
             "FILE_NOT_FOUND",
             "CONFLICT_NOT_FOUND",
             "PREVIEW_NOT_FOUND",
+            "SITE_NOT_FOUND",
+            "DEPLOYMENT_NOT_FOUND",
             "TURN_NOT_FOUND",
             "AGENT_NOT_FOUND",
             "MODEL_NOT_FOUND",
@@ -78,15 +82,19 @@ const CODES: [(ErrorCode, &[&str]); 10] = [
             "NOTHING_TO_UNDO",
             "NOTHING_TO_REDO",
             "TURN_ACTIVE",
+            "TURN_NOT_RUNNING",
             "TURN_OPEN",
             "TURN_REPLACED",
             "TOO_LATE",
             "CURSOR_EXPIRED",
+            "SLUG_TAKEN",
+            "COMPILER_FAILED",
         ],
     ),
     (
         RateLimited,
         &[
+            "TREE_TOO_LARGE",
             "RATE_LIMITED",
             "SHARE_EXHAUSTED",
             "TOO_MANY_PROJECTS",
@@ -98,11 +106,12 @@ const CODES: [(ErrorCode, &[&str]); 10] = [
             "MESSAGE_TOO_LARGE",
         ],
     ),
-    (Timeout, &["TIMEOUT"]),
+    (Timeout, &["TIMEOUT", "COMPILER_TIMEOUT"]),
     // Its status differs from that of its code.
     (Timeout, &["BODY_TIMEOUT"]),
-    (Unavailable, &["OVERLOADED", "UNAVAILABLE", "DRAINING", "WRITE_EXPIRED"]),
+    (Unavailable, &["OVERLOADED", "UNAVAILABLE", "DRAINING", "WRITE_EXPIRED", "COMPILER_MISSING"]),
     (Internal, &["INTERNAL"]),
+    (Unimplemented, &["SITES_DISABLED"]),
 ];
 
 /// Reasons of the contract that no operation has. They are used between services, or by RPCs without an HTTP binding.
@@ -234,7 +243,7 @@ const OWN: &[(&str, &[&[&str]])] = &[
     ("DeleteReaction", &[&["PROJECT_NOT_FOUND", "MESSAGE_NOT_FOUND"]]),
     ("GetConflict", &[&["PROJECT_NOT_FOUND", "CONFLICT_NOT_FOUND", "CONFLICT_RESOLVED"]]),
     ("ResolveConflict", &[STORING, &["CONFLICT_NOT_FOUND", "CONFLICT_RESOLVED"]]),
-    ("CreatePreview", &[&["PROJECT_NOT_FOUND", "REVISION_NOT_FOUND"]]),
+    ("CreatePreview", &[&["PROJECT_NOT_FOUND", "REVISION_NOT_FOUND", "TURN_NOT_FOUND", "TURN_NOT_RUNNING"]]),
     ("DeletePreview", &[&["PROJECT_NOT_FOUND", "PREVIEW_NOT_FOUND"]]),
     (
         "PublishTemplate",
@@ -281,15 +290,34 @@ const OWN: &[(&str, &[&[&str]])] = &[
     ("StreamTurnEvents", &[FOLLOWING]),
     ("CancelTurn", &[&["TURN_NOT_FOUND", "TOO_LATE"]]),
     ("GetFindings", &[&["PROJECT_NOT_FOUND", "REVISION_NOT_FOUND"]]),
+    ("ListStagedFiles", &[&["TURN_NOT_FOUND", "TURN_NOT_RUNNING"]]),
+    ("GetStagedFile", &[&["TURN_NOT_FOUND", "TURN_NOT_RUNNING", "FILE_NOT_FOUND"]]),
     ("ListAgents", &[]),
     ("GetAgent", &[&["AGENT_NOT_FOUND"]]),
+    ("SelectAgent", &[&["AGENT_NOT_FOUND"]]),
+    ("PlanTurn", &[&["AGENT_NOT_FOUND", "MODEL_NOT_FOUND", "PROJECT_NOT_FOUND", "REVISION_NOT_FOUND"]]),
     ("ImportProject", &[STORING, IMPORTING, &["TOO_MANY_PROJECTS", "METHOD_NOT_ALLOWED"]]),
     ("ImportIntoProject", &[STORING, IMPORTING]),
+    (
+        "PublishSite",
+        &[
+            STORING,
+            PUBLISHING,
+            &["COMPILER_MISSING", "COMPILER_FAILED", "COMPILER_TIMEOUT", "TREE_TOO_LARGE", "BUILD_FAILED", "SITES_DISABLED"],
+        ],
+    ),
+    ("GetSite", &[&["PROJECT_NOT_FOUND", "SITE_NOT_FOUND"]]),
+    ("UnpublishSite", &[&["PROJECT_NOT_FOUND", "SITE_NOT_FOUND", "ROLE_REQUIRED"]]),
+    ("ListDeployments", &[&["PROJECT_NOT_FOUND", "SITE_NOT_FOUND", "PAGE_TOKEN_INVALID"]]),
+    ("ActivateDeployment", &[&["PROJECT_NOT_FOUND", "SITE_NOT_FOUND", "DEPLOYMENT_NOT_FOUND", "ROLE_REQUIRED"]]),
+    ("ExportDeployment", &[&["PROJECT_NOT_FOUND", "SITE_NOT_FOUND", "DEPLOYMENT_NOT_FOUND"]]),
     ("SendChatMessage", &[STARTING, &["TURN_NOT_FOUND", "CONTINUATION_UNSUPPORTED"]]),
     ("ResumeChat", &[&["PROJECT_NOT_FOUND"], FOLLOWING]),
     ("StopChat", &[&["PROJECT_NOT_FOUND", "TURN_NOT_FOUND", "TOO_LATE"]]),
     ("RunAgent", &[STARTING, &["TURN_NOT_FOUND", "TOOLS_UNSUPPORTED", "RESUME_UNSUPPORTED"]]),
 ];
+/// Further reasons of publications.
+const PUBLISHING: &[&str] = &["REVISION_NOT_FOUND", "FILE_NOT_FOUND", "SLUG_RESERVED", "SLUG_TAKEN", "WRITE_EXPIRED"];
 /// Further reasons of imports.
 const IMPORTING: &[&str] = &["ARCHIVE_INVALID", "ARCHIVE_ENTRY_REFUSED", "ARCHIVE_TOO_LARGE", "REVISION_NOT_FOUND"];
 /// Further reasons of saves.

@@ -1,30 +1,31 @@
 //! Pages that are compiled before a browser runs them, and their modules. The compiler asks for files that it does not know; they are read
 //! with the capability of the preview, at the revision that the request found.
 
-mod source;
-
 use std::time::{Duration, Instant};
 
 use axum::{
-    http::{HeaderValue, StatusCode, header},
+    http::{HeaderValue, StatusCode, header, request::Parts},
     response::{IntoResponse as _, Response},
 };
 use futures::{SinkExt as _, channel::mpsc};
 use proto::{
     compile::{BuildPageRequest, GetModuleRequest, Mode, Page, Start, build_page_request, build_page_response},
-    error::ErrorCode,
-    project_storage::{ReadPreviewFileRequest, ReadPreviewFileResponse},
+    project_storage::ReadPreviewFileResponse,
 };
-use tonic::Status;
 
-use self::source::Source;
-use super::Target;
+use super::{Target, authorization};
 use crate::{
     app::App,
+    build::{
+        failure,
+        source::{Access, Source},
+        unfinished,
+    },
     edge::request::RequestInfo,
-    error::{Failure, fault, fault_of},
+    error::{Failure, fault_of},
     http::etag::{has_version, put_etag},
     upstream::present,
+    web::{preview_client::Place, preview_url::Label},
 };
 
 /// Where the addresses of modules begin, below the base of the preview.
@@ -40,14 +41,15 @@ const IMMUTABLE: HeaderValue = HeaderValue::from_static("private, max-age=315360
 
 /// The page of a tree, or a page with the errors that stop it.
 pub(super) async fn page(app: &App, info: &RequestInfo, target: &Target<'_>, file: ReadPreviewFileResponse) -> Result<Response, Failure> {
+    let (client, base, revision) = (&app.origins.client, app.origins.preview.base(target.label), file.revision.clone());
     let page = build(app, info, target, file).await?;
-    let (client, base) = (&app.origins.client, app.origins.preview.base(target.capability));
-    let etag = client.etag(&page.etag);
+    let place = Place { base: &base, revision: &revision };
+    let etag = client.etag(&page.etag, &place);
     let kind = (header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
     let mut response = match page.html.is_empty() {
-        true => (StatusCode::UNPROCESSABLE_ENTITY, [kind], client.insert_into_errors(&page.error_html, &base)).into_response(),
+        true => (StatusCode::UNPROCESSABLE_ENTITY, [kind], client.insert_into_errors(&page.error_html, &place)).into_response(),
         false if has_version(&target.request.headers, &etag) => StatusCode::NOT_MODIFIED.into_response(),
-        false => ([kind], client.insert(&page.html, &base)).into_response(),
+        false => ([kind], client.insert(&page.html, &place)).into_response(),
     };
     if response.status() != StatusCode::UNPROCESSABLE_ENTITY {
         put_etag(response.headers_mut(), &etag);
@@ -56,26 +58,35 @@ pub(super) async fn page(app: &App, info: &RequestInfo, target: &Target<'_>, fil
 }
 
 /// A module of a compiled page, or a file of a package. `None` if the path is that of neither, or if the project is not compiled. The name is
-/// a hash and opens nothing alone: the capability must be valid now.
-pub(super) async fn module(app: &App, info: &RequestInfo, target: &Target<'_>) -> Result<Option<Response>, Failure> {
-    if !is_output(target.path) {
+/// a hash and opens nothing alone: the capability must be valid now. The files of a turn are not read for it: whether they are compiled is known
+/// by the module alone.
+pub(super) async fn module(
+    app: &App,
+    info: &RequestInfo,
+    (label, path): (&Label, &str),
+    request: &Parts,
+) -> Result<Option<Response>, Failure> {
+    if !is_output(path) {
         return Ok(None);
     }
     let context = info.context(None);
-    let authorize = ReadPreviewFileRequest { capability: target.capability.to_owned(), ..ReadPreviewFileRequest::default() };
     let (mut projects, mut compiler) = (app.upstream.projects(), app.upstream.compiler());
-    let authorized = projects.read_preview_file(context.request(authorize));
-    let read = compiler.get_module(context.request(GetModuleRequest { name: target.path.to_owned() }));
+    let authorized = projects.read_preview_file(context.request(authorization(label)));
+    let read = compiler.get_module(context.request(GetModuleRequest { name: path.to_owned() }));
     let (authorized, read) = tokio::join!(authorized, read);
-    match authorized.map_err(|status| fault_of(&status)) {
-        Ok(page) if !page.get_ref().compiled_tree_id.is_empty() => {}
+    let is_compiled = match authorized.map_err(|status| fault_of(&status)) {
+        Ok(page) => !page.get_ref().compiled_tree_id.is_empty(),
         // Without a page nothing is compiled.
-        Err(fault) if fault.reason != "FILE_NOT_FOUND" => return Err(fault.into()),
-        _ => return Ok(None),
-    }
-    let module = read.map_err(|status| failure(&status))?.into_inner();
-    let etag = format!("\"{}\"", target.path);
-    let mut response = match has_version(&target.request.headers, &etag) {
+        Err(fault) if fault.reason == "FILE_NOT_FOUND" => false,
+        Err(fault) => return Err(fault.into()),
+    };
+    let module = match read.map_err(|status| failure(&status)) {
+        Err(Failure(fault)) if label.turn.is_some() && fault.reason == "MODULE_NOT_FOUND" => return Ok(None),
+        _ if label.turn.is_none() && !is_compiled => return Ok(None),
+        read => read?.into_inner(),
+    };
+    let etag = format!("\"{path}\"");
+    let mut response = match has_version(&request.headers, &etag) {
         true => StatusCode::NOT_MODIFIED.into_response(),
         false => module.body.into_response(),
     };
@@ -100,13 +111,21 @@ pub(super) fn mark_immutable(response: &mut Response) {
     response.headers_mut().insert(header::CACHE_CONTROL, IMMUTABLE);
 }
 
+/// What the files are read with.
+fn access<'a>(target: &Target<'a>) -> Access<'a> {
+    match target.staged {
+        Some(staged) => Access::Turn(staged),
+        None => Access::Capability(target.label.capability.clone()),
+    }
+}
+
 /// Compiles the tree, and answers what the compiler asks.
 async fn build(app: &App, info: &RequestInfo, target: &Target<'_>, file: ReadPreviewFileResponse) -> Result<Page, Failure> {
     let mut context = info.context(None);
     context.deadline = Some(Instant::now() + BUILD_TIME);
     let start = Start {
         tree_id: file.compiled_tree_id,
-        base_path: app.origins.preview.base(target.capability),
+        base_path: app.origins.preview.base(target.label),
         mode: Mode::Development.into(),
         person_id: file.user_id,
     };
@@ -114,7 +133,7 @@ async fn build(app: &App, info: &RequestInfo, target: &Target<'_>, file: ReadPre
     let first = BuildPageRequest { part: Some(build_page_request::Part::Start(start)) };
     // The channel has room for it.
     messages.send(first).await.map_err(|_| unfinished())?;
-    let mut source = Source::new(app, context.clone(), target.capability.to_owned(), file.revision);
+    let mut source = Source::new(app, context.clone(), access(target), file.revision);
     let call = app.upstream.compiler().build_page(context.stream_request(stream)).await;
     let mut answers = call.map_err(|status| failure(&status))?.into_inner();
     while let Some(answer) = answers.message().await.map_err(|status| failure(&status))? {
@@ -125,20 +144,6 @@ async fn build(app: &App, info: &RequestInfo, target: &Target<'_>, file: ReadPre
         }
     }
     Err(unfinished())
-}
-
-fn unfinished() -> Failure {
-    fault(ErrorCode::Internal, "INTERNAL", "the compiler ended the stream without a page").into()
-}
-
-/// The failure of a call of compile. Where its executable should be is not told to everybody.
-fn failure(status: &Status) -> Failure {
-    let mut fault = fault_of(status);
-    if fault.reason == "COMPILER_MISSING" {
-        tracing::warn!("{}", fault.message);
-        "the compiler of previews is not installed".clone_into(&mut fault.message);
-    }
-    fault.into()
 }
 
 #[cfg(test)]

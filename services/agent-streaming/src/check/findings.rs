@@ -23,8 +23,8 @@ const FRAME_BYTES: usize = 2_000;
 /// The outcome of a check.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Checks {
-    /// The tree is not compiled for a preview, so it is not checked.
-    NotCompiled,
+    /// The tree has no file that can be checked.
+    NoSources,
     /// Compile did not answer.
     Unavailable,
     /// Sorted by file and place.
@@ -45,7 +45,7 @@ impl Checks {
 
     pub(crate) fn status(&self) -> ChecksStatus {
         match self {
-            Self::NotCompiled => ChecksStatus::NotCompiled,
+            Self::NoSources => ChecksStatus::NotCompiled,
             Self::Unavailable => ChecksStatus::Unavailable,
             Self::Found(findings) if findings.is_empty() => ChecksStatus::Clean,
             Self::Found(_) => ChecksStatus::Findings,
@@ -55,7 +55,7 @@ impl Checks {
     pub(crate) fn into_findings(self) -> Vec<CheckFinding> {
         match self {
             Self::Found(findings) => findings,
-            Self::NotCompiled | Self::Unavailable => Vec::new(),
+            Self::NoSources | Self::Unavailable => Vec::new(),
         }
     }
 
@@ -92,15 +92,16 @@ fn shortened(mut finding: CheckFinding) -> CheckFinding {
 }
 
 /// Marks the findings that the base does not have. Lines above a finding may have changed, so its place does not count. Of equal findings in
-/// a file those beyond the number of the base are new.
-pub(crate) fn mark_new(findings: &mut [CheckFinding], base: &[CheckFinding]) {
-    let key = |finding: &CheckFinding| (finding.code.clone(), finding.file.clone(), finding.message.clone());
+/// a file those beyond the number of the base are new. `origins` has the paths in the base of files that were moved.
+pub(crate) fn mark_new(findings: &mut [CheckFinding], base: &[CheckFinding], origins: &HashMap<String, String>) {
+    let key = |finding: &CheckFinding, file: &str| (finding.code.clone(), file.to_owned(), finding.message.clone());
     let mut known = HashMap::<_, usize>::new();
     for finding in base {
-        *known.entry(key(finding)).or_default() += 1;
+        *known.entry(key(finding, &finding.file)).or_default() += 1;
     }
     for finding in findings {
-        let left = known.get_mut(&key(finding)).filter(|left| **left > 0);
+        let file = origins.get(&finding.file).unwrap_or(&finding.file);
+        let left = known.get_mut(&key(finding, file)).filter(|left| **left > 0);
         finding.is_new = left.is_none();
         if let Some(left) = left {
             *left -= 1;
@@ -113,7 +114,7 @@ pub(crate) fn summary(checks: &ChecksFinished) -> String {
     match checks.status() {
         ChecksStatus::Clean => "no findings".to_owned(),
         ChecksStatus::Findings => count(checks.total as usize, "finding"),
-        ChecksStatus::NotCompiled => "the project has no checks".to_owned(),
+        ChecksStatus::NotCompiled => "the project has no file that can be checked".to_owned(),
         ChecksStatus::Unavailable | ChecksStatus::Unspecified => "the files could not be checked".to_owned(),
     }
 }
@@ -123,9 +124,7 @@ pub(crate) fn result(checks: &ChecksFinished) -> String {
     match checks.status() {
         ChecksStatus::Clean => "The check found nothing.".to_owned(),
         ChecksStatus::Findings => format!("The check found this:\n{}", list(checks)),
-        ChecksStatus::NotCompiled => {
-            "Only a project that is compiled for its preview can be checked, such as one with Vite's layout. This one is not.".to_owned()
-        }
+        ChecksStatus::NotCompiled => "The project has no file that can be checked: no page, script, style sheet or JSON.".to_owned(),
         ChecksStatus::Unavailable | ChecksStatus::Unspecified => {
             "The files cannot be checked now. Continue without the check, and do not call it again.".to_owned()
         }

@@ -1,21 +1,16 @@
 //! The check of a revision, for a person who may read the project.
 
-use std::collections::{BTreeMap, HashMap};
-
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use chassis::context::Context;
 use futures::{FutureExt as _, future::BoxFuture};
 use proto::{
+    build_input::{ReadContents, tree_file},
     error::{ErrorCode, Fault},
     id::ProjectId,
-    project_storage::{FileEntry, FileKind, ReadFilesRequest},
+    project_storage::ReadFilesRequest,
 };
 
-use super::{
-    conversation::{self, Contents},
-    findings::Checks,
-    tree::SourceTree,
-};
+use super::{conversation, dialogue::Contents, findings::Checks, tree::SourceTree};
 use crate::{
     error::{Error, SERVICE},
     upstream::{Upstream, fault},
@@ -31,18 +26,14 @@ const PATHS: usize = 200;
 pub(crate) async fn check(upstream: &Upstream, context: &Context, project: ProjectId, revision: String) -> Result<(String, Checks), Error> {
     let user = context.user()?.id;
     let listed = upstream.list_files(context, project, revision).await?;
-    let files = listed.files.into_iter().filter(|entry| entry.kind() != FileKind::Folder).map(file);
+    let files = listed.files.into_iter().filter_map(tree_file).map(|file| (file.path, file.blob_id, file.size));
     let tree = SourceTree::new(files);
-    if !tree.is_compiled() {
-        return Ok((listed.revision, Checks::NotCompiled));
+    if !tree.is_checked() {
+        return Ok((listed.revision, Checks::NoSources));
     }
     let mut contents = RevisionFiles { upstream, context, project, revision: &listed.revision };
     let found = conversation::findings(upstream, &tree, user, &mut contents).await;
     Ok((listed.revision.clone(), Checks::of(found)))
-}
-
-fn file(entry: FileEntry) -> (String, String, u64) {
-    (entry.path, entry.etag.trim_matches('"').to_owned(), entry.size_bytes.into())
 }
 
 /// The files of a revision, as its reader may see them.
@@ -56,11 +47,11 @@ struct RevisionFiles<'a> {
 impl Contents for RevisionFiles<'_> {
     fn read<'a>(&'a mut self, paths: &'a [&'a str]) -> BoxFuture<'a, Result<Vec<Bytes>, Fault>> {
         async move {
-            let mut contents = HashMap::new();
+            let mut contents = ReadContents::default();
             for paths in paths.chunks(PATHS) {
                 self.read_some(paths, &mut contents).await?;
             }
-            let ordered: Option<_> = paths.iter().map(|path| contents.get(*path).cloned()).collect();
+            let ordered = contents.finish(paths);
             ordered.ok_or_else(|| Fault::new(SERVICE, ErrorCode::Internal, "INTERNAL", "project-storage has not sent all files"))
         }
         .boxed()
@@ -68,23 +59,16 @@ impl Contents for RevisionFiles<'_> {
 }
 
 impl RevisionFiles<'_> {
-    async fn read_some(&self, paths: &[&str], contents: &mut HashMap<String, Bytes>) -> Result<(), Fault> {
+    async fn read_some(&self, paths: &[&str], contents: &mut ReadContents) -> Result<(), Fault> {
         let request = ReadFilesRequest {
             project_id: self.project.to_string(),
             revision: self.revision.to_owned(),
             paths: paths.iter().map(|path| (*path).to_owned()).collect(),
         };
         let mut stream = self.upstream.read_files(self.context, request).await?;
-        let (mut read, mut path) = (BTreeMap::<String, BytesMut>::new(), String::new());
         while let Some(message) = stream.message().await.map_err(|status| fault(&status))? {
-            if let Some(file) = message.file {
-                path = file.path;
-            } else if message.opened.is_some() {
-                continue;
-            }
-            read.entry(path.clone()).or_default().extend_from_slice(&message.data);
+            contents.add(message);
         }
-        contents.extend(read.into_iter().map(|(path, content)| (path, content.freeze())));
         Ok(())
     }
 }

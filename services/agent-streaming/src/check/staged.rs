@@ -1,7 +1,5 @@
 //! The check of the staged files of a turn.
 
-use std::collections::HashMap;
-
 use bytes::Bytes;
 use futures::{FutureExt as _, future::BoxFuture};
 use proto::{
@@ -11,14 +9,15 @@ use proto::{
 };
 
 use super::{
-    conversation::{self, Contents},
+    conversation,
+    dialogue::Contents,
     findings::{self, Checks},
     tree::SourceTree,
 };
 use crate::{
     error::SERVICE,
     upstream::Upstream,
-    workspace::overlay::{BaseError, BaseFiles, Content, Overlay},
+    workspace::overlay::{BaseError, BaseFiles, Overlay},
 };
 
 /// Checks staged files. Findings that the base revision does not have are marked as new.
@@ -29,8 +28,8 @@ pub(crate) async fn check(upstream: &Upstream, user: UserId, overlay: &mut Overl
         return Checks::Found(found);
     }
     match tree(upstream, user, &mut overlay.unchanged(), base).await {
-        Checks::Found(before) => findings::mark_new(&mut found, &before),
-        Checks::NotCompiled => findings::mark_new(&mut found, &[]),
+        Checks::Found(before) => findings::mark_new(&mut found, &before, &overlay.origins()),
+        Checks::NoSources => findings::mark_new(&mut found, &[], &overlay.origins()),
         Checks::Unavailable => return Checks::Unavailable,
     }
     Checks::Found(found)
@@ -38,36 +37,25 @@ pub(crate) async fn check(upstream: &Upstream, user: UserId, overlay: &mut Overl
 
 async fn tree(upstream: &Upstream, user: UserId, overlay: &mut Overlay, base: &dyn BaseFiles) -> Checks {
     // Names are enough to decide, and contents are hashed only if they are checked.
-    if !layout::is_compiled(overlay.files().map(|(path, _)| path)) {
-        return Checks::NotCompiled;
+    if !layout::is_checked(overlay.files().map(|(path, _)| path)) {
+        return Checks::NoSources;
     }
     let tree = SourceTree::new(overlay.blobs());
     Checks::of(conversation::findings(upstream, &tree, user, &mut StagedFiles { overlay, base }).await)
 }
 
-struct StagedFiles<'a> {
-    overlay: &'a mut Overlay,
-    base: &'a dyn BaseFiles,
+/// The staged files of a turn.
+pub(crate) struct StagedFiles<'a> {
+    pub(crate) overlay: &'a mut Overlay,
+    pub(crate) base: &'a dyn BaseFiles,
 }
 
 impl Contents for StagedFiles<'_> {
     fn read<'a>(&'a mut self, paths: &'a [&'a str]) -> BoxFuture<'a, Result<Vec<Bytes>, Fault>> {
         async move {
-            let read = self.overlay.read(self.base, paths).await.map_err(|BaseError(fault)| fault)?;
-            let read: HashMap<String, Content> = read.into_iter().collect();
-            paths.iter().map(|path| bytes(path, read.get(*path))).collect()
+            let read = self.overlay.bytes(self.base, paths).await.map_err(|BaseError(fault)| fault)?;
+            read.ok_or_else(|| Fault::new(SERVICE, ErrorCode::Unavailable, "UNAVAILABLE", "project-storage has not sent all files"))
         }
         .boxed()
-    }
-}
-
-fn bytes(path: &str, content: Option<&Content>) -> Result<Bytes, Fault> {
-    match content {
-        Some(Content::Text(text)) => Ok(Bytes::copy_from_slice(text.as_bytes())),
-        Some(Content::Binary(bytes)) => Ok(bytes.clone()),
-        Some(Content::Asset) | None => {
-            let text = format!("{path} is too large to be read, so the files cannot be checked");
-            Err(Fault::new(SERVICE, ErrorCode::Unavailable, "UNAVAILABLE", text))
-        }
     }
 }

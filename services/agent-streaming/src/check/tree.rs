@@ -1,4 +1,4 @@
-//! The files of a tree.
+//! The files of a tree, and whether it is checked.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -20,9 +20,9 @@ impl SourceTree {
         Self { files: files.into_iter().map(|(path, id, size)| (path, (id, size))).collect() }
     }
 
-    /// Whether the tree is compiled for a preview. No other tree is checked.
-    pub(crate) fn is_compiled(&self) -> bool {
-        layout::is_compiled(self.files.keys().map(String::as_str))
+    /// Whether the tree has a file that can be checked.
+    pub(crate) fn is_checked(&self) -> bool {
+        layout::is_checked(self.files.keys().map(String::as_str))
     }
 
     /// The id of the tree, which equal trees share. `None` if no tree of git can have these files.

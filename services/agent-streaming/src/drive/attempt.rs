@@ -26,6 +26,8 @@ pub(crate) struct StepContext<'a> {
     /// `provider/model`.
     pub(crate) model: &'a str,
     pub(crate) limits: StepLimits,
+    /// Of the request.
+    pub(crate) tokens: u32,
 }
 
 /// Requests the model up to three times, while its provider fails. The transcript gets the last answer; the events of earlier attempts
@@ -36,12 +38,16 @@ pub(crate) async fn ask_model(
     request: Arc<ModelRequest>,
 ) -> Result<FinishReason, RunError> {
     let mut failures = FailureCounter::default();
+    let prefix_hash = request.prefix_hash();
     recorder.start_step(context.step).await?;
     loop {
         let attempt = failures.count + 1;
-        recorder.push(Kind::AttemptStarted(AttemptStarted { attempt, model: context.model.to_owned() })).await?;
+        recorder
+            .push(Kind::AttemptStarted(AttemptStarted { attempt, model: context.model.to_owned(), prefix_hash: prefix_hash.clone() }))
+            .await?;
         // If this process was paused for long, another worker may have claimed the turn and requested the model already.
         recorder.log.wait_for_lease().await?;
+        recorder.count_request(context.tokens);
         let started = Instant::now();
         let outcome = stream_answer(recorder, &context, Arc::clone(&request)).await;
         let used = recorder.finish_attempt();
@@ -78,7 +84,7 @@ fn error_class(outcome: &Result<Result<FinishReason, AttemptError>, RunError>) -
         Ok(Ok(_)) => None,
         Ok(Err(AttemptError { error, .. })) => Some(error.class.as_str()),
         Err(RunError::Failed(_)) => Some("limit_exceeded"),
-        Err(RunError::Write(_)) => Some("turn_lost"),
+        Err(RunError::Write(_) | RunError::Store(_)) => Some("turn_lost"),
     }
 }
 

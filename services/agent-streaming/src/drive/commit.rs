@@ -5,7 +5,7 @@ use chassis::seeded_bug;
 use prost::Message as _;
 use proto::{
     agent_streaming::{FilesCommitted, FilesConflict, TurnCommitting, TurnCompleted, TurnConflicted, TurnFailed, turn_event::Kind},
-    project_storage::{CommitOutcome, CommitTurnRequest, CommitTurnResponse, FileChange},
+    project_storage::{CommitOutcome, CommitTurnRequest, CommitTurnResponse, FileChange, file_change::Action},
 };
 use sha2::{Digest as _, Sha256};
 use tokio::sync::Notify;
@@ -20,6 +20,18 @@ use crate::{
 
 /// The length of the message of a revision.
 const SUMMARY_CHARS: usize = 120;
+/// The changed files that are stored with the turn.
+const MAX_FILES: usize = 100;
+
+/// The first files that some changes leave in the project.
+fn files(changes: &[FileChange]) -> Vec<String> {
+    let left = changes.iter().filter_map(|change| match &change.action {
+        Some(Action::Delete(_)) | None => None,
+        Some(Action::Rename(rename)) => Some(rename.new_path.clone()),
+        Some(_) => Some(change.path.clone()),
+    });
+    left.take(MAX_FILES).collect()
+}
 
 /// Seals the change set. After this no step is repeated: every later worker sends exactly this request.
 pub(crate) async fn seal(
@@ -40,7 +52,7 @@ pub(crate) async fn seal(
         message: summary(&turn.prompt),
         parts: transcript.parts.parts(),
     };
-    let change = Change::committing(request.encode_to_vec().into());
+    let change = Change::committing(request.encode_to_vec().into(), files(&request.changes));
     log.append(vec![Kind::TurnCommitting(TurnCommitting { digest: hexadecimal })], change).await?;
     Ok(request)
 }
@@ -117,7 +129,7 @@ fn summary(prompt: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use proto::project_storage::{DiffStat, FileContent, Revision, file_change::Action, file_content::Data};
+    use proto::project_storage::{DiffStat, FileContent, Revision, file_content::Data};
 
     use super::*;
     use crate::turn::State;

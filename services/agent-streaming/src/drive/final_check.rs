@@ -44,6 +44,11 @@ impl FinalCheck {
         Next::Commit
     }
 
+    /// Whether the model was done before, and corrects what a check has found.
+    pub(super) fn is_correcting(&self) -> bool {
+        self.is_returned
+    }
+
     /// Checks the staged files. `may_continue`: the model may take another step.
     ///
     /// # Errors
@@ -62,7 +67,7 @@ impl FinalCheck {
             return Ok(Next::Commit);
         }
         let checks = runner.check(overlay).await;
-        if checks == Checks::NotCompiled {
+        if checks == Checks::NoSources {
             return Ok(Next::Commit);
         }
         let is_returned = !self.is_returned && may_continue && checks.has_errors_of(runner.turn.require_clean_files);
@@ -107,7 +112,7 @@ mod tests {
         let warning = CheckFinding { is_warning: true, ..CheckFinding::default() };
         let found = |findings: &[CheckFinding]| Checks::Found(findings.to_vec());
         for (checks, reason) in [
-            (Checks::NotCompiled, None),
+            (Checks::NoSources, None),
             (Checks::Unavailable, Some(Reason::ChecksUnavailable)),
             (found(&[]), None),
             (found(std::slice::from_ref(&warning)), None),

@@ -7,6 +7,7 @@ use proto::agent_streaming::{StepStarted, StepSuperseded, Usage, turn_event::Kin
 use self::usage::UsageMeter;
 use crate::{
     log::journal::{TurnLog, WriteError},
+    store::StoreError,
     turn::{Change, Failure, event, transcript::Transcript},
 };
 
@@ -17,6 +18,14 @@ pub(crate) enum RunError {
     Failed(Failure),
     /// The log takes no more events from this process.
     Write(WriteError),
+    /// The database failed. Another worker continues the turn.
+    Store(StoreError),
+}
+
+impl From<StoreError> for RunError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
 }
 
 impl From<WriteError> for RunError {
@@ -81,6 +90,13 @@ impl<'a> Recorder<'a> {
             Some(total) => self.push_with(Kind::Usage(total), Change::usage(total)).await,
             None => Ok(()),
         }
+    }
+
+    /// Counts a request whose tokens are these. What it would have had with every file and the whole conversation follows from the plan.
+    pub(super) fn count_request(&mut self, tokens: u32) {
+        let plan = self.transcript.context.as_ref().filter(|plan| plan.full_prompt_tokens > 0);
+        let full = plan.map(|plan| tokens.saturating_sub(plan.prompt_tokens).saturating_add(plan.full_prompt_tokens));
+        self.meter.add_request(tokens, full);
     }
 
     /// Finishes the usage of the current attempt, and returns it.

@@ -6,46 +6,77 @@ use std::sync::Arc;
 
 use chassis::seeded_bug;
 use proto::{
-    agent_streaming::{StepSuperseded, TurnStarted, turn_event::Kind},
-    project_storage::{GetTurnTreeResponse, Message},
+    agent_streaming::{StepSuperseded, turn_event::Kind},
+    error::Fault,
+    project_storage::GetTurnTreeResponse,
 };
 
 use super::{
+    base::{READ_TIMEOUT, TurnFiles, started_tree, tree},
     commit,
     final_check::{FinalCheck, Next},
+    instructions, prompt,
     recorder::{Recorder, RunError},
-    step::{READ_TIMEOUT, StepRunner, TurnFiles},
+    step::StepRunner,
 };
 use crate::{
     app::App,
+    digest::sha256,
     log::journal::{TurnLog, WriteError},
     model::{
-        agents::{Agent, Agents},
-        conversation, prompt,
-        provider::{ModelRequest, Provider, Providers},
+        agents::Agent,
+        mode,
+        prompt::Prompt,
+        provider::{ModelMessage, ModelRequest, Provider, Providers},
+        skills::Skills,
     },
-    turn::{Change, Failure, Reason, Turn, transcript::RecordedTurn},
-    upstream::{Upstream, failure_of, retry_until_answered},
+    store::StoreError,
+    turn::{
+        Failure, Reason, Turn,
+        transcript::{RecordedTurn, Transcript},
+    },
+    upstream::failure_of,
     workspace::{overlay::Overlay, tools},
 };
 
+/// Why a worker stops driving a turn before its end.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum DriveError {
+    #[error(transparent)]
+    Write(#[from] WriteError),
+    #[error("the database failed")]
+    Store(#[from] StoreError),
+}
+
 /// Runs a turn that has its slot to its end. `recorded` is the log of a turn that another worker has started: its finished steps are not
-/// repeated, and its unfinished step is superseded.
-pub(crate) async fn run(app: &App, log: &TurnLog, turn: &Turn, recorded: Option<RecordedTurn>) -> Result<(), WriteError> {
+/// repeated, and its unfinished step is superseded. Without its agent the turn fails.
+pub(crate) async fn run(app: &App, log: &TurnLog, turn: &Turn, stored: Stored, recorded: Option<RecordedTurn>) -> Result<(), DriveError> {
     let started = recorded.is_some();
     let unfinished = recorded.as_ref().and_then(RecordedTurn::unfinished);
-    let mut recorder = Recorder::new(log, recorded.map(|recorded| recorded.transcript).unwrap_or_default());
+    let mut recorder = Recorder::new(
+        log,
+        // The choice of the agent may have cost tokens.
+        recorded.map_or_else(|| Transcript::of_new(turn.usage), |recorded| recorded.transcript),
+    );
     if let Some((from, to)) = unfinished.filter(|_| !seeded_bug::is("no-superseded")) {
         recorder.push(Kind::StepSuperseded(StepSuperseded { from, to })).await?;
     }
-    match run_steps(app, &mut recorder, turn, started).await {
+    match run_steps(app, &mut recorder, turn, stored, started).await {
         Ok(StagedFiles { base_revision, overlay }) => {
             let request = commit::seal(log, turn, &base_revision, overlay.changes(), &recorder.transcript).await?;
-            commit::commit(&app.upstream, &app.outbox, log, request).await
+            Ok(commit::commit(&app.upstream, &app.outbox, log, request).await?)
         }
-        Err(RunError::Failed(failure)) => commit::fail(&app.outbox, log, &failure).await,
-        Err(RunError::Write(error)) => Err(error),
+        Err(RunError::Failed(failure)) => Ok(commit::fail(&app.outbox, log, &failure).await?),
+        Err(RunError::Write(error)) => Err(error.into()),
+        Err(RunError::Store(error)) => Err(error.into()),
     }
+}
+
+/// What the database has for a turn as it was when the turn was accepted. Each is absent if it no longer exists.
+pub(crate) struct Stored {
+    pub(crate) agent: Option<Agent>,
+    /// The skills of the cluster.
+    pub(crate) skills: Option<Arc<Skills>>,
 }
 
 /// The files to commit.
@@ -55,35 +86,42 @@ struct StagedFiles {
 }
 
 /// Replays the finished steps and runs the others, until the model calls no more tools.
-async fn run_steps(app: &App, recorder: &mut Recorder<'_>, turn: &Turn, started: bool) -> Result<StagedFiles, RunError> {
-    let (agent, provider, model) = agent_and_model(&app.agents, &app.providers, turn)?;
-    let (tree, conversation) = if started { read_started(&app.upstream, turn).await? } else { read_new(&app.upstream, turn).await? };
-    if !started {
-        let event =
-            TurnStarted { base_revision: tree.revision.clone(), model: turn.model.clone(), locked_paths: tree.locked_paths.clone() };
-        recorder.push_with(Kind::TurnStarted(event), Change::started(tree.revision.clone(), conversation::ids(&conversation)?)).await?;
-        // The ids of the messages must be stored before the model gets them, so that a later worker sends the same messages.
-        recorder.log.flush().await?;
-    }
-
-    let (system, messages) = prompt::build(agent, &conversation, &tree.files, &turn.prompt);
-    let base = TurnFiles { upstream: app.upstream.clone(), turn: turn.id, revision: tree.revision.clone() };
+async fn run_steps(app: &App, recorder: &mut Recorder<'_>, turn: &Turn, stored: Stored, started: bool) -> Result<StagedFiles, RunError> {
+    let missing = || Failure::new(Reason::Internal, format!("this cluster no longer has the agent {:?}", turn.agent));
+    let agent = stored.agent.ok_or_else(missing)?;
+    let (provider, model) = provider_and_model(&app.providers, turn)?;
+    let tree = if started { started_tree(&app.upstream, turn, READ_TIMEOUT).await } else { new_tree(app, turn).await };
+    let tree = tree.map_err(|fault| failure_of(&fault))?;
+    let base = TurnFiles { upstream: app.upstream.clone(), turn: turn.id, revision: tree.revision.clone(), timeout: READ_TIMEOUT };
+    let instructions = instructions::of_turn(turn, (&agent, stored.skills.as_deref()), &base, &tree.files).await?;
+    let (system, tools) = (instructions.system(&agent), instructions.tools());
+    let request = mode::with_plan(&turn.prompt, turn.plan.as_deref());
+    let source = prompt::Source { system: &system, tools: &tools, request: &request, tree: &tree, base: &base };
+    let prompt = prompt::of_turn(app, recorder, turn, source).await?;
     // The locks at the start, which are in the log: a worker that replays the tools gets the same refusals. The commit checks the present
     // locks.
     let locked = recorder.transcript.locked_paths.clone();
     let mut overlay = Overlay::new(tree.files, tree.limits.unwrap_or_default()).with_locked(locked);
-    let tools = tools::specs(&agent.tools);
-    let runner = StepRunner { turn, provider, model, base, tools, limits: app.limits.step };
-    let mut request = Arc::new(ModelRequest {
-        model: runner.model.clone(),
-        system,
-        messages,
-        tools: runner.tools.clone(),
-        max_tokens: app.limits.max_output_tokens,
-        prompt_key: turn.id.to_string(),
-    });
+    let (limits, window) = (app.limits.step, app.limits.context.window);
+    let runner = StepRunner { turn, provider, model, base, instructions, tools, limits, window };
+    let mut request = Arc::new(first_request(&runner, prompt, app.limits.max_output_tokens));
     run_to_commit(recorder, &runner, (&mut overlay, &mut request), app.limits.max_steps).await?;
     Ok(StagedFiles { base_revision: tree.revision, overlay })
+}
+
+/// The request of a turn's first step.
+fn first_request(runner: &StepRunner<'_>, prompt: Prompt, max_tokens: u32) -> ModelRequest {
+    let Prompt { system, tree, history: mut messages, request } = prompt;
+    let history = messages.len();
+    messages.push(ModelMessage::User { text: request });
+    let (model, tools) = (runner.model.clone(), runner.tools.clone());
+    ModelRequest { model, system, tree, messages, history, tools, max_tokens, prompt_key: prompt_key(runner.turn) }
+}
+
+/// Turns of one agent on one project share most of their prompts.
+fn prompt_key(turn: &Turn) -> String {
+    let project = turn.project_id.map(|id| id.to_string()).unwrap_or_default();
+    sha256(format!("{project} {}", turn.agent))[..32].to_owned()
 }
 
 /// Replays the finished steps and runs the others, until the files are to be committed.
@@ -105,6 +143,10 @@ async fn run_to_commit(
     }
     loop {
         while !done {
+            if next > max_steps && check.is_correcting() {
+                // The model was done before the correction, so the files are committed as they are now.
+                break;
+            }
             if next > max_steps {
                 return Err(too_many_steps(max_steps).into());
             }
@@ -118,36 +160,15 @@ async fn run_to_commit(
     }
 }
 
-/// The agent and the model of the turn. Both existed when the turn was accepted; a changed configuration may have removed them.
-fn agent_and_model<'a>(agents: &'a Agents, providers: &Providers, turn: &Turn) -> Result<(&'a Agent, Arc<dyn Provider>, String), Failure> {
-    let agent = agents.get(&turn.agent);
-    let agent = agent.ok_or_else(|| Failure::new(Reason::Internal, format!("this cluster no longer has the agent {:?}", turn.agent)))?;
-    let model = providers.get(&turn.model);
-    let (provider, model) =
-        model.ok_or_else(|| Failure::new(Reason::Internal, format!("this cluster no longer has the model {:?}", turn.model)))?;
-    Ok((agent, provider, model))
+/// The model existed when the turn was accepted; a changed configuration may have removed it.
+fn provider_and_model(providers: &Providers, turn: &Turn) -> Result<(Arc<dyn Provider>, String), Failure> {
+    let missing = || Failure::new(Reason::Internal, format!("this cluster no longer has the model {:?}", turn.model));
+    providers.get(&turn.model).ok_or_else(missing)
 }
 
-type TreeAndConversation = (GetTurnTreeResponse, Vec<Message>);
-
-/// Reads the base tree and the messages of a turn that has not started.
-async fn read_new(upstream: &Upstream, turn: &Turn) -> Result<TreeAndConversation, Failure> {
-    tokio::try_join!(read_tree(upstream, turn, &turn.asked_revision), conversation::newest(upstream, turn, READ_TIMEOUT))
-}
-
-/// Reads the base tree and the messages that a turn has started with.
-async fn read_started(upstream: &Upstream, turn: &Turn) -> Result<TreeAndConversation, Failure> {
-    let (tree, conversation) =
-        tokio::try_join!(read_tree(upstream, turn, &turn.base_revision), conversation::recorded(upstream, turn, READ_TIMEOUT))?;
-    if turn.base_revision.is_empty() {
-        // The project had no revision when the turn started. The tree may be that of a newer head, so its files are ignored.
-        return Ok((GetTurnTreeResponse { revision: String::new(), files: Vec::new(), ..tree }, conversation));
-    }
-    Ok((tree, conversation))
-}
-
-async fn read_tree(upstream: &Upstream, turn: &Turn, revision: &str) -> Result<GetTurnTreeResponse, Failure> {
-    retry_until_answered(Some(READ_TIMEOUT), || upstream.tree(turn.id, revision)).await.map_err(|fault| failure_of(&fault))
+/// The tree of a turn that has not started.
+async fn new_tree(app: &App, turn: &Turn) -> Result<GetTurnTreeResponse, Fault> {
+    tree(&app.upstream, turn, &turn.asked_revision, READ_TIMEOUT).await
 }
 
 fn too_many_steps(limit: u32) -> Failure {

@@ -1,39 +1,44 @@
 //! Runs one step: requests an answer of the model, then executes its tool calls on the staged files.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use futures::{FutureExt as _, future::BoxFuture};
-use proto::{
-    agent_streaming::{ChecksFinished, FileClosed, FileOpened, FileRejected, StepFinished, ToolFailed, ToolOutput, turn_event::Kind},
-    error::Fault,
-    id::TurnId,
-    project_storage::File,
+use chassis::seeded_bug;
+use proto::agent_streaming::{
+    ChecksFinished, FileClosed, FileOpened, FileRejected, StepFinished, ToolFailed, ToolOutput, turn_event::Kind,
 };
+use serde_json::Value;
 
 use super::{
     attempt::{self, StepContext, StepLimits},
+    base::TurnFiles,
+    instructions::Instructions,
     recorder::{Recorder, RunError},
 };
+#[cfg(feature = "seeded-bugs")]
+use crate::seeded_bugs;
 use crate::{
     check::{
         findings::{self, Checks},
         staged,
     },
     metrics,
-    model::provider::{FinishReason, ModelMessage, ModelRequest, Provider, ToolResult, ToolSpec, output_limit::SETTING},
+    model::{
+        provider::{FinishReason, ModelMessage, ModelRequest, Provider, ToolResult, ToolSpec, output_limit::SETTING},
+        size,
+    },
     turn::{
         Change, Failure, Reason, Turn,
         transcript::{Call, Step},
     },
-    upstream::{Upstream, failure_of, retry_until_answered},
+    upstream::failure_of,
     workspace::{
-        overlay::{BaseError, BaseFiles, Overlay},
-        tools::{self, ToolOutcome, catalogue::CHECK},
+        overlay::{BaseError, Overlay},
+        tools::{
+            self, ToolOutcome,
+            catalogue::{CHECK, READ_SKILL},
+        },
     },
 };
-
-/// How long a turn retries a read from project-storage.
-pub(super) const READ_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Runs the steps of one turn.
 pub(super) struct StepRunner<'a> {
@@ -42,9 +47,12 @@ pub(super) struct StepRunner<'a> {
     /// The provider's own name of the model.
     pub(super) model: String,
     pub(super) base: TurnFiles,
-    /// The tools of the turn's agent.
+    pub(super) instructions: Instructions,
+    /// The tools of the turn.
     pub(super) tools: Vec<&'static ToolSpec>,
     pub(super) limits: StepLimits,
+    /// The tokens of a request with its answer.
+    pub(super) window: u32,
 }
 
 impl StepRunner<'_> {
@@ -56,7 +64,11 @@ impl StepRunner<'_> {
         request: &mut Arc<ModelRequest>,
         step: u32,
     ) -> Result<bool, RunError> {
-        let context = StepContext { step, provider: &self.provider, model: &self.turn.model, limits: self.limits };
+        let tokens = size::of_request(request);
+        if let Err(text) = size::check(tokens, self.window, request.max_tokens) {
+            return Err(Failure::new(Reason::PromptTooLong, format!("{text}; the steps of the turn have grown too long")).into());
+        }
+        let context = StepContext { step, provider: &self.provider, model: &self.turn.model, limits: self.limits, tokens };
         let finish = attempt::ask_model(recorder, context, Arc::clone(request)).await?;
         match finish {
             FinishReason::Length => return Err(truncated(request.max_tokens).into()),
@@ -96,8 +108,12 @@ impl StepRunner<'_> {
     async fn execute(&self, overlay: &mut Overlay, call: Call<'_>) -> Result<ToolOutcome, Failure> {
         let outcome = tools::execute(overlay, &self.base, &self.tools, call.tool, call.input).await;
         let outcome = outcome.map_err(|BaseError(fault)| failure_of(&fault))?;
-        if call.tool != CHECK || outcome.failure.is_some() {
-            return Ok(outcome);
+        let argument = |name: &str| call.input.get(name).and_then(Value::as_str);
+        match call.tool {
+            _ if outcome.failure.is_some() => return Ok(outcome),
+            READ_SKILL => return self.instructions.read_skill(&self.base, argument("name").unwrap_or_default(), argument("file")).await,
+            CHECK => {}
+            _ => return Ok(outcome),
         }
         // The log has the result of a finished step, because the same check may have another one later.
         let checks = match call.checks {
@@ -127,6 +143,7 @@ fn result(call: Call<'_>, outcome: ToolOutcome) -> ToolResult {
 fn add_step(request: &mut Arc<ModelRequest>, step: Step, results: Vec<ToolResult>) -> bool {
     let last = step.is_last();
     let request = Arc::make_mut(request);
+    seeded_bug!(seeded_bugs::fold_in_mid_turn(request));
     request.messages.push(ModelMessage::Assistant { blocks: step.blocks });
     request.messages.push(ModelMessage::ToolResults(results));
     last
@@ -168,21 +185,4 @@ fn outcome_events(call: Call<'_>, outcome: &ToolOutcome) -> Vec<Kind> {
         }
     });
     kinds
-}
-
-/// Reads files of the base revision from project-storage.
-pub(super) struct TurnFiles {
-    pub(super) upstream: Upstream,
-    pub(super) turn: TurnId,
-    pub(super) revision: String,
-}
-
-impl BaseFiles for TurnFiles {
-    fn read<'a>(&'a self, paths: &'a [String]) -> BoxFuture<'a, Result<Vec<File>, BaseError>> {
-        async move {
-            let files = retry_until_answered(Some(READ_TIMEOUT), || self.upstream.files(self.turn, &self.revision, paths.to_vec())).await;
-            files.map_err(|fault: Fault| BaseError(fault))
-        }
-        .boxed()
-    }
 }

@@ -24,7 +24,7 @@ use crate::seeded_bugs;
 use crate::{
     app::App,
     drive::commit,
-    drive::run,
+    drive::run::{self, DriveError, Stored},
     log::journal::{Journal, TurnLog, TurnSummary, WriteError},
     metrics,
     store::{
@@ -43,15 +43,6 @@ const BATCH: usize = 100;
 /// How long a draining process continues its turns. This is enough for a commit. An answer may take minutes, and the next worker
 /// requests it again in any case.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// Why a worker stops driving a turn before its end.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum DriveError {
-    #[error(transparent)]
-    Write(#[from] WriteError),
-    #[error("the database failed")]
-    Store(#[from] store::StoreError),
-}
 
 /// Drives the turns of this process.
 pub(crate) struct Worker {
@@ -170,6 +161,7 @@ async fn drive(app: &App, turn: Turn, leased_until: Instant) {
         Err(error) => tracing::error!(cause = chassis::error::chain(&error), "the turn cannot be driven on until its lease expires"),
     }
     drop(log);
+    app.folds.forget(turn.id);
     // The next turn of the project may have a free slot now.
     app.doorbell.ring_work();
 }
@@ -205,7 +197,8 @@ async fn perform(app: &App, log: &TurnLog, turn: &Turn, task: Task) -> Result<()
         Task::Resume => {
             let recorded = read_log(&app.db, turn.id).await?;
             tracing::info!(recoveries = turn.recoveries, "a turn of another process is resumed");
-            Ok(run::run(app, log, turn, Some(recorded)).await?)
+            let stored = stored(app, turn).await?;
+            run::run(app, log, turn, stored, Some(recorded)).await
         }
         Task::Commit => {
             let stored = events::change_set(&app.db, turn.id).await?;
@@ -217,6 +210,20 @@ async fn perform(app: &App, log: &TurnLog, turn: &Turn, task: Task) -> Result<()
             }
         }
     }
+}
+
+/// The agent and the skills of a turn as they were when the turn was accepted: a changed catalogue never changes a turn.
+async fn stored(app: &App, turn: &Turn) -> Result<Stored, store::StoreError> {
+    let agent = match &turn.agent_version {
+        Some(version) => app.agents.find(&app.db, &turn.agent, version).await?,
+        // The release before has accepted the turn.
+        None => app.agents.now().get(&turn.agent).cloned(),
+    };
+    let skills = match &turn.skills {
+        Some(version) => app.agents.find_skills(&app.db, version).await?,
+        None => None,
+    };
+    Ok(Stored { agent, skills })
 }
 
 /// Reads the log of a turn.
@@ -233,7 +240,8 @@ async fn start(app: &App, log: &TurnLog, turn: &Turn) -> Result<(), DriveError> 
         Slot::Taken => {
             log.set_running();
             metrics::slot_taken(turn);
-            Ok(run::run(app, log, turn, None).await?)
+            let stored = stored(app, turn).await?;
+            run::run(app, log, turn, stored, None).await
         }
         Slot::Fenced => Err(DriveError::Write(WriteError::Fenced)),
         // The turn was claimed from the queue, and another turn has taken the slot first.

@@ -1,9 +1,13 @@
 //! From domain types to messages.
 
 use chassis::clock;
-use proto::agent_streaming::{self as pb, Usage};
+use proto::agent_streaming::{self as pb, Usage, staged_content::Data};
 
-use crate::turn::{State, Turn};
+use crate::{
+    staged::StagedFile,
+    turn::{State, Turn, mode::Mode},
+    workspace::overlay::Content,
+};
 
 pub(super) fn turn(turn: &Turn) -> pb::Turn {
     let used = turn.usage != Usage::default();
@@ -25,7 +29,31 @@ pub(super) fn turn(turn: &Turn) -> pb::Turn {
         client_message_id: turn.client_message_id.clone(),
         metadata: turn.metadata.clone(),
         require_clean_files: turn.require_clean_files,
+        mode: mode(turn.mode) as i32,
         on_disconnect: if turn.cancel_unfollowed { pb::OnDisconnect::Cancel } else { pb::OnDisconnect::Continue } as i32,
+    }
+}
+
+pub(super) fn staged_file(file: StagedFile, content: Option<Content>) -> pb::StagedFile {
+    let data = content.and_then(|content| match content {
+        Content::Text(text) => Some(Data::Text(text.to_string())),
+        Content::Binary(bytes) => Some(Data::Binary(bytes)),
+        Content::Asset => None,
+    });
+    pb::StagedFile {
+        path: file.path,
+        size_bytes: file.size,
+        etag: format!("\"{}\"", file.id),
+        is_changed: file.is_changed,
+        content: data.map(|data| pb::StagedContent { data: Some(data) }),
+    }
+}
+
+fn mode(mode: Mode) -> pb::TurnMode {
+    match mode {
+        Mode::Build => pb::TurnMode::Build,
+        Mode::Ask => pb::TurnMode::Ask,
+        Mode::Plan => pb::TurnMode::Plan,
     }
 }
 
@@ -45,6 +73,14 @@ fn state(state: State) -> pb::TurnState {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_mode_has_the_same_name_in_the_database_and_the_contract() {
+        for domain in Mode::ALL {
+            assert_eq!(mode(domain).as_str_name(), format!("TURN_MODE_{}", domain.as_str().to_uppercase()));
+            assert_eq!(Mode::parse(domain.as_str()), Some(domain));
+        }
+    }
 
     #[test]
     fn a_state_has_the_same_name_and_meaning_in_the_database_and_the_contract() {

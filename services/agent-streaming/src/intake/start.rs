@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use chassis::{clock, context::Context, propagation};
 use proto::{
-    agent_streaming::{AgentSelected, IfActive, TurnAccepted, TurnEvent, Usage, turn_event::Kind},
+    agent_streaming::{IfActive, TurnAccepted, TurnEvent, turn_event::Kind},
     error::{ErrorCode, Fault},
     id::{ProjectId, TurnId, UserId},
     metadata::Metadata,
@@ -17,16 +17,19 @@ use time::OffsetDateTime;
 use crate::{
     app::App,
     error::{Error, SERVICE},
-    intake::cancel,
-    model::{agents::Agents, provider::Providers},
+    intake::{
+        cancel, choose, earlier_plan,
+        select::{self, Selected},
+    },
     store::{
         Pool,
         ends::{self, InterruptOutcome},
         turns::{self, AcceptOutcome, AcceptTurn},
     },
     turn::event,
-    turn::{State, Turn},
+    turn::{State, Turn, mode::Mode},
     upstream::{Upstream, is_refusal},
+    workspace::tools::policy,
 };
 
 /// The pause that a client is asked for while the outcome of its request is unknown.
@@ -44,9 +47,14 @@ pub(crate) struct StartRequest {
     pub(crate) if_active: IfActive,
     pub(crate) cancel_unfollowed: bool,
     pub(crate) require_clean_files: bool,
+    pub(crate) pinned: Vec<String>,
+    pub(crate) excluded: Vec<String>,
     pub(crate) client_message_id: String,
     pub(crate) metadata: Metadata,
     pub(crate) replaces: Option<TurnId>,
+    pub(crate) mode: Mode,
+    /// The turn whose plan is carried out.
+    pub(crate) plan_turn: Option<TurnId>,
     pub(crate) key: Option<String>,
     /// A hash of everything but the key. A replayed request must have the same one.
     pub(crate) fingerprint: Vec<u8>,
@@ -65,14 +73,24 @@ pub(crate) async fn start(app: &App, context: &Context, start: StartRequest, now
     if let Some(turn) = find_by_key(&app.db, user, &start).await? {
         return Ok(StartResult { turn: resume(app, context, start.project, turn, now).await?, replayed: true });
     }
-    let selection = select(&app.agents, &app.providers, &start)?;
-    let mut turn = new_turn(context, user, &start, selection, now);
+    // A change of the agents in the meantime does not count.
+    let agents = app.agents.now();
+    let selection = select::select_agent(&agents, (&start.agent, &start.prompt))?;
+    let selected = select::with_model(&agents, &app.providers, selection, &start.model)?;
+    let plan = earlier_plan::find(&app.db, user, start.plan_turn, (start.project, start.draft.as_deref())).await?;
     if start.if_active == IfActive::Reject
         && let Some(running) = turns::find_active(&app.db, user, start.project, start.draft.as_deref()).await?
     {
         return Err(Error::TurnActive { turn: Some(running) });
     }
     app.upstream.check_rate_limit(context, user).await?;
+    let selected = match choose::choose(&app.providers, &agents, &start.prompt, &selected.selection).await {
+        Some(selection) => select::with_model(&agents, &app.providers, selection, &start.model)?,
+        None => selected,
+    };
+    app.agents.keep(&app.db, &agents).await?;
+    let tools = policy::of_turn(&selected.tools, start.mode, &app.tools_denied);
+    let mut turn = Turn { plan, tools: Some(tools), ..new_turn(context, user, &start, selected, now) };
     match turns::insert(&app.db, &turn, start.key.as_deref()).await? {
         Some(created_at) => turn.created_at = created_at,
         // A concurrent request with the same key has inserted its turn first.
@@ -101,32 +119,9 @@ async fn resume(app: &App, context: &Context, project: Option<ProjectId>, turn: 
     begin(app, context, project, turn, now).await
 }
 
-/// The agent and the model of a new turn.
-struct Selection {
-    agent: String,
-    /// `agent.selected`'s rule: why this agent was chosen.
-    agent_rule: &'static str,
-    model: String,
-}
-
-fn select(agents: &Agents, providers: &Providers, start: &StartRequest) -> Result<Selection, Error> {
-    let (agent, agent_rule) = match start.agent.as_str() {
-        "" => (agents.default(), "default"),
-        name => (agents.get(name).ok_or_else(|| Error::agent_not_found(name))?, "named"),
-    };
-    let reachable = |model: &str| providers.get(model).is_some();
-    // The turn does not fail because the cluster lacks the model that its agent prefers.
-    let preferred = agent.model.as_deref().filter(|model| reachable(model));
-    let model = match start.model.as_str() {
-        "" => preferred.unwrap_or_else(|| providers.default_model()).to_owned(),
-        named if reachable(named) => named.to_owned(),
-        named => return Err(Error::model_not_found(named)),
-    };
-    Ok(Selection { agent: agent.name.clone(), agent_rule, model })
-}
-
 /// A turn that is not stored yet.
-fn new_turn(context: &Context, user: UserId, start: &StartRequest, selection: Selection, now: OffsetDateTime) -> Turn {
+fn new_turn(context: &Context, user: UserId, start: &StartRequest, selected: Selected, now: OffsetDateTime) -> Turn {
+    let Selected { selection, model, skills, .. } = selected;
     let traceparent = propagation::traceparent();
     Turn {
         id: TurnId::generate(),
@@ -135,9 +130,9 @@ fn new_turn(context: &Context, user: UserId, start: &StartRequest, selection: Se
         draft_id: start.draft.clone(),
         fingerprint: start.fingerprint.clone(),
         prompt: start.prompt.clone(),
-        agent: selection.agent,
-        agent_rule: selection.agent_rule.to_owned(),
-        model: selection.model,
+        agent: selection.agent.clone(),
+        agent_rule: selection.rule.clone(),
+        model,
         asked_revision: start.base_revision.clone(),
         reject_if_active: start.if_active == IfActive::Reject,
         goes_first: start.if_active == IfActive::Interrupt,
@@ -146,6 +141,15 @@ fn new_turn(context: &Context, user: UserId, start: &StartRequest, selection: Se
         replaces: start.replaces,
         cancel_unfollowed: start.cancel_unfollowed,
         require_clean_files: start.require_clean_files,
+        pinned: start.pinned.clone(),
+        excluded: start.excluded.clone(),
+        mode: start.mode,
+        plan: None,
+        tools: None,
+        skills: Some(skills),
+        agent_version: Some(selection.version.clone()),
+        usage: selection.choice.as_ref().and_then(|choice| choice.usage).unwrap_or_default(),
+        selection: Some(selection),
         state: State::Accepted,
         epoch: 0,
         recoveries: 0,
@@ -154,7 +158,6 @@ fn new_turn(context: &Context, user: UserId, start: &StartRequest, selection: Se
         revision: String::new(),
         failure_reason: String::new(),
         last_seq: 0,
-        usage: Usage::default(),
         trace_id: context.trace_id.clone(),
         traceparent: traceparent.unwrap_or_else(|| format!("00-{}-{:016x}-00", context.trace_id, rand::random_range(1..u64::MAX))),
         created_at: now,
@@ -192,10 +195,7 @@ async fn begin(app: &App, context: &Context, project: Option<ProjectId>, turn: T
 
 /// Stores the project and the first events of a turn that project-storage has begun.
 async fn accept(app: &App, turn: Turn, project: ProjectId, now: OffsetDateTime) -> Result<Turn, Error> {
-    let kinds = [
-        Kind::TurnAccepted(TurnAccepted { project_id: project.to_string() }),
-        Kind::AgentSelected(AgentSelected { agent: turn.agent.clone(), rule: turn.agent_rule.clone() }),
-    ];
+    let kinds = [Kind::TurnAccepted(TurnAccepted { project_id: project.to_string() }), Kind::AgentSelected(select::recorded(&turn))];
     let time = Some(clock::timestamp(now));
     let events: Vec<_> = (1_u32..)
         .zip(kinds)

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::store::{
-    Pool, StoreError,
+    Pool, StoreError, context,
     partitions::{self, Partition, PartitionState},
 };
 
@@ -25,6 +25,9 @@ pub(crate) async fn maintain(db: Pool, retention: Duration, stop: CancellationTo
         }
         if let Err(error) = remove_old(&db, today, retention).await {
             tracing::warn!(error = %error, "old partitions of the event log could not be removed");
+        }
+        if let Err(error) = context::delete_old_parts(&db).await {
+            tracing::warn!(error = %error, "the prompts of ended turns could not be deleted");
         }
     }
 }

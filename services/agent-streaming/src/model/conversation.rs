@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use chassis::seeded_bug;
-use proto::{id::MessageId, project_storage::Message};
+use proto::{error::ErrorCode, id::MessageId, project_storage::Message};
 
 use crate::{
     turn::{Failure, Reason, Turn},
@@ -13,11 +13,25 @@ use crate::{
 };
 
 /// The largest number of messages.
-const LIMIT: i32 = 50;
+pub(crate) const LIMIT: i32 = 1_000;
+/// The largest number of messages that the previous release of project-storage answers, and that is read if more are too large for one answer.
+const FEWER: i32 = 200;
+/// The newest messages whose ids are stored, for workers of the previous release.
+const STORED: usize = 50;
 
 /// The newest messages before the turn, for a turn that starts.
 pub(crate) async fn newest(upstream: &Upstream, turn: &Turn, timeout: Duration) -> Result<Vec<Message>, Failure> {
-    read(upstream, turn, &[], timeout).await
+    let of = async |limit| retry_until_answered(Some(timeout), || upstream.messages(turn.id, limit, &[])).await;
+    let read = match of(LIMIT).await {
+        Err(fault) if matches!(fault.code, ErrorCode::InvalidArgument | ErrorCode::RateLimited) => of(FEWER).await,
+        read => read,
+    };
+    read.map_err(|fault| failure_of(&fault))
+}
+
+/// Whether a conversation of so many messages may have older ones.
+pub(crate) fn is_cut(messages: &[Message]) -> bool {
+    [FEWER, LIMIT].iter().any(|limit| messages.len() == limit.unsigned_abs() as usize)
 }
 
 /// The messages that the turn has started with, for a worker that resumes it.
@@ -33,12 +47,16 @@ pub(crate) async fn recorded(upstream: &Upstream, turn: &Turn, timeout: Duration
 }
 
 async fn read(upstream: &Upstream, turn: &Turn, ids: &[MessageId], timeout: Duration) -> Result<Vec<Message>, Failure> {
-    let read = retry_until_answered(Some(timeout), || upstream.messages(turn.id, LIMIT, ids)).await;
+    let read = retry_until_answered(Some(timeout), || upstream.messages(turn.id, FEWER, ids)).await;
     read.map_err(|fault| failure_of(&fault))
 }
 
 /// The ids to store.
-pub(crate) fn ids(messages: &[Message]) -> Result<Vec<MessageId>, Failure> {
+pub(crate) fn stored(messages: &[Message]) -> Result<Vec<MessageId>, Failure> {
+    ids(&messages[messages.len().saturating_sub(STORED)..])
+}
+
+fn ids(messages: &[Message]) -> Result<Vec<MessageId>, Failure> {
     let invalid = |_| Failure::new(Reason::Internal, "a message of the conversation has an invalid id");
     messages.iter().map(|message| message.id.parse().map_err(invalid)).collect()
 }

@@ -1,8 +1,10 @@
 //! What a model reads: the messages of a conversation, and the tools that it may call.
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum ModelMessage {
     User {
         text: String,
@@ -14,7 +16,8 @@ pub(crate) enum ModelMessage {
     ToolResults(Vec<ToolResult>),
 }
 
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum AssistantBlock {
     Text(String),
     /// `opaque` is the value of [`ReasoningFinished`](super::provider::ModelEvent::ReasoningFinished), which only its provider reads. Without it the block is not sent back.
@@ -31,7 +34,7 @@ pub(crate) enum AssistantBlock {
     },
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ToolResult {
     pub call_id: String,
     pub content: String,

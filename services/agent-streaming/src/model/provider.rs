@@ -33,6 +33,7 @@ use serde_json::Value;
 
 pub(crate) use self::config::{BaseUrl, MaxTokensField, ProviderConfig};
 use self::http::Http;
+use crate::digest::sha256;
 pub(crate) use crate::model::message::{AssistantBlock, ModelMessage, ToolResult, ToolSpec};
 
 pub(crate) trait Provider: Send + Sync + 'static {
@@ -46,16 +47,29 @@ pub(crate) struct ModelRequest {
     /// The provider's own name of the model.
     pub model: String,
     pub system: String,
+    /// The files of the project, which come before the first message. May be empty.
+    pub tree: String,
     pub messages: Vec<ModelMessage>,
+    /// How many of the messages come before the request of the turn. They are the same in every step of it.
+    pub history: usize,
     /// Always in the same order, because a provider's prompt cache compares bytes.
     pub tools: Vec<&'static ToolSpec>,
     /// The limit of the answer, including reasoning.
     pub max_tokens: u32,
-    /// A hint for the provider's prompt cache, equal for all requests of one turn: the turn's id.
+    /// A hint for the provider's prompt cache: requests with the same key are likely to have the same beginning. At most 64 characters.
     pub prompt_key: String,
 }
 
 impl ModelRequest {
+    /// SHA-256, in hexadecimal, of all that comes before the request of the turn. Requests with the same value have the same bytes there,
+    /// because each provider encodes them in the same way.
+    pub(crate) fn prefix_hash(&self) -> String {
+        let tools: Vec<_> = self.tools.iter().map(|tool| (tool.name, tool.description, &tool.input_schema)).collect();
+        let history = self.messages.get(..self.history).unwrap_or(&self.messages);
+        let prefix = serde_json::json!([self.model, tools, self.system, self.tree, history]).to_string();
+        sha256(prefix)
+    }
+
     /// The ids of all tool calls in the messages, with their opaque values.
     pub(crate) fn calls(&self) -> impl Iterator<Item = (&str, &Value)> {
         let blocks = self.messages.iter().flat_map(|message| match message {
@@ -222,6 +236,9 @@ impl ProviderError {
 pub(crate) struct Providers {
     by_name: BTreeMap<&'static str, Arc<dyn Provider>>,
     default_model: String,
+    small_model: Option<String>,
+    large_model: Option<String>,
+    selection_model: Option<String>,
     /// The models that turns may use. `None` allows all.
     allowed: Option<Vec<String>>,
 }
@@ -240,7 +257,14 @@ impl Providers {
                 by_name.insert("openai", Arc::new(openai::OpenAi::new(&http, config)));
             }
         }
-        Self { by_name, default_model: config.model.clone(), allowed: config.models.clone() }
+        Self {
+            by_name,
+            default_model: config.model.clone(),
+            small_model: config.small_model.clone(),
+            large_model: config.large_model.clone(),
+            selection_model: config.selection_model.clone(),
+            allowed: config.models.clone(),
+        }
     }
 
     /// The provider of `provider/model`, and its own name of the model. `None` if the provider is not configured or the model is not
@@ -257,6 +281,21 @@ impl Providers {
         Some((Arc::clone(self.by_name.get(name)?), model.to_owned()))
     }
 
+    /// The model of agents for simple work. `None` if there is none of its own.
+    pub(crate) fn small_model(&self) -> Option<&str> {
+        self.small_model.as_deref()
+    }
+
+    /// The model of agents for hard work. `None` if there is none of its own.
+    pub(crate) fn large_model(&self) -> Option<&str> {
+        self.large_model.as_deref()
+    }
+
+    /// The model that chooses among agents on a close call.
+    pub(crate) fn selection_model(&self) -> Option<&str> {
+        self.selection_model.as_deref()
+    }
+
     /// The model of a turn that names none, `provider/model`.
     #[must_use]
     pub(crate) fn default_model(&self) -> &str {
@@ -269,6 +308,7 @@ mod tests {
     use chassis::config::Env;
 
     use super::*;
+    use crate::workspace::tools;
 
     fn providers(pairs: &[(&str, &str)]) -> Providers {
         let mut env = Env::of(pairs.iter().copied());
@@ -296,6 +336,46 @@ mod tests {
             ("BACKLOT_MODEL", "openai/a"),
         ]);
         assert!(listed.get("openai/a").is_some() && listed.get("demo/demo").is_some() && listed.get("openai/b").is_none());
+    }
+
+    #[test]
+    fn the_hash_covers_what_comes_before_the_request() {
+        let user = |text: &str| ModelMessage::User { text: text.into() };
+        let answer = ModelMessage::Assistant { blocks: vec![AssistantBlock::Text("a".into())] };
+        let request = ModelRequest {
+            model: "m".into(),
+            system: "s".into(),
+            tree: "t".into(),
+            messages: vec![user("1"), answer, user("2")],
+            history: 2,
+            tools: tools::specs(&["read_file", "list_files"]),
+            max_tokens: 9,
+            prompt_key: "k".into(),
+        };
+        let hash = request.prefix_hash();
+        let registered = ModelRequest { tools: tools::specs(&["list_files", "read_file"]), ..request.clone() };
+        assert_eq!(registered.prefix_hash(), hash, "the order in which an agent names its tools");
+        let mut later = ModelRequest { max_tokens: 1, prompt_key: "other".into(), ..request.clone() };
+        later.messages.extend([ModelMessage::ToolResults(Vec::new()), user("3")]);
+        assert_eq!(later.prefix_hash(), hash, "a later step");
+        let other = |change: fn(&mut ModelRequest)| {
+            let mut other = request.clone();
+            change(&mut other);
+            other.prefix_hash()
+        };
+        for changed in [
+            other(|r| r.model.push('x')),
+            other(|r| r.system.push('x')),
+            other(|r| r.tree.push('x')),
+            other(|r| r.history = 3),
+            other(|r| r.tools.truncate(1)),
+            other(|r| r.messages[0] = ModelMessage::User { text: "x".into() }),
+        ] {
+            assert_ne!(changed, hash);
+        }
+        let bare = ModelRequest { tools: Vec::new(), ..request };
+        // The same on every machine, at every time and in every locale.
+        assert_eq!(bare.prefix_hash(), sha256(r#"["m",[],"s","t",[{"user":{"text":"1"}},{"assistant":{"blocks":[{"text":"a"}]}}]]"#));
     }
 
     #[test]

@@ -31,7 +31,8 @@ pub(crate) async fn delete_turns(db: &PgPool, project: ProjectId) -> Result<(), 
                  RETURNING id
              ), e AS (DELETE FROM turn_events WHERE turn_id IN (SELECT id FROM t)),
                 c AS (DELETE FROM turn_change_sets WHERE turn_id IN (SELECT id FROM t)),
-                m AS (DELETE FROM turn_metadata WHERE turn_id IN (SELECT id FROM t))
+                m AS (DELETE FROM turn_metadata WHERE turn_id IN (SELECT id FROM t)),
+                p AS (DELETE FROM prompt_parts WHERE turn_id IN (SELECT id FROM t))
              SELECT id FROM t",
             project.0,
             BATCH,
@@ -42,14 +43,18 @@ pub(crate) async fn delete_turns(db: &PgPool, project: ProjectId) -> Result<(), 
     }
 }
 
-/// Deletes the prompt and the log of a turn, which have the texts of its messages. Returns `false` if the turn is open.
+/// Deletes the prompt, the log and the selection of a turn, which have words of its messages. Returns `false` if the turn is open, or if the
+/// prompt of another open turn of the project may have the words.
 pub(crate) async fn delete_texts(db: &PgPool, turn: TurnId) -> Result<bool, StoreError> {
-    let delete = sqlx::query_scalar!(
+    let delete = sqlx::query!(
         r#"WITH t AS (
-               UPDATE turns SET prompt = '' WHERE id = $1 AND ended_at IS NOT NULL AND end_due IS NULL RETURNING id
+               UPDATE turns SET prompt = '', selection = NULL WHERE id = $1 AND ended_at IS NOT NULL AND end_due IS NULL RETURNING id
            ), e AS (DELETE FROM turn_events WHERE turn_id IN (SELECT id FROM t))
-           SELECT EXISTS (SELECT 1 FROM t) OR NOT EXISTS (SELECT 1 FROM turns WHERE id = $1) AS "deleted!""#,
+           SELECT EXISTS (SELECT 1 FROM t) OR NOT EXISTS (SELECT 1 FROM turns WHERE id = $1) AS "deleted!",
+               EXISTS (SELECT 1 FROM turns d JOIN turns o USING (project_id) JOIN prompt_parts p ON p.turn_id = o.id
+                   WHERE d.id = $1 AND o.id > d.id AND o.ended_at IS NULL) AS "told!""#,
         turn.0,
     );
-    query("delete texts of turn", delete.fetch_one(db)).await
+    let row = query("delete texts of turn", delete.fetch_one(db)).await?;
+    Ok(row.deleted && !row.told)
 }

@@ -40,9 +40,10 @@ pub(crate) async fn cancel(
 async fn write_cancelled(tx: &mut Transaction<'_, Postgres>, turn: TurnId, payload: &[u8]) -> Result<u32, StoreError> {
     let seq = events::last_seq(&mut **tx, turn).await? + 1;
     sqlx::query!(
-        "WITH written AS (INSERT INTO turn_events (turn_id, seq, payload) VALUES ($1, $2, $3))
+        "WITH written AS (INSERT INTO turn_events (turn_id, seq, payload) VALUES ($1, $2, $3)),
+            forgotten AS (DELETE FROM prompt_parts WHERE turn_id = $1)
         UPDATE turns SET state = 'cancelled', epoch = epoch + 1, lease_expires_at = NULL, ended_at = clock_timestamp(), last_seq = $2,
-            history = NULL, end_due = 'cancelled', end_retry_at = clock_timestamp()
+            history = NULL, plan = NULL, end_due = 'cancelled', end_retry_at = clock_timestamp()
         WHERE id = $1",
         turn.0,
         i32::try_from(seq).unwrap_or(i32::MAX),

@@ -110,6 +110,8 @@ struct ChangeColumns {
     failure_reasons: Vec<Option<String>>,
     usages: Vec<Option<Vec<u8>>>,
     change_sets: Vec<Option<Vec<u8>>>,
+    /// Array literals, as `histories`.
+    files: Vec<Option<String>>,
     ends_due: Vec<Option<String>>,
     last_seqs: Vec<i32>,
     ended: Vec<bool>,
@@ -134,6 +136,7 @@ impl ChangeColumns {
             columns.failure_reasons.push(change.failure_reason.map(|reason| reason.as_str().to_owned()));
             columns.usages.push(change.usage.map(|usage| usage.encode_to_vec()));
             columns.change_sets.push(change.change_set.map(|set| set.to_vec()));
+            columns.files.push(change.files.map(|files| texts(&files)));
             columns.ends_due.push(change.end_due.map(|end| end.as_str().to_owned()));
         }
         columns
@@ -146,6 +149,12 @@ fn array(ids: &[MessageId]) -> String {
     format!("{{{}}}", ids.join(","))
 }
 
+/// An array literal of texts.
+fn texts(texts: &[String]) -> String {
+    let quoted: Vec<_> = texts.iter().map(|text| format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))).collect();
+    format!("{{{}}}", quoted.join(","))
+}
+
 /// Appends events and changes the rows of their turns, in one statement. The rest is as in [`append`].
 pub(crate) async fn append_with_changes(db: &PgPool, appends: &[&Append]) -> Result<Vec<TurnEpoch>, StoreError> {
     let (columns, changes) = (Columns::of(appends), ChangeColumns::of(appends));
@@ -153,33 +162,32 @@ pub(crate) async fn append_with_changes(db: &PgPool, appends: &[&Append]) -> Res
     let append = sqlx::query!(
         "WITH changed AS (
             SELECT * FROM unnest($1::uuid[], $2::bigint[], $6::text[], $7::text[], $8::text[], $9::text[], $10::bytea[], $11::bytea[],
-                $12::text[], $13::integer[], $14::boolean[], $15::boolean[], $16::boolean[], $17::text[])
-            AS c(id, epoch, state, base_revision, revision, failure_reason, usage, change_set, end_due, last_seq, ended, released, progress,
-                history)
+                $12::text[], $13::integer[], $14::boolean[], $15::boolean[], $16::boolean[], $17::text[], $19::text[])
+            AS c(id, epoch, state, base_revision, revision, failure_reason, usage, change_set, end_due, last_seq, ended, released, progress, history,
+                files)
         ), locked AS MATERIALIZED (
             SELECT id, epoch FROM turns t JOIN changed c USING (id, epoch) ORDER BY id FOR NO KEY UPDATE OF t SKIP LOCKED
         ), written AS (
-            INSERT INTO turn_events (turn_id, seq, payload)
-            SELECT id, seq, payload FROM locked
+            INSERT INTO turn_events (turn_id, seq, payload) SELECT id, seq, payload FROM locked
             JOIN unnest($3::uuid[], $18::bigint[], $4::integer[], $5::bytea[]) AS e(id, epoch, seq, payload) USING (id, epoch)
             ON CONFLICT DO NOTHING
         ), kept AS (
             INSERT INTO turn_change_sets (turn_id, request)
-            SELECT id, change_set FROM changed JOIN locked USING (id, epoch) WHERE change_set IS NOT NULL
-            ON CONFLICT DO NOTHING
+            SELECT id, change_set FROM changed JOIN locked USING (id, epoch) WHERE change_set IS NOT NULL ON CONFLICT DO NOTHING
         ), dropped AS (
             DELETE FROM turn_change_sets s USING changed c JOIN locked l USING (id, epoch) WHERE s.turn_id = id AND c.ended
+        ), forgotten AS (
+            DELETE FROM prompt_parts p USING changed c JOIN locked l USING (id, epoch) WHERE p.turn_id = l.id AND c.ended
         ), updated AS (
             UPDATE turns t SET
                 state = coalesce(c.state, t.state),
                 base_revision = coalesce(c.base_revision, t.base_revision),
                 started_at = CASE WHEN c.base_revision IS NULL THEN t.started_at ELSE coalesce(t.started_at, clock_timestamp()) END,
                 history = CASE WHEN c.ended THEN NULL ELSE coalesce(c.history::uuid[], t.history) END,
-                revision = coalesce(c.revision, t.revision),
-                failure_reason = coalesce(c.failure_reason, t.failure_reason),
-                usage = coalesce(c.usage, t.usage),
-                end_due = coalesce(c.end_due, t.end_due),
-                last_seq = c.last_seq,
+                plan = CASE WHEN c.ended THEN NULL ELSE t.plan END,
+                revision = coalesce(c.revision, t.revision), files = coalesce(c.files::text[], t.files),
+                failure_reason = coalesce(c.failure_reason, t.failure_reason), usage = coalesce(c.usage, t.usage),
+                end_due = coalesce(c.end_due, t.end_due), last_seq = c.last_seq,
                 recoveries = CASE WHEN c.progress THEN 0 ELSE t.recoveries END,
                 ended_at = CASE WHEN c.ended THEN coalesce(t.ended_at, clock_timestamp()) END,
                 lease_expires_at = CASE WHEN c.released THEN NULL ELSE t.lease_expires_at END
@@ -204,6 +212,7 @@ pub(crate) async fn append_with_changes(db: &PgPool, appends: &[&Append]) -> Res
         &changes.progress,
         &changes.histories as &[Option<String>],
         &columns.event_epochs,
+        &changes.files as &[Option<String>],
     );
     Ok(columns.written(appends, &query("append events and change turns", append.map(|row| (row.id, row.epoch)).fetch_all(db)).await?))
 }
@@ -229,9 +238,13 @@ pub(crate) async fn read(db: impl PgExecutor<'_>, turn: TurnId, after: u32, limi
 }
 
 /// Reads the log of one turn page by page. `each` gets the seq and the content of every event that this version can decode.
-pub(crate) async fn read_all(db: &PgPool, turn: TurnId, mut each: impl FnMut(u32, &Kind)) -> Result<(), StoreError> {
+pub(crate) async fn read_all(db: &PgPool, turn: TurnId, each: impl FnMut(u32, &Kind)) -> Result<(), StoreError> {
+    read_after(db, turn, 0, each).await
+}
+
+/// As [`read_all`], without the events up to a cursor.
+pub(crate) async fn read_after(db: &PgPool, turn: TurnId, mut cursor: u32, mut each: impl FnMut(u32, &Kind)) -> Result<(), StoreError> {
     const PAGE: u32 = 500;
-    let mut cursor = 0;
     loop {
         let page = read(db, turn, cursor, PAGE).await?;
         for row in &page {

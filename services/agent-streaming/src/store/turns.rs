@@ -5,7 +5,7 @@ use std::time::Duration;
 use chassis::postgres::query;
 use prost::Message as _;
 use proto::{
-    agent_streaming::Usage,
+    agent_streaming::{AgentSelected, Usage},
     id::{MessageId, ProjectId, TurnId, UserId},
     metadata::Metadata,
 };
@@ -14,7 +14,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::{StoreError, inconsistent};
-use crate::turn::{State, Turn};
+use crate::turn::{State, Turn, mode::Mode};
 
 /// A row of `turns`.
 pub(super) struct Row {
@@ -35,6 +35,14 @@ pub(super) struct Row {
     pub(super) replaces_turn_id: Option<Uuid>,
     pub(super) follow_until: Option<OffsetDateTime>,
     pub(super) require_clean_files: bool,
+    pub(super) pinned_paths: Vec<String>,
+    pub(super) excluded_paths: Vec<String>,
+    pub(super) mode: String,
+    pub(super) plan: Option<String>,
+    pub(super) tools: Option<Vec<String>>,
+    pub(super) skills: Option<String>,
+    pub(super) selection: Option<Vec<u8>>,
+    pub(super) agent_version: Option<String>,
     pub(super) state: String,
     pub(super) epoch: i64,
     pub(super) recoveries: i32,
@@ -55,6 +63,7 @@ impl TryFrom<Row> for Turn {
     type Error = StoreError;
 
     fn try_from(row: Row) -> Result<Self, StoreError> {
+        let selection = row.selection.map(|bytes| AgentSelected::decode(bytes.as_slice()));
         Ok(Self {
             id: TurnId(row.id),
             user_id: UserId(row.user_id),
@@ -73,6 +82,14 @@ impl TryFrom<Row> for Turn {
             replaces: row.replaces_turn_id.map(TurnId),
             cancel_unfollowed: row.follow_until.is_some(),
             require_clean_files: row.require_clean_files,
+            pinned: row.pinned_paths,
+            excluded: row.excluded_paths,
+            mode: Mode::parse(&row.mode).ok_or_else(|| inconsistent("turns.mode"))?,
+            plan: row.plan,
+            tools: row.tools,
+            skills: row.skills,
+            selection: selection.transpose().map_err(|_| inconsistent("turns.selection"))?,
+            agent_version: row.agent_version,
             state: State::parse(&row.state).ok_or_else(|| inconsistent("turns.state"))?,
             epoch: row.epoch,
             recoveries: u32::try_from(row.recoveries).map_err(|_| inconsistent("turns.recoveries"))?,
@@ -97,7 +114,7 @@ macro_rules! select_turn {
         sqlx::query_as!(
             Row,
             r#"SELECT t.id, t.user_id, t.project_id, t.draft_id, t.fingerprint, t.prompt, t.agent, t.agent_rule, t.model,
-                t.asked_revision, t.reject_if_active, t.goes_first, t.client_message_id, t.metadata AS "metadata: Json<Metadata>", t.replaces_turn_id, t.follow_until, t.require_clean_files,
+                t.asked_revision, t.reject_if_active, t.goes_first, t.client_message_id, t.metadata AS "metadata: Json<Metadata>", t.replaces_turn_id, t.follow_until, t.require_clean_files, t.pinned_paths, t.excluded_paths, t.mode, t.plan, t.tools, t.skills, t.selection, t.agent_version,
                 t.state, t.epoch, t.recoveries, t.base_revision, t.history, t.revision, t.failure_reason,
                 greatest(t.last_seq, (SELECT e.seq FROM turn_events e WHERE e.turn_id = t.id ORDER BY e.seq DESC LIMIT 1)) AS "last_seq!",
                 t.usage, t.trace_id, t.traceparent, t.created_at, t.started_at, t.ended_at
@@ -110,6 +127,12 @@ macro_rules! select_turn {
 /// A turn of the user.
 pub(crate) async fn find(db: impl PgExecutor<'_>, id: TurnId, user: UserId) -> Result<Option<Turn>, StoreError> {
     let row = select_turn!("WHERE t.id = $1 AND t.user_id = $2", id.0, user.0).fetch_optional(db);
+    query("select turn", row).await?.map(Turn::try_from).transpose()
+}
+
+/// A turn of any user.
+pub(crate) async fn find_of_anyone(db: impl PgExecutor<'_>, id: TurnId) -> Result<Option<Turn>, StoreError> {
+    let row = select_turn!("WHERE t.id = $1", id.0).fetch_optional(db);
     query("select turn", row).await?.map(Turn::try_from).transpose()
 }
 
@@ -242,9 +265,10 @@ pub(crate) async fn list_matching(db: &PgPool, ids: &[TurnId], filter: &TurnFilt
 pub(crate) async fn insert(db: &PgPool, turn: &Turn, key: Option<&str>) -> Result<Option<OffsetDateTime>, StoreError> {
     let insert = sqlx::query_scalar!(
         "INSERT INTO turns (id, user_id, draft_id, idempotency_key, fingerprint, prompt, agent, agent_rule, model, asked_revision,
-            reject_if_active, trace_id, traceparent, goes_first, client_message_id, metadata, replaces_turn_id, follow_until, require_clean_files)
+            reject_if_active, trace_id, traceparent, goes_first, client_message_id, metadata, replaces_turn_id, follow_until, require_clean_files,
+            selection, agent_version, pinned_paths, excluded_paths, mode, plan, tools, skills, usage)
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17,
-            CASE WHEN $18 THEN clock_timestamp() + interval '1 day' END, $19)
+            CASE WHEN $18 THEN clock_timestamp() + interval '1 day' END, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28)
         ON CONFLICT DO NOTHING RETURNING created_at",
         turn.id.0,
         turn.user_id.0,
@@ -265,6 +289,15 @@ pub(crate) async fn insert(db: &PgPool, turn: &Turn, key: Option<&str>) -> Resul
         turn.replaces.map(|id| id.0),
         turn.cancel_unfollowed,
         turn.require_clean_files,
+        turn.selection.as_ref().map(AgentSelected::encode_to_vec),
+        turn.agent_version,
+        &turn.pinned,
+        &turn.excluded,
+        turn.mode.as_str(),
+        turn.plan,
+        turn.tools.as_deref(),
+        turn.skills,
+        turn.usage.encode_to_vec(),
     );
     query("insert turn", insert.fetch_optional(db)).await
 }

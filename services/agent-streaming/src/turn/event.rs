@@ -13,6 +13,8 @@ pub(crate) const DELTA_BYTES: usize = 1_400;
 pub(crate) const TEXT_BYTES: usize = 48 * 1024;
 /// Longer arguments are streamed as deltas, even if the provider sent them in one piece.
 pub(crate) const READY_BYTES: usize = 8 * 1024;
+/// What a file of a plan has besides its path and its ranges, at most.
+const PLANNED_FILE_BYTES: usize = 90;
 /// The largest tool name.
 const NAME_BYTES: usize = 200;
 
@@ -113,6 +115,13 @@ fn shorten(kind: &mut Kind) {
         Kind::FileRejected(e) => {
             cut(&mut e.path, 1_000);
             cut(&mut e.nearest_region, TEXT_BYTES);
+        }
+        Kind::ContextPlanned(e) => {
+            let mut bytes = 0;
+            e.files.retain(|file| {
+                bytes += file.path.len() + PLANNED_FILE_BYTES + file.ranges.len() * 12;
+                bytes <= TEXT_BYTES
+            });
         }
         // Keeps as many paths as fit. Project-storage has all of them.
         Kind::FilesConflict(e) => {

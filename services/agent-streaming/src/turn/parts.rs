@@ -126,7 +126,7 @@ fn append(text: &mut String, more: &str, limit: usize) -> bool {
 }
 
 fn tokens(usage: Usage) -> TokenUsage {
-    let Usage { input_tokens, output_tokens, cached_input_tokens, cache_write_input_tokens, reasoning_tokens } = usage;
+    let Usage { input_tokens, output_tokens, cached_input_tokens, cache_write_input_tokens, reasoning_tokens, .. } = usage;
     TokenUsage { input_tokens, output_tokens, cached_input_tokens, cache_write_input_tokens, reasoning_tokens }
 }
 

@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use proto::agent_streaming::{ChecksFinished, Usage, turn_event::Kind};
+use proto::agent_streaming::{AgentSelected, ChecksFinished, ContextPlanned, Usage, turn_event::Kind};
 use serde_json::Value;
 
 use crate::{
@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// The state of a turn after some of its events.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(crate) struct Transcript {
     pub(crate) answer: Answer,
     pub(crate) parts: AnswerParts,
@@ -24,17 +24,21 @@ pub(crate) struct Transcript {
     pub(crate) locked_paths: Vec<String>,
     /// The checks before the commit, each with the number of finished steps before it.
     pub(crate) checks: Vec<(usize, ChecksFinished)>,
+    /// The plan of the prompt.
+    pub(crate) context: Option<ContextPlanned>,
     open: Option<OpenStep>,
 }
 
 /// One answer of the model.
-#[derive(Debug, Default, PartialEq)]
+#[derive(Debug, Default, Clone, PartialEq)]
 pub(crate) struct Step {
     pub(crate) blocks: Vec<AssistantBlock>,
     /// The ids of the calls with a `file.opened`.
     opened: HashSet<String>,
     /// The ids of the calls with a `tool.failed`.
     failed: HashSet<String>,
+    /// The ids of the calls with a `file.closed`.
+    closed: HashSet<String>,
     /// The results of the tool `check`, by the ids of the calls.
     checks: HashMap<String, ChecksFinished>,
 }
@@ -71,7 +75,7 @@ impl Step {
 }
 
 /// A step that is not finished.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 struct OpenStep {
     step: Step,
     /// The text of the open blocks, by block id.
@@ -81,7 +85,7 @@ struct OpenStep {
 }
 
 /// A call whose arguments are incomplete.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 struct PartialCall {
     tool: String,
     json: String,
@@ -89,12 +93,19 @@ struct PartialCall {
 }
 
 impl Transcript {
+    /// Of a turn that has not started, with what was used before it.
+    pub(crate) fn of_new(usage: Usage) -> Self {
+        Self { usage, ..Self::default() }
+    }
+
     pub(crate) fn apply(&mut self, kind: &Kind) {
         self.answer.apply(kind);
         self.parts.apply(kind);
         match kind {
             Kind::Usage(usage) => self.usage = *usage,
+            Kind::AgentSelected(AgentSelected { choice: Some(choice), .. }) => self.usage = choice.usage.unwrap_or_default(),
             Kind::TurnStarted(started) => self.locked_paths.clone_from(&started.locked_paths),
+            Kind::ContextPlanned(plan) => self.context = Some(plan.clone()),
             Kind::StepStarted(_) => self.open = Some(OpenStep::default()),
             Kind::StepFinished(_) => self.finished.extend(self.open.take().map(|open| open.step)),
             Kind::StepSuperseded(_) => self.open = None,
@@ -105,6 +116,12 @@ impl Transcript {
                 }
             }
         }
+    }
+
+    /// The calls that have changed the staged files, also those of the open step, in their order.
+    pub(crate) fn changes(&self) -> impl Iterator<Item = Call<'_>> {
+        let steps = self.finished.iter().chain(self.open.iter().map(|open| &open.step));
+        steps.flat_map(|step| step.calls().filter(|call| step.closed.contains(call.id)))
     }
 
     /// Takes the complete blocks of the open step.
@@ -149,6 +166,9 @@ impl OpenStep {
                 let opaque = serde_json::from_str(&ready.opaque_json).unwrap_or_default();
                 self.step.blocks.push(AssistantBlock::ToolCall { id: ready.call_id.clone(), tool: call.tool, input, opaque });
             }
+            Kind::FileClosed(file) => {
+                self.step.closed.insert(file.call_id.clone());
+            }
             Kind::ToolFailed(call) => {
                 self.step.failed.insert(call.call_id.clone());
             }
@@ -187,10 +207,10 @@ impl PartialCall {
 }
 
 /// A turn as its log has it.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(crate) struct RecordedTurn {
     pub(crate) transcript: Transcript,
-    last_seq: u32,
+    pub(crate) last_seq: u32,
     /// The seq of the first event of the unfinished step.
     step_from: Option<u32>,
 }
@@ -216,8 +236,8 @@ impl RecordedTurn {
 #[cfg(test)]
 mod tests {
     use proto::agent_streaming::{
-        ChecksStatus, FileDelta, FileOpened, ReasoningDelta, ReasoningFinished, StepFinished, StepStarted, StepSuperseded, TextDelta,
-        TextFinished, TextStarted, ToolFailed, ToolInputDelta, ToolReady, ToolStarted,
+        ChecksStatus, FileClosed, FileDelta, FileOpened, ReasoningDelta, ReasoningFinished, StepFinished, StepStarted, StepSuperseded,
+        TextDelta, TextFinished, TextStarted, ToolFailed, ToolInputDelta, ToolReady, ToolStarted,
     };
     use serde_json::json;
 
@@ -301,6 +321,28 @@ mod tests {
         );
         assert!(!step.is_last() && step.calls().all(|call| call.failed && !call.opened));
         assert_eq!(turn.unfinished(), None);
+    }
+
+    #[test]
+    fn staged_files_have_the_changes_that_were_made() {
+        let closed = || Kind::FileClosed(FileClosed { call_id: "c".into(), path: "a".into(), size_bytes: 1 });
+        let write = |text: &str| call("write_file", &[file(text)], r#"{"path":"a"}"#);
+        let mut turn = recorded(vec![
+            vec![step(1)],
+            write("one"),
+            vec![closed(), finished(1), step(2)],
+            write("refused"),
+            vec![Kind::ToolFailed(ToolFailed { call_id: "c".into(), ..ToolFailed::default() }), finished(2), step(3)],
+            write("two"),
+        ]);
+        let texts = |turn: &RecordedTurn| -> Vec<String> {
+            turn.transcript.changes().map(|call| call.input["content"].as_str().unwrap_or_default().to_owned()).collect()
+        };
+        assert_eq!(texts(&turn), ["one"], "the last call is not executed yet");
+        turn.apply(50, &closed());
+        assert_eq!(texts(&turn), ["one", "two"]);
+        turn.apply(51, &Kind::StepSuperseded(StepSuperseded { from: 20, to: 50 }));
+        assert_eq!(texts(&turn), ["one"]);
     }
 
     #[test]

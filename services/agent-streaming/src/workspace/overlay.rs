@@ -26,6 +26,9 @@ const CACHE_BYTES: usize = 8 * 1024 * 1024;
 pub(crate) trait BaseFiles: Send + Sync {
     /// Reads files. They may come in any order, and missing files are left out.
     fn read<'a>(&'a self, paths: &'a [String]) -> BoxFuture<'a, Result<Vec<File>, BaseError>>;
+
+    /// Reads a file of any size. `None` if it is missing.
+    fn read_large<'a>(&'a self, path: &'a str) -> BoxFuture<'a, Result<Option<File>, BaseError>>;
 }
 
 /// The base revision could not be read. The model cannot fix this, so the turn fails.
@@ -112,6 +115,8 @@ pub(crate) struct Overlay {
     base: BTreeMap<String, BaseFile>,
     files: BTreeMap<String, (Node, u32)>,
     limits: ProjectLimits,
+    /// The path in the base of each file that was moved, also if it was written since.
+    moved: BTreeMap<String, String>,
     /// Files and folders that may not be changed.
     locked: Vec<String>,
     cache: HashMap<String, Content>,
@@ -128,7 +133,7 @@ impl Overlay {
             .map(|entry| (entry.path, BaseFile { size: entry.size_bytes, etag: entry.etag }))
             .collect();
         let files = base.iter().map(|(path, file)| (path.clone(), (Node::Base, file.size))).collect();
-        Self { base, files, limits, locked: Vec::new(), cache: HashMap::new(), cached_bytes: 0 }
+        Self { base, files, limits, moved: BTreeMap::new(), locked: Vec::new(), cache: HashMap::new(), cached_bytes: 0 }
     }
 
     /// The same tree with locked files and folders.
@@ -252,6 +257,7 @@ impl Overlay {
         after.remove(path);
         self.check_change_count(&after)?;
         self.files.remove(path);
+        self.moved.remove(path);
         Ok(())
     }
 
@@ -278,6 +284,8 @@ impl Overlay {
             moved @ Node::Moved { .. } => moved,
             Node::Written(text) => self.written(base, new_path, text).await?,
         };
+        let origin = self.moved.remove(path).or_else(|| self.base.contains_key(path).then(|| path.to_owned()));
+        self.moved.extend(origin.map(|origin| (new_path.to_owned(), origin)));
         self.files.remove(path);
         self.put(new_path, node, size as usize);
         Ok(Ok(()))

@@ -10,6 +10,7 @@ mod edit;
 pub(crate) mod input;
 mod nearest;
 mod paths;
+pub(crate) mod policy;
 pub(crate) mod read;
 mod search;
 mod write;
@@ -39,6 +40,19 @@ pub(crate) struct ToolOutcome {
     pub file: Option<FileEffect>,
     /// The result of the tool `check`.
     pub checks: Option<ChecksFinished>,
+}
+
+impl ToolOutcome {
+    /// A text that was read.
+    pub(crate) fn read(content: String, summary: String) -> Self {
+        Self { content, summary, failure: None, file: None, checks: None }
+    }
+
+    /// A refusal that is about no file of the staged tree.
+    pub(crate) fn refused(refusal: Refusal) -> Self {
+        let failure = Failure { reason: refusal.reason, message: refusal.message, nearest_region: String::new(), nearest_line: 0 };
+        Self { content: failure_text(&failure), summary: failure.message.clone(), failure: Some(failure), file: None, checks: None }
+    }
 }
 
 /// Why a tool refused.
@@ -146,7 +160,7 @@ async fn run(stage: &mut Stage<'_>, tool: &str, input: &Value) -> Result<ToolSuc
         "delete_file" => write::delete(stage, input),
         "rename_file" => write::rename(stage, input).await,
         // The caller adds the result.
-        catalogue::CHECK => Ok(ToolSuccess { content: String::new(), summary: String::new(), size: 0 }),
+        catalogue::CHECK | catalogue::READ_SKILL => Ok(ToolSuccess { content: String::new(), summary: String::new(), size: 0 }),
         _ => Err(unknown(&[], tool).into()),
     }
 }

@@ -6,12 +6,12 @@ use proto::{
         turn_event::Kind,
     },
     error::{ErrorCode, Fault},
-    project_storage::{FileChange, FileContent, SaveProjectRequest, file_change::Action, file_content::Data},
+    project_storage::{UploadFileRequest, file_content::Data},
 };
 
 use serde_json::{Value, json};
 
-use crate::harness::{Cluster, Person, failure, prompt, types};
+use crate::harness::{Cluster, Person, failure, prompt, save, types};
 
 const COMPILE: &[(&str, &str)] = &[("TEST_COMPILE", "1")];
 const PAGE: &str = "<!doctype html><body><script type=module src=/src/main.ts></script></body>";
@@ -19,18 +19,6 @@ const MAIN: &str = "import { greet } from './greet';\ndocument.body.append(greet
 const GREET: &str = "export const greet = (name: string): string => `Hello, ${name}`;\n";
 const MENDED: &str = "import { greet } from './greet';\ndocument.body.append(greet('Bob'));\n";
 const BROKEN: &str = "import { greet } from './great';\ndocument.body.append(greet('Ann'));\n";
-
-/// Saves files, and returns the project and the revision.
-async fn save(person: &Person, draft: &str, files: &[(&str, &str)]) -> (String, String) {
-    let change = |(path, text): &(&str, &str)| {
-        let action = Action::Write(FileContent { data: Some(Data::Text((*text).to_owned())) });
-        FileChange { path: (*path).to_owned(), action: Some(action), etag: String::new() }
-    };
-    let request =
-        SaveProjectRequest { draft_id: draft.to_owned(), changes: files.iter().map(change).collect(), ..SaveProjectRequest::default() };
-    let saved = person.files.clone().save_project(request).await.unwrap().into_inner();
-    (saved.project.unwrap().id, saved.revision.unwrap().id)
-}
 
 async fn findings(person: &Person, project: &str, revision: &str) -> Result<GetFindingsResponse, Fault> {
     let request = GetFindingsRequest { project_id: project.to_owned(), revision: revision.to_owned() };
@@ -60,8 +48,12 @@ async fn every_revision_has_findings() {
     assert_eq!((answer.status(), answer.revision.as_str(), answer.findings.len()), (ChecksStatus::Clean, clean.as_str(), 0));
     assert_eq!(findings(&person, &project, &broken).await.unwrap().status(), ChecksStatus::Findings, "of an earlier revision");
 
-    let (plain, _) = save(&person, "plain", &[("index.html", "<script src=none.js></script>")]).await;
-    assert_eq!(findings(&person, &plain, "").await.unwrap().status(), ChecksStatus::NotCompiled);
+    let (plain, _) = save(&person, "plain", &[("index.html", "<script src=none.js></script>"), ("app.js", "let a = ;\n")]).await;
+    let answer = findings(&person, &plain, "").await.unwrap();
+    assert_eq!(answer.status(), ChecksStatus::Findings, "files that a browser gets as they are");
+    assert_eq!(places(&answer.findings), [("SYNTAX_ERROR", "app.js", 1), ("MISSING_FILE", "index.html", 1)]);
+    let (text, _) = save(&person, "text", &[("notes.txt", "a")]).await;
+    assert_eq!(findings(&person, &text, "").await.unwrap().status(), ChecksStatus::NotCompiled, "nothing to check");
 
     let absent = "0".repeat(40);
     for (who, project, revision, code, reason) in [
@@ -153,7 +145,11 @@ async fn a_turn_gets_its_errors_once_and_may_correct_them() {
     assert_eq!(outcomes(&events), [(Findings, false)]);
     assert!(checks(&events)[0].findings.iter().all(|finding| !finding.is_new));
 
-    for (draft, text) in [("left", "SAY nothing"), ("plain", "WRITE index.html <p>")] {
+    let (turn, events) = person.run(prompt("plain", "WRITE index.html <script src=none.js>")).await;
+    assert_eq!((outcomes(&events), turn.state()), (vec![(Findings, true), (Findings, false)], TurnState::Completed));
+    assert_eq!(places(&checks(&events)[0].findings), [("MISSING_FILE", "index.html", 1)]);
+
+    for (draft, text) in [("left", "SAY nothing"), ("text", "WRITE notes.txt <p>")] {
         let (turn, events) = person.run(StartTurnRequest { require_clean_files: true, ..prompt(draft, text) }).await;
         assert_eq!((outcomes(&events).len(), turn.state()), (0, TurnState::Completed), "{draft}: nothing to check");
     }
@@ -176,6 +172,120 @@ async fn a_turn_that_asks_for_clean_files_commits_no_others() {
 
     let (_, events) = person.run(clean("WRITE src/other.ts export {};")).await;
     assert_eq!((outcomes(&events), types(&events).last().copied()), (vec![(Clean, false)], Some("turn.completed")));
+}
+
+#[tokio::test]
+async fn a_project_without_a_preview_can_have_clean_files() {
+    let cluster = Cluster::start(COMPILE).await;
+    let replica = cluster.replica();
+    let mut person = cluster.user().at(&replica);
+    person.run(prompt("warm", "SAY up")).await;
+    let manifest = |package: &str| format!(r#"{{"dependencies":{{"{package}":"1","react":"19"}}}}"#);
+    let server = "import express from 'express';\nimport { port } from './port';\nexpress().listen(port);\n";
+    let port = ("src/port.ts", "export const port = 1;\n");
+    let page = ("app/page.tsx", "import Link from 'next/link';\nexport default () => <Link href='/'>a</Link>;\n");
+    for (draft, package, files, path, broken) in [
+        ("server", "express", vec![("src/main.ts", server), port], "src/main.ts", server.replace("./port", "./prt")),
+        ("next", "next", vec![page], "app/page.tsx", page.1.replace("'next/link'", "'./link'")),
+        ("plain", "express", vec![("server.js", "require('express')().listen(1);\n")], "server.js", "require(".to_owned()),
+    ] {
+        let manifest = manifest(package);
+        save(&person, draft, &[&[("package.json", manifest.as_str())], &files[..]].concat()).await;
+        let clean = |text: &str| StartTurnRequest { require_clean_files: true, ..prompt(draft, text) };
+        let (turn, events) = person.run(clean("WRITE notes.txt a note")).await;
+        assert_eq!((turn.failure_reason.as_str(), turn.state()), ("", TurnState::Completed), "{draft}");
+        assert!(checks(&events)[0].findings.iter().all(|finding| finding.is_warning), "{draft}");
+        let (turn, events) = person.run(clean(&order(None, &json!([write(path, &broken)])))).await;
+        assert_eq!((failure(&events), turn.failure_reason.as_str()), ("FILES_NOT_CLEAN", "FILES_NOT_CLEAN"), "{draft}");
+    }
+}
+
+#[tokio::test]
+async fn a_correction_without_steps_left_commits_what_there_is() {
+    use ChecksStatus::{Clean, Findings};
+    let cluster = Cluster::start(&[COMPILE, &[("BACKLOT_MAX_STEPS", "4")]].concat()).await;
+    let replica = cluster.replica();
+    let mut person = cluster.user().at(&replica);
+    person.run(prompt("warm", "SAY up")).await;
+    let more = |n: usize| write("src/more.ts", &format!("export const n = {n};\n"));
+    let broken = json!([write("src/main.ts", BROKEN)]);
+
+    // Two steps bring the error, and two are left.
+    for (draft, first, outcome, content) in [
+        ("open", write("src/main.ts", &BROKEN.replace("Ann", "Bob")), Findings, BROKEN.replace("Ann", "Bob")),
+        ("mended", write("src/main.ts", MENDED), Clean, MENDED.to_owned()),
+    ] {
+        let of = project(&person, draft).await;
+        let corrects = Some(("THEN", json!([first, more(1), more(2), more(3)])));
+        let (turn, events) = person.run(prompt(draft, &order(corrects, &broken))).await;
+        assert_eq!((outcomes(&events), turn.state()), (vec![(Findings, true), (outcome, false)], TurnState::Completed), "{draft}");
+        assert_eq!(text(&mut person, &of, "src/main.ts").await, content);
+        assert_eq!(text(&mut person, &of, "src/more.ts").await, "export const n = 1;\n");
+    }
+
+    project(&person, "clean").await;
+    let corrects = Some(("THEN", json!([more(1), more(2), more(3)])));
+    let request = StartTurnRequest { require_clean_files: true, ..prompt("clean", &order(corrects, &broken)) };
+    let (_, events) = person.run(request).await;
+    assert_eq!((outcomes(&events), failure(&events)), (vec![(Findings, true), (Findings, false)], "FILES_NOT_CLEAN"));
+
+    // Without a check the model was never done.
+    let (_, events) = person.run(prompt("mended", &order(None, &json!([more(4), more(5), more(6), more(7), more(8)])))).await;
+    assert_eq!((outcomes(&events), failure(&events)), (vec![], "TOO_MANY_STEPS"));
+}
+
+#[tokio::test]
+async fn an_error_of_a_moved_file_is_not_new() {
+    let cluster = Cluster::start(COMPILE).await;
+    let replica = cluster.replica();
+    let mut person = cluster.user().at(&replica);
+    person.run(prompt("warm", "SAY up")).await;
+    let old = "import { a } from './none';\nexport const old = a;\n";
+    let of = |events: &[TurnEvent]| -> Vec<(String, bool)> {
+        checks(events)[0].findings.iter().map(|finding| (finding.file.clone(), finding.is_new)).collect()
+    };
+    for (draft, calls) in [
+        ("renamed", json!([["rename_file", json!({ "path": "src/old.ts", "new_path": "src/new.ts" }).to_string()]])),
+        (
+            "edited",
+            json!([
+                ["rename_file", json!({ "path": "src/old.ts", "new_path": "src/new.ts" }).to_string()],
+                write("src/new.ts", &old.replace("old", "fresh"))
+            ]),
+        ),
+        ("copied", json!([write("src/new.ts", old), ["delete_file", json!({ "path": "src/old.ts" }).to_string()]])),
+    ] {
+        project(&person, draft).await;
+        save(&person, draft, &[("src/old.ts", old)]).await;
+        let (turn, events) = person.run(prompt(draft, &order(None, &calls))).await;
+        assert_eq!(of(&events), [("src/new.ts".to_owned(), false)], "{draft}");
+        assert_eq!((outcomes(&events), turn.state()), (vec![(ChecksStatus::Findings, false)], TurnState::Completed), "{draft}");
+    }
+}
+
+#[tokio::test]
+async fn a_source_above_the_limit_of_texts_is_checked() {
+    let cluster = Cluster::start(COMPILE).await;
+    let replica = cluster.replica();
+    let mut person = cluster.user().at(&replica);
+    person.run(prompt("warm", "SAY up")).await;
+    let of = project(&person, "d").await;
+    // More than a text of any plan may have.
+    let large = format!("export const large = 1;\n{}export const broken = ;\n", "// filler\n".repeat(60_000)).into_bytes();
+    let first = UploadFileRequest { project_id: of, path: "src/large.ts".into(), size_bytes: large.len() as u64, ..Default::default() };
+    let parts: Vec<_> =
+        large.chunks(256 * 1024).map(|part| UploadFileRequest { data: part.to_vec().into(), ..Default::default() }).collect();
+    person.files.clone().upload_file(futures::stream::iter(std::iter::once(first).chain(parts))).await.unwrap();
+
+    for calls in [
+        json!([write("src/main.ts", MENDED)]),
+        json!([["rename_file", json!({ "path": "src/large.ts", "new_path": "src/big.ts" }).to_string()]]),
+    ] {
+        let (turn, events) = person.run(prompt("d", &order(None, &calls))).await;
+        assert_eq!((outcomes(&events), turn.state()), (vec![(ChecksStatus::Findings, false)], TurnState::Completed));
+        let found = checks(&events)[0];
+        assert_eq!((found.findings[0].code.as_str(), found.findings[0].line, found.findings[0].is_new), ("SYNTAX_ERROR", 60_002, false));
+    }
 }
 
 #[tokio::test]

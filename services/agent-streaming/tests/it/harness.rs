@@ -16,7 +16,8 @@ use proto::{
     error::Fault,
     id::UserId,
     project_storage::{
-        ListMessagesRequest, LoadProjectRequest, LoadProjectResponse, Message, project_storage_service_client::ProjectStorageServiceClient,
+        FileChange, FileContent, ListMessagesRequest, LoadProjectRequest, LoadProjectResponse, Message, SaveProjectRequest,
+        file_change::Action, file_content::Data, project_storage_service_client::ProjectStorageServiceClient,
     },
 };
 use sqlx::{Connection as _, PgConnection};
@@ -34,7 +35,7 @@ use crate::{gate::Gate, model::Model};
 pub(crate) const LEASE: Duration = Duration::from_millis(1500);
 /// Longer than any wait of these tests on a busy machine.
 pub(crate) const SOON: Duration = Duration::from_secs(30);
-const SECRET: &str = "a cluster secret that only tests of agent-streaming have";
+pub(crate) const SECRET: &str = "a cluster secret that only tests of agent-streaming have";
 
 pub(crate) struct Cluster {
     issuer: testing::Issuer,
@@ -54,7 +55,7 @@ pub(crate) struct Cluster {
 /// A service in a runtime of its own, which can be stopped like in a crash.
 pub(crate) struct Process {
     runtime: Option<Runtime>,
-    address: SocketAddr,
+    pub(crate) address: SocketAddr,
     stop: CancellationToken,
     ended: Option<tokio::task::JoinHandle<()>>,
 }
@@ -192,7 +193,7 @@ impl Cluster {
 
     pub(crate) fn user(&self) -> User {
         let id = UserId::generate();
-        User { token: self.issuer.token(id, Plan::Pro), storage: self.storage }
+        User { id, token: self.issuer.token(id, Plan::Pro), storage: self.storage }
     }
 }
 
@@ -221,6 +222,7 @@ fn pairs(settings: &[(&str, &str)]) -> Vec<(String, String)> {
 /// A user with an access token.
 #[derive(Clone)]
 pub(crate) struct User {
+    pub(crate) id: UserId,
     pub(crate) token: String,
     storage: SocketAddr,
 }
@@ -265,6 +267,18 @@ impl User {
 pub(crate) struct Person {
     pub(crate) turns: AgentStreamingServiceClient<UserChannel>,
     pub(crate) files: ProjectStorageServiceClient<UserChannel>,
+}
+
+/// Saves files, and returns the project and the revision.
+pub(crate) async fn save(person: &Person, draft: &str, files: &[(&str, &str)]) -> (String, String) {
+    let change = |(path, text): &(&str, &str)| {
+        let action = Action::Write(FileContent { data: Some(Data::Text((*text).to_owned())) });
+        FileChange { path: (*path).to_owned(), action: Some(action), etag: String::new() }
+    };
+    let request =
+        SaveProjectRequest { draft_id: draft.to_owned(), changes: files.iter().map(change).collect(), ..SaveProjectRequest::default() };
+    let saved = person.files.clone().save_project(request).await.unwrap().into_inner();
+    (saved.project.unwrap().id, saved.revision.unwrap().id)
 }
 
 pub(crate) fn prompt(draft: &str, prompt: &str) -> StartTurnRequest {

@@ -99,7 +99,14 @@ async fn every_worker_sends_the_same_messages_to_the_model() {
     let mut person = user.at(&replica);
     person.run(prompt("warm", "SAY up")).await;
     for (meanwhile, _, turn) in &turns {
-        assert_eq!(*types(&person.see(&turn.id).await).last().unwrap(), "turn.completed", "{meanwhile:?}");
+        let events = person.see(&turn.id).await;
+        assert_eq!(*types(&events).last().unwrap(), "turn.completed", "{meanwhile:?}");
+        let hashes = events.iter().filter_map(|event| match &event.kind {
+            Some(Kind::AttemptStarted(attempt)) => Some(attempt.prefix_hash.as_str()),
+            _ => None,
+        });
+        let hashes: Vec<&str> = hashes.collect();
+        assert!(hashes.len() == 2 && hashes[0] == hashes[1] && hashes[0].len() == 64, "{meanwhile:?}: {hashes:?}");
         let requests = cluster.model.requests(&format!("HANG1 {meanwhile:?}"));
         assert_eq!(requests.len(), 2, "{meanwhile:?}: one request per worker");
         assert_eq!(requests[0], requests[1], "{meanwhile:?}");
@@ -107,15 +114,15 @@ async fn every_worker_sends_the_same_messages_to_the_model() {
 }
 
 #[tokio::test]
-async fn a_turn_whose_history_was_deleted_fails_without_another_request() {
+async fn a_turn_without_a_stored_prompt_fails_without_another_request() {
     let cluster = Cluster::start(&[]).await;
     let (dying, user) = (cluster.replica(), cluster.user());
     let mut person = user.at(&dying);
-    let (first, _) = person.run(prompt("d", "SAY one")).await;
+    person.run(prompt("d", "SAY one")).await;
     let turn = person.start(prompt("d", "HANG1 then")).await;
     person.follow_until(&turn.id, 0, has_spoken).await.1.unwrap();
-    let gone = sqlx::query("DELETE FROM messages WHERE turn_id::text = $1 AND role = 2").bind(&first.id);
-    assert_eq!(gone.execute(&mut cluster.files_db().await).await.unwrap().rows_affected(), 1);
+    let gone = sqlx::query("DELETE FROM prompt_parts WHERE turn_id::text = $1").bind(&turn.id);
+    assert_eq!(gone.execute(&mut cluster.turns_db().await).await.unwrap().rows_affected(), 4);
     dying.crash();
 
     let replica = cluster.replica();

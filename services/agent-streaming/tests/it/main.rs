@@ -4,17 +4,25 @@
 #![allow(clippy::unwrap_used, reason = "a failed test should panic")]
 
 mod access;
+mod agents;
 mod arguments;
 mod cancel;
 mod checks;
+mod context;
 mod failures;
+mod foreign;
 mod gate;
 mod harness;
 mod history;
+mod injection;
+mod instructions;
 mod metadata;
 mod model;
+mod modes;
 mod parts;
 mod recovery;
 mod second;
+mod selection;
+mod staged;
 mod start;
 mod stream;

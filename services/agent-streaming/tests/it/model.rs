@@ -1,6 +1,7 @@
 //! A fake model server for chat completions. The last line of the prompt is an order:
 //!
 //! - `SAY text` answers with the text.
+//! - `CHOOSE n` answers with the name of the nth agent of a list, for the second stage of selection.
 //! - `WRITE path text` writes a file, then answers.
 //! - `SLOW n` answers in n pieces with pauses, `FLOOD n` in n large pieces without pauses.
 //! - `HANG` sends some text, then nothing more. `HANG1` does this the first time, then answers.
@@ -13,6 +14,7 @@
 //! - `EMPTY n text` answers n times without text, then with it. `THINK` sends only reasoning.
 //! - `BREAK n path text` closes the connection n times in a step that writes a file, then writes it.
 //! - `TOOLS [[tool, arguments], ...]` makes these calls, one per step, then answers. `TOOLS_HANG` hangs once before the answer.
+//! - `OBEY place` reads what may have an injected instruction, then obeys all that it finds (see [`injection`](crate::injection)).
 //! - `THEN [[tool, arguments], ...]` in a line before the last one makes these calls when the findings of a check arrive. `THEN_HANG` hangs once
 //!   before them. Without it the findings are answered with a text.
 
@@ -31,6 +33,8 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
+use crate::injection;
+
 #[derive(Clone)]
 pub(crate) struct Model {
     pub(crate) url: String,
@@ -45,6 +49,8 @@ struct Counts {
     busy: Mutex<HashMap<String, usize>>,
     /// The order and the messages of each request.
     requests: Mutex<Vec<(String, Value)>>,
+    /// The order and the names of the tools of each request.
+    offered: Mutex<Vec<(String, Vec<String>)>>,
 }
 
 impl Model {
@@ -73,6 +79,11 @@ impl Model {
         self.counts.requests.lock().unwrap().iter().filter(|(of, _)| of == order).map(|(_, messages)| messages.clone()).collect()
     }
 
+    /// The tools that each request with this order offers.
+    pub(crate) fn offered(&self, order: &str) -> Vec<Vec<String>> {
+        self.counts.offered.lock().unwrap().iter().filter(|(of, _)| of == order).map(|(_, tools)| tools.clone()).collect()
+    }
+
     pub(crate) fn dropped(&self) -> usize {
         self.counts.dropped.load(Ordering::SeqCst)
     }
@@ -87,6 +98,8 @@ async fn serve(stream: TcpStream, counts: &Counts) -> Option<()> {
     let answered = messages.last()?["role"] == "tool";
     let order = if prompt.starts_with("This is an automatic message") { correction(messages) } else { prompt.lines().last()?.to_owned() };
     counts.requests.lock().unwrap().push((order.clone(), request["messages"].clone()));
+    let tools = request["tools"].as_array().into_iter().flatten().filter_map(|tool| tool["function"]["name"].as_str());
+    counts.offered.lock().unwrap().push((order.clone(), tools.map(str::to_owned).collect()));
     let (word, rest) = order.split_once(' ').unwrap_or((&order, ""));
     let mut answer = Answer { stream: stream.into_inner() };
     match word {
@@ -124,11 +137,17 @@ async fn serve(stream: TcpStream, counts: &Counts) -> Option<()> {
                 answer.end("stop").await
             }
         },
+        "OBEY" => answer.many(&injection::calls(rest.parse().ok()?, steps(messages), &request["messages"])).await,
         "HANG1" => answer.hang_once(counts.seen(&order), counts).await,
         "LENGTH" | "DECLINE" | "END" | "EMPTY" | "THINK" | "CALLS" => answer.without_end(word, rest, counts.seen(&order)).await,
         "BREAK" if !answered => answer.broken(rest, counts.seen(&order)).await,
         "SLOW" | "FLOOD" | "HANG" => answer.at_length(word, rest, counts).await,
         "CUT" => answer.say("half an ans").await,
+        "CHOOSE" => {
+            let listed = prompt.lines().filter_map(|line| line.strip_prefix("- ")?.split_once(':')).nth(rest.parse().ok()?);
+            answer.say(listed.map_or("All done.", |(name, _)| name)).await?;
+            answer.end("stop").await
+        }
         _ => {
             answer.say(if answered { "All done." } else { rest }).await?;
             answer.end("stop").await
@@ -275,6 +294,20 @@ impl Answer {
         self.call("write_file", &json!({"path": path, "content": text}).to_string()).await?;
         if seen <= times.parse().ok()? {
             return Some(());
+        }
+        self.end("tool_calls").await
+    }
+
+    /// Makes calls in one step, or ends the turn without any.
+    async fn many(&mut self, calls: &[(String, Value)]) -> Option<()> {
+        if calls.is_empty() {
+            self.say("All done.").await?;
+            return self.end("stop").await;
+        }
+        for (n, (tool, arguments)) in calls.iter().enumerate() {
+            let function = json!({"name": tool, "arguments": arguments.to_string()});
+            let call = json!({"index": n, "id": format!("call_{n}"), "type": "function", "function": function});
+            self.delta(json!({"tool_calls": [call]}), None).await?;
         }
         self.end("tool_calls").await
     }

@@ -69,6 +69,11 @@ impl Endpoints {
         fs::rename(draft, path)
     }
 
+    /// Reads the list of a running cluster. `None` if there is none that can be read.
+    pub(crate) fn read(data: &Path) -> Option<Self> {
+        serde_json::from_slice(&fs::read(path(data)).ok()?).ok()
+    }
+
     /// Removes the list when the cluster has stopped.
     pub(super) fn remove(data: &Path) {
         // It may be absent already.
@@ -116,9 +121,10 @@ mod tests {
         endpoints.write(data.path()).expect("written");
         let text = fs::read_to_string(path(data.path())).expect("list");
         assert!(text.contains("\"previewUrl\"") && text.contains("\"agentStreaming\""), "{text}");
-        assert_eq!(serde_json::from_str::<Endpoints>(&text).expect("list"), endpoints);
+        assert_eq!(Endpoints::read(data.path()), Some(endpoints.clone()));
         assert_eq!(Role::ALL.map(|role| endpoints.grpc.of(role)), [None, Some("a"), Some("s"), Some("p"), Some("r"), Some("c")]);
         Endpoints::remove(data.path());
+        assert_eq!(Endpoints::read(data.path()), None);
         assert_eq!(data.path().read_dir().expect("folder").count(), 0);
     }
 }

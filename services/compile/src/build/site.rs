@@ -1,14 +1,20 @@
 //! The build of a published site: the page says which packages it imports, and one worker bundles everything. Nothing is kept.
 
+use std::collections::HashSet;
+
 use chassis::share::{Holder, Share};
 use compiler_client::message::{Finding, Request, SiteFile, SiteRequest, Tool};
-use proto::compile::{Mode, Start};
+use proto::{
+    compile::{Mode, Start},
+    path,
+};
 
-use super::{Build, Kind, MAX_ROUNDS, Options, check, limited, memory, slot, sorted};
+use super::{Build, Kind, MAX_ROUNDS, Options, check, limited, memory, slot};
 use crate::{
     app::App,
     dialogue::{Dialogue, hold},
     error::Error,
+    findings::sorted,
     packages,
 };
 
@@ -38,7 +44,8 @@ async fn unlimited(app: &App, mut dialogue: Dialogue) -> Result<Site, Error> {
     let mut memory = memory(app, &holder)?;
     let tree = dialogue.tree(&app.limits, &mut memory).await?;
     let mut build = Build { app, holder, options: options(start), key: Vec::new(), tree, memory, dialogue };
-    let (findings, files) = build.site().await?;
+    let (findings, mut files) = build.site().await?;
+    files.retain(|file| !path::is_hidden(&file.path));
     Ok(Site { findings: sorted(findings.iter()), files, memory: build.memory })
 }
 
@@ -70,7 +77,7 @@ impl Build<'_> {
 
     /// The packages that the page imports, and why there is no page. Adds the tools that compile it.
     async fn page_imports(&mut self, tools: &mut Vec<Tool>) -> Result<(Vec<String>, Vec<Finding>), Error> {
-        self.read(self.tree.early(&[], &self.app.limits)).await?;
+        self.read(self.tree.early(&HashSet::new(), &self.app.limits)).await?;
         for _ in 0..MAX_ROUNDS {
             let (files, base, mode) = (self.tree.files(), self.options.base.clone(), self.options.mode().to_owned());
             let request = Request { files, base, mode, tools: tools.clone(), ..Request::default() };
@@ -92,7 +99,7 @@ impl Build<'_> {
     async fn bundle(
         &mut self,
         packages: Vec<compiler_client::message::File>,
-        tools: Vec<Tool>,
+        mut tools: Vec<Tool>,
         mut findings: Vec<Finding>,
     ) -> Result<(Vec<Finding>, Vec<SiteFile>), Error> {
         if is_refused(&findings) {
@@ -103,12 +110,18 @@ impl Build<'_> {
             let (files, base) = (self.tree.files(), self.options.base.clone());
             request.tree = Some(Request { files, base, tools: tools.clone(), ..Request::default() });
             let answer = self.app.workers.build_site(&self.holder, &request).await?;
-            if answer.wanted.is_empty() {
+            if let Some(refused) = self.provide_tools(&mut tools, &self.sources(), &answer.wanted_tools).await? {
+                findings.extend(refused.findings);
+                return Ok((findings, Vec::new()));
+            }
+            if answer.wanted.is_empty() && answer.wanted_tools.is_empty() {
                 hold(&mut self.memory, answer.files.iter().map(|file| file.content.len()).sum())?;
                 findings.extend(answer.findings);
                 return Ok((findings, answer.files));
             }
-            self.read_wanted(&answer.wanted).await?;
+            if !answer.wanted.is_empty() {
+                self.read_wanted(&answer.wanted).await?;
+            }
         }
         Err(Error::TooManyRounds(MAX_ROUNDS))
     }

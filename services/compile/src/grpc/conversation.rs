@@ -4,10 +4,12 @@ use std::{pin::Pin, sync::Arc};
 
 use chassis::{error::status, server::stream_fault, task};
 use futures::{FutureExt as _, Stream, StreamExt as _, stream, stream::BoxStream};
+use prost::Message as _;
 use proto::compile::{
     BuildPageRequest, BuildPageResponse, BuildSiteRequest, BuildSiteResponse, CheckTreeRequest, CheckTreeResponse, Findings, NeedContents,
-    NeedTree, Page, SiteFile, build_page_request, build_page_response, build_site_request, build_site_response, check_tree_request,
-    check_tree_response, site_file,
+    NeedTree, OutlineTreeRequest, OutlineTreeResponse, Outlines, Page, SiteFile, build_page_request, build_page_response,
+    build_site_request, build_site_response, check_tree_request, check_tree_response, outline_tree_request, outline_tree_response,
+    site_file,
 };
 use tokio::{sync::mpsc, task::JoinHandle};
 use tokio_stream::wrappers::ReceiverStream;
@@ -19,7 +21,11 @@ use crate::{
     build::{self, Kind, site::Site},
     dialogue::{Dialogue, MAX_PART, Part, Question},
     error::{Error, SERVICE},
+    outlines::{self, Made},
 };
+
+/// Bytes of the outlines of one message, apart from a single larger one.
+const MAX_OUTLINES: usize = 1024 * 1024;
 
 pub(super) type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
@@ -53,6 +59,14 @@ pub(super) fn open_site(app: &Arc<App>, messages: Streaming<BuildSiteRequest>) -
     answers(questions, work, site_parts)
 }
 
+/// Outlines the files of a tree while the answers are read.
+pub(super) fn open_outlines(app: &Arc<App>, messages: Streaming<OutlineTreeRequest>) -> Answers<OutlineTreeResponse> {
+    let (dialogue, questions) = dialogue(messages);
+    let app = Arc::clone(app);
+    let work = task::spawn(async move { outlines::run(&app, dialogue).await });
+    answers(questions, work, outline_parts)
+}
+
 fn dialogue<Q: Into<Part> + Send + 'static>(messages: Streaming<Q>) -> (Dialogue, mpsc::Receiver<Question>) {
     let parts = messages.map(|message| message.map(Into::into).map_err(|status| Error::from(stream_fault(SERVICE, &status)))).boxed();
     let (sender, questions) = mpsc::channel(1);
@@ -77,6 +91,30 @@ fn answers<A: Answer, T: Send + 'static>(
     Box::pin(ReceiverStream::new(questions).map(|question| Ok(A::question(question))).chain(result.flatten_stream()))
 }
 
+/// Outlines in messages of some size. No outlines are one message.
+fn outline_parts(made: Made) -> BoxStream<'static, OutlineTreeResponse> {
+    use outline_tree_response::Part;
+    let Made { outlines, memory } = made;
+    let (mut parts, mut bytes) = (vec![Outlines::default()], 0);
+    for outline in outlines {
+        let size = outline.encoded_len();
+        if bytes + size > MAX_OUTLINES && bytes > 0 {
+            parts.push(Outlines::default());
+            bytes = 0;
+        }
+        bytes += size;
+        if let Some(part) = parts.last_mut() {
+            part.outlines.push(outline);
+        }
+    }
+    let parts = parts.into_iter().map(move |part| {
+        // The bytes are counted until the last one is sent.
+        let _counted = &memory;
+        OutlineTreeResponse { part: Some(Part::Outlines(part)) }
+    });
+    stream::iter(parts).boxed()
+}
+
 /// The findings, and then the files.
 fn site_parts(site: Site) -> BoxStream<'static, BuildSiteResponse> {
     use build_site_response::Part;
@@ -95,7 +133,9 @@ fn site_parts(site: Site) -> BoxStream<'static, BuildSiteResponse> {
 fn file_parts(file: compiler_client::message::SiteFile) -> Vec<SiteFile> {
     use site_file::Content;
     let path = &file.path;
-    let part = |content, is_last| SiteFile { path: path.clone(), content: Some(content), is_last };
+    let size_bytes = file.content.len() as u64;
+    let hashed = file.hashed;
+    let part = |content, is_last| SiteFile { path: path.clone(), content: Some(content), is_last, size_bytes, hashed };
     if !file.source.is_empty() {
         return vec![part(Content::TreePath(file.source.clone()), true)];
     }
@@ -158,6 +198,27 @@ impl Answer for BuildSiteResponse {
         let part = match question {
             Question::Tree => build_site_response::Part::NeedTree(NeedTree {}),
             Question::Contents(blob_ids) => build_site_response::Part::NeedContents(NeedContents { blob_ids }),
+        };
+        Self { part: Some(part) }
+    }
+}
+
+impl From<OutlineTreeRequest> for Part {
+    fn from(message: OutlineTreeRequest) -> Self {
+        match message.part {
+            Some(outline_tree_request::Part::Start(start)) => Self::Start(start),
+            Some(outline_tree_request::Part::Files(files)) => Self::Files(files),
+            Some(outline_tree_request::Part::Content(content)) => Self::Content(content),
+            None => Self::Empty,
+        }
+    }
+}
+
+impl Answer for OutlineTreeResponse {
+    fn question(question: Question) -> Self {
+        let part = match question {
+            Question::Tree => outline_tree_response::Part::NeedTree(NeedTree {}),
+            Question::Contents(blob_ids) => outline_tree_response::Part::NeedContents(NeedContents { blob_ids }),
         };
         Self { part: Some(part) }
     }

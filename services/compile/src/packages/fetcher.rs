@@ -1,4 +1,5 @@
-//! What one build fetches: tarballs from the database or the registry, documents from the registry, within the limits of its person.
+//! What one build fetches, within the limits of its person: tarballs from the database or the registry, documents from the registry. What an
+//! operator keeps stands in for a registry that does not answer.
 
 use std::{
     collections::HashMap,
@@ -19,6 +20,7 @@ use crate::{
     cache::TOUCH,
     error::Error,
     store::{StoreError, packages},
+    vendored,
 };
 
 /// How long a request waits for its turn.
@@ -28,6 +30,8 @@ pub(super) struct Fetcher {
     shared: Arc<Shared>,
     holder: Holder,
     memory: Arc<Mutex<Share>>,
+    /// Whether what is fetched counts for its person.
+    is_charged: bool,
     /// Published hashes by name and version.
     integrities: HashMap<(String, String), Integrity>,
 }
@@ -37,7 +41,17 @@ impl Fetcher {
         let packages = tree.into_iter().flat_map(|tree| tree.packages.values());
         let integrities =
             packages.filter_map(|package| Some(((package.name.clone(), package.version.clone()), package.integrity.clone()?))).collect();
-        Self { shared, holder, memory, integrities }
+        Self { shared, holder, memory, is_charged: true, integrities }
+    }
+
+    /// For an operator, who has no limit of an hour.
+    pub(super) fn for_operator(self) -> Self {
+        Self { is_charged: false, ..self }
+    }
+
+    /// Counts a tarball no longer.
+    pub(super) fn release(&self, bytes: usize) {
+        lock(&self.memory).shrink(bytes);
     }
 
     /// A place among the requests that run.
@@ -56,7 +70,8 @@ impl Fetcher {
         })
         .await;
         let bytes = read.as_ref().map_or(kept, Bytes::len);
-        let charged = self.shared.allowance.charge(self.holder.person, bytes as u64, Instant::now());
+        let charge = || self.shared.allowance.charge(self.holder.person, bytes as u64, Instant::now());
+        let charged = if self.is_charged { charge() } else { Ok(()) };
         let read = read.and_then(|body| {
             charged.map(|()| body).map_err(|limit| RegistryError::Failed(format!("more than {limit} bytes were fetched within an hour")))
         });
@@ -65,10 +80,9 @@ impl Fetcher {
         }
         read
     }
-}
 
-impl npm::Registry for Fetcher {
-    async fn packument(&self, name: &str) -> Result<Bytes, RegistryError> {
+    /// The document of the registry.
+    async fn published(&self, name: &str) -> Result<Bytes, RegistryError> {
         let _slot = self.slot().await?;
         let response = self.shared.registry.packument(name).await?;
         let body = self.body(response, self.shared.limits.packument_bytes).await?;
@@ -77,23 +91,47 @@ impl npm::Registry for Fetcher {
         Ok(body)
     }
 
+    /// A tarball that need not be fetched.
+    async fn stored(&self, name: &str, version: &str, integrity: Option<&Integrity>) -> Result<Option<Bytes>, RegistryError> {
+        let (pool, now) = (&self.shared.pool, clock::now());
+        let Some(integrity) = integrity else { return Ok(None) };
+        let cached = packages::tarball(pool, &integrity.to_string(), now, now - TOUCH).await.map_err(failed)?;
+        let found = match cached {
+            Some(tarball) => Some(tarball),
+            None => vendored::tarball(pool, name, version, integrity).await.map_err(failed)?,
+        };
+        let Some(tarball) = found else { return Ok(None) };
+        lock(&self.memory).try_grow(tarball.len()).map_err(|by| busy(&by))?;
+        Ok(Some(tarball.into()))
+    }
+}
+
+impl npm::Registry for Fetcher {
+    async fn packument(&self, name: &str) -> Result<Bytes, RegistryError> {
+        let kept = async || vendored::packument(&self.shared.pool, name).await.map_err(failed);
+        if self.shared.registry.is_away(Instant::now())
+            && let Some(packument) = kept().await?
+        {
+            return Ok(packument);
+        }
+        match self.published(name).await {
+            Err(RegistryError::Failed(problem)) => kept().await?.ok_or(RegistryError::Failed(problem)),
+            answer => answer,
+        }
+    }
+
     async fn tarball(&self, name: &str, version: &str) -> Result<Bytes, RegistryError> {
         let integrity = self.integrities.get(&(name.to_owned(), version.to_owned()));
-        let text = integrity.map(ToString::to_string);
-        let (pool, now) = (&self.shared.pool, clock::now());
-        if let Some(text) = &text
-            && let Some(kept) = packages::tarball(pool, text, now, now - TOUCH).await.map_err(failed)?
-        {
-            lock(&self.memory).try_grow(kept.len()).map_err(|by| busy(&by))?;
-            return Ok(kept.into());
+        if let Some(stored) = self.stored(name, version, integrity).await? {
+            return Ok(stored);
         }
         let _slot = self.slot().await?;
         let response = self.shared.registry.tarball(name, version).await?;
         let body = self.body(response, self.shared.limits.packed_bytes).await?;
-        if let (Some(text), Some(integrity)) = (text, integrity)
+        if let Some(integrity) = integrity
             && integrity.matches(&body)
         {
-            packages::put_tarball(pool, &text, &body, clock::now()).await.map_err(failed)?;
+            packages::put_tarball(&self.shared.pool, &integrity.to_string(), &body, clock::now()).await.map_err(failed)?;
         }
         Ok(body)
     }

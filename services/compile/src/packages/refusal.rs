@@ -7,7 +7,7 @@ use compiler_client::{
 };
 use npm::Code;
 
-use super::{page_packages::PagePackages, plan::Plan};
+use super::{page_packages::PagePackages, plan::Plan, registry::NO_REGISTRY};
 use crate::{error::Error, store::StoreError};
 
 /// The file that names packages.
@@ -44,7 +44,7 @@ impl From<StoreError> for Stop {
     }
 }
 
-pub(super) struct Refusal(npm::Error);
+pub(super) struct Refusal(pub(super) npm::Error);
 
 impl Refusal {
     /// The finding. It is not kept: what the registry lacks today it can have tomorrow.
@@ -63,6 +63,9 @@ impl Refusal {
                 (code::PACKAGE_CONFLICT, "Change one of the versions in package.json.".to_owned())
             }
             npm::Error::TooLarge { .. } => (code::PACKAGES_TOO_LARGE, "Remove dependencies that the page does not need.".to_owned()),
+            npm::Error::Registry { package, problem } if problem.starts_with(NO_REGISTRY) => {
+                (code::REGISTRY_UNAVAILABLE, format!("The operator can add it with `backlot vendor add {}`.", name(package)))
+            }
             npm::Error::Registry { .. } => (code::REGISTRY_UNAVAILABLE, "Open the page again later.".to_owned()),
             npm::Error::Integrity { .. } | npm::Error::Archive { .. } => {
                 (code::DAMAGED_PACKAGE, "Set another version, or write the lock file anew.".to_owned())

@@ -1,14 +1,18 @@
 //! A registry over HTTP. Only its own origin is asked: an address from a lock file or a document is never used, and a redirect to another
 //! origin is an error.
 
-use std::time::Duration;
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use chassis::error::chain;
 use npm::RegistryError;
 use reqwest::{Client, Response, StatusCode, header, redirect};
+use tokio::time::Instant;
 
-use crate::registry_url::Url;
+use crate::registry_url::{NONE, RegistryUrl};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Without a byte.
@@ -16,20 +20,27 @@ const READ_TIMEOUT: Duration = Duration::from_secs(20);
 /// For one answer.
 const TIMEOUT: Duration = Duration::from_secs(120);
 const MAX_REDIRECTS: usize = 3;
+/// How long a registry without a connection is not asked for what is kept.
+const PAUSE: Duration = Duration::from_secs(30);
+/// The error of a machine without a registry.
+pub(super) const NO_REGISTRY: &str = "BACKLOT_NPM_REGISTRY is none, and the package is not kept";
 /// A document of versions without their texts for people.
 const ABBREVIATED: &str = "application/vnd.npm.install-v1+json; q=1.0, application/json; q=0.8";
 
 pub(super) struct Registry {
-    base: reqwest::Url,
+    /// `None` if there is no registry.
+    base: Option<reqwest::Url>,
     client: Result<Client, String>,
+    /// When the last attempt to connect failed.
+    failed: Mutex<Option<Instant>>,
 }
 
 impl Registry {
-    pub(super) fn new(base: Url) -> Self {
+    pub(super) fn new(base: RegistryUrl) -> Self {
         chassis::install_crypto();
-        let origin = base.0.origin();
+        let origin = base.0.as_ref().map(reqwest::Url::origin);
         let policy = redirect::Policy::custom(move |attempt| {
-            let is_own = attempt.url().origin() == origin;
+            let is_own = Some(attempt.url().origin()) == origin;
             if is_own && attempt.previous().len() <= MAX_REDIRECTS { attempt.follow() } else { attempt.stop() }
         });
         let client = Client::builder()
@@ -41,11 +52,17 @@ impl Registry {
             .redirect(policy)
             .referer(false)
             .build();
-        Self { base: base.0, client: client.map_err(|error| chain(&error)) }
+        Self { base: base.0, client: client.map_err(|error| chain(&error)), failed: Mutex::default() }
     }
 
     pub(super) fn base(&self) -> &str {
-        self.base.as_str()
+        self.base.as_ref().map_or(NONE, reqwest::Url::as_str)
+    }
+
+    /// Whether there is none, or no connection a moment ago. What is kept is then taken without another attempt.
+    pub(super) fn is_away(&self, now: Instant) -> bool {
+        let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        self.base.is_none() || failed.is_some_and(|failed| now < failed + PAUSE)
     }
 
     /// The answer to the request for a document.
@@ -63,10 +80,12 @@ impl Registry {
 
     async fn get(&self, parts: &[&str], accept: &str) -> Result<Response, RegistryError> {
         let client = self.client.as_ref().map_err(|error| RegistryError::Failed(format!("no HTTP client: {error}")))?;
-        let mut url = self.base.clone();
+        let mut url = self.base.clone().ok_or_else(|| RegistryError::Failed(NO_REGISTRY.to_owned()))?;
         // Each part is one segment of the path: a `/` in it is encoded.
         url.path_segments_mut().map_err(|()| RegistryError::Failed("its address has no path".to_owned()))?.pop_if_empty().extend(parts);
         let sent = client.get(url).header(header::ACCEPT, accept).send().await;
+        let is_away = sent.as_ref().is_err_and(|error| error.is_connect() || error.is_timeout());
+        *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = is_away.then(Instant::now);
         let response = sent.map_err(|error| RegistryError::Failed(chain(&error.without_url())))?;
         match response.status() {
             StatusCode::OK => Ok(response),

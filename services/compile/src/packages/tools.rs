@@ -38,6 +38,14 @@ impl Packages {
             Err(refusal::Stop::Refused(refusal)) => return Ok(ToolResult::Refused(refusal.provided(&imports.texts.manifest))),
             Err(refusal::Stop::Failed(error)) => return Err(error),
         };
+        self.tool_of(provided).await
+    }
+
+    /// The tool that was bundled.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub(super) async fn tool_of(&self, provided: PagePackages) -> Result<ToolResult, Error> {
         let Some(package) = provided.packages.first() else { return Ok(ToolResult::Refused(explained(provided))) };
         // One that is deleted at this moment is bundled again by the next build.
         let code = modules::output(&self.shared.pool, &package.url).await?.ok_or(Error::ModuleNotFound)?;

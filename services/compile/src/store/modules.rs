@@ -16,10 +16,24 @@ pub(crate) struct FactRows {
     pub(crate) bodies: Vec<Vec<u8>>,
 }
 
+/// Facts that are kept.
+#[derive(Debug, Clone)]
+pub(crate) struct FactRow {
+    pub(crate) key: String,
+    /// The file that they belong to.
+    pub(crate) path: String,
+    /// The address of the code, or empty.
+    pub(crate) output: String,
+    /// Encoded.
+    pub(crate) body: Vec<u8>,
+    pub(crate) used_at: OffsetDateTime,
+}
+
 /// The facts of files whose code is kept, for pairs of path and content.
-pub(crate) async fn facts(db: impl PgExecutor<'_>, paths: &[String], ids: &[String]) -> Result<Vec<Vec<u8>>, StoreError> {
-    let select = sqlx::query_scalar!(
-        "select f.body from unnest($1::text[], $2::text[]) as file (path, id) join facts f on f.blob_id = file.id and f.path = file.path
+pub(crate) async fn facts(db: impl PgExecutor<'_>, paths: &[String], ids: &[String]) -> Result<Vec<FactRow>, StoreError> {
+    let select = sqlx::query_as!(
+        FactRow,
+        "select f.key, f.path, f.output, f.body, f.used_at from unnest($1::text[], $2::text[]) as file (path, id) join facts f on f.blob_id = file.id and f.path = file.path
          where f.output = '' or exists (select from outputs o where o.name = f.output)",
         paths,
         ids,
@@ -65,6 +79,13 @@ pub(crate) async fn touch_facts(
 pub(crate) async fn output(db: impl PgExecutor<'_>, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
     let select = sqlx::query_scalar!("select body from outputs where name = $1", name);
     query("select outputs", select.fetch_optional(db)).await
+}
+
+/// The bytes of outputs together.
+pub(crate) async fn bytes(db: impl PgExecutor<'_>, names: &[String]) -> Result<i64, StoreError> {
+    let select =
+        sqlx::query_scalar!(r#"select coalesce(sum(octet_length(body)), 0)::bigint as "bytes!" from outputs where name = any($1)"#, names,);
+    query("select output sizes", select.fetch_one(db)).await
 }
 
 pub(crate) async fn put_outputs(

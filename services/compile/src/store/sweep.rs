@@ -12,7 +12,7 @@ pub(crate) async fn size(db: impl PgExecutor<'_>) -> Result<i64, StoreError> {
         r#"select ((select coalesce(sum(octet_length(body)), 0) from contents) + (select coalesce(sum(octet_length(body)), 0) from facts)
                  + (select coalesce(sum(octet_length(body)), 0) from outputs) + (select coalesce(sum(octet_length(body)), 0) from pages)
                  + (select coalesce(sum(octet_length(body)), 0) from resolutions) + (select coalesce(sum(octet_length(body)), 0) from tarballs)
-                 + (select coalesce(sum(octet_length(body)), 0) from bundles)
+                 + (select coalesce(sum(octet_length(body)), 0) from bundles) + (select coalesce(sum(octet_length(body)), 0) from outlines)
                   )::bigint as "size!""#
     );
     query("select sizes", select.fetch_one(db)).await
@@ -47,3 +47,4 @@ delete_unused!(outputs, "outputs", "name");
 delete_unused!(resolutions, "resolutions", "key");
 delete_unused!(tarballs, "tarballs", "integrity");
 delete_unused!(bundles, "bundles", "key");
+delete_unused!(outlines, "outlines", "key");

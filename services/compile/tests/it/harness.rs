@@ -1,7 +1,7 @@
 //! Starts the service with a database and the compiler, and talks with it as the gateway.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, LazyLock},
 };
 
@@ -17,9 +17,10 @@ use chassis::{
 use compile::testing::{MIGRATOR, blob_id};
 use proto::{
     compile::{
-        BuildPageRequest, BuildPageResponse, BuildSiteRequest, CheckTreeRequest, Content, Files, Finding, GetModuleRequest,
-        GetModuleResponse, Page, Start, TreeFile, build_page_request, build_page_response, build_site_request, build_site_response,
-        check_tree_request, check_tree_response, compile_service_client::CompileServiceClient, site_file,
+        BuildPageRequest, BuildPageResponse, BuildSiteRequest, CheckTreeRequest, Content, FileOutline, Files, Finding, GetModuleRequest,
+        GetModuleResponse, OutlineTreeRequest, Page, Start, TreeFile, build_page_request, build_page_response, build_site_request,
+        build_site_response, check_tree_request, check_tree_response, compile_service_client::CompileServiceClient, outline_tree_request,
+        outline_tree_response, site_file,
     },
     error::Fault,
     id::UserId,
@@ -38,6 +39,16 @@ const SECRET: &str = "0d1c7e1f92ab4c5e8f60b3a2d4c5e6f7";
 
 /// A project, by path.
 pub(crate) type Project = BTreeMap<&'static str, String>;
+
+/// A site that was built.
+#[derive(Debug, Default)]
+pub(crate) struct BuiltSite {
+    pub(crate) findings: Vec<Finding>,
+    /// The contents by path.
+    pub(crate) files: BTreeMap<String, Vec<u8>>,
+    /// The paths that have a hash of their content.
+    pub(crate) hashed: BTreeSet<String>,
+}
 
 /// A React project in TypeScript.
 pub(crate) fn react() -> Project {
@@ -65,6 +76,8 @@ pub(crate) struct Replica {
     pub(crate) client: CompileServiceClient<ServiceChannel>,
     /// The same service as agent-streaming sees it.
     pub(crate) other: CompileServiceClient<ServiceChannel>,
+    /// The same service as an operator sees it.
+    pub(crate) operator: CompileServiceClient<ServiceChannel>,
     _running: Arc<DropGuard>,
     _registry: Option<Upstream>,
 }
@@ -111,6 +124,7 @@ pub(crate) async fn replica(database: &TestDatabase, settings: &[(&str, &str)]) 
     Replica {
         client: client(Caller::Gateway),
         other: client(Caller::AgentStreaming),
+        operator: client(Caller::Operator),
         _running: Arc::new(stop.drop_guard()),
         _registry: registry,
     }
@@ -180,15 +194,42 @@ impl Replica {
         panic!("the stream ended without findings");
     }
 
-    /// Builds a site: its findings, and the contents of its files by path. `start` is the first message.
-    pub(crate) async fn site(&self, project: &Project, start: Start) -> Result<(Vec<Finding>, BTreeMap<String, Vec<u8>>), Fault> {
+    /// The outlines by path, and the paths whose contents the service asked for.
+    pub(crate) async fn outline(&self, project: &Project) -> Result<(BTreeMap<&'static str, FileOutline>, BTreeSet<&'static str>), Fault> {
+        use outline_tree_request::Part;
+        let (sender, messages) = mpsc::channel(64);
+        let send = async |part| sender.send(OutlineTreeRequest { part: Some(part) }).await.expect("the stream is open");
+        send(Part::Start(start(project))).await;
+        let request = Context::background().stream_request(ReceiverStream::new(messages));
+        let mut answers = self.other.clone().outline_tree(request).await.map_err(fault)?.into_inner();
+        let path = |id: &str| *project.iter().find(|(_, text)| blob_id(text.as_bytes()) == id).expect("a content of the project").0;
+        let (mut outlines, mut asked) = (BTreeMap::new(), BTreeSet::new());
+        while let Some(answer) = answers.message().await.map_err(fault)? {
+            match answer.part.expect("a part") {
+                outline_tree_response::Part::NeedTree(_) => send(Part::Files(files(project))).await,
+                outline_tree_response::Part::NeedContents(need) => {
+                    for id in &need.blob_ids {
+                        send(Part::Content(content(project, id))).await;
+                    }
+                    asked.extend(need.blob_ids.iter().map(|id| path(id)));
+                }
+                outline_tree_response::Part::Outlines(part) => {
+                    outlines.extend(part.outlines.into_iter().map(|outline| (path(&outline.blob_id), outline)));
+                }
+            }
+        }
+        Ok((outlines, asked))
+    }
+
+    /// Builds a site. `start` is the first message.
+    pub(crate) async fn site(&self, project: &Project, start: Start) -> Result<BuiltSite, Fault> {
         use build_site_request::Part;
         let (sender, messages) = mpsc::channel(64);
         let send = async |part| sender.send(BuildSiteRequest { part: Some(part) }).await.expect("the stream is open");
         send(Part::Start(start)).await;
         let request = Context::background().stream_request(ReceiverStream::new(messages));
         let mut answers = self.client.clone().build_site(request).await.map_err(fault)?.into_inner();
-        let (mut found, mut contents) = (Vec::new(), BTreeMap::<String, Vec<u8>>::new());
+        let mut site = BuiltSite::default();
         while let Some(answer) = answers.message().await.map_err(fault)? {
             match answer.part.expect("a part") {
                 build_site_response::Part::NeedTree(_) => send(Part::Files(files(project))).await,
@@ -197,17 +238,20 @@ impl Replica {
                         send(Part::Content(content(project, id))).await;
                     }
                 }
-                build_site_response::Part::Findings(findings) => found = findings.findings,
+                build_site_response::Part::Findings(findings) => site.findings = findings.findings,
                 build_site_response::Part::File(part) => {
                     let data = match part.content.expect("a content") {
                         site_file::Content::TreePath(path) => project[path.as_str()].clone().into_bytes(),
                         site_file::Content::Data(data) => data.to_vec(),
                     };
-                    contents.entry(part.path).or_default().extend(data);
+                    if part.hashed {
+                        site.hashed.insert(part.path.clone());
+                    }
+                    site.files.entry(part.path).or_default().extend(data);
                 }
             }
         }
-        Ok((found, contents))
+        Ok(site)
     }
 
     /// Sends fixed messages, and returns the error.
@@ -231,6 +275,6 @@ impl Replica {
 }
 
 #[allow(clippy::needless_pass_by_value, reason = "for map_err")]
-fn fault(status: Status) -> Fault {
+pub(crate) fn fault(status: Status) -> Fault {
     Fault::from_status(&status)
 }

@@ -3,6 +3,13 @@
 mod builds;
 mod faults;
 mod harness;
+mod outlines;
 mod packages;
+mod planted;
+#[path = "../../../compiler/tests/planted/mod.rs"]
+mod planted_faults;
+mod refresh;
 mod sites;
+mod tools;
 mod upstream;
+mod vendored;

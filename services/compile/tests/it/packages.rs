@@ -10,12 +10,12 @@ use crate::{
     upstream::{Answer, Upstream, integrity, tarball, tarball_path},
 };
 
-fn brief(findings: &[Finding]) -> Vec<String> {
+pub(crate) fn brief(findings: &[Finding]) -> Vec<String> {
     findings.iter().map(|found| format!("{} {}:{}", found.code, found.file, found.line)).collect()
 }
 
 /// A page that imports packages.
-fn project(manifest: &str, imports: &[&str]) -> Project {
+pub(crate) fn project(manifest: &str, imports: &[&str]) -> Project {
     let script: String =
         imports.iter().enumerate().map(|(at, import)| format!("import * as a{at} from '{import}'; console.log(a{at});\n")).collect();
     [("index.html", "<head></head><script type=module src=/main.js></script>"), ("package.json", manifest), ("main.js", &script)]
@@ -25,7 +25,7 @@ fn project(manifest: &str, imports: &[&str]) -> Project {
 }
 
 /// The code of the page's modules.
-async fn code(replica: &Replica, page: &Page) -> String {
+pub(crate) async fn code(replica: &Replica, page: &Page) -> String {
     let mut code = String::new();
     for name in &page.modules {
         code.push_str(&String::from_utf8_lossy(&replica.module(name).await.expect("a module").body));
@@ -33,7 +33,7 @@ async fn code(replica: &Replica, page: &Page) -> String {
     code
 }
 
-async fn rows(pool: &sqlx::PgPool, table: &str) -> i64 {
+pub(crate) async fn rows(pool: &sqlx::PgPool, table: &str) -> i64 {
     sqlx::query_scalar(sqlx::AssertSqlSafe(format!("select count(*) from {table}"))).fetch_one(pool).await.expect("a number")
 }
 
@@ -55,7 +55,9 @@ async fn packages_are_fetched_and_bundled_once_for_all_projects_and_replicas() {
     }
     let code = code(&first, &page).await;
     assert!(code.contains("react itself") && code.contains("createRoot"), "{code}");
-    let expected = ["/react", "/react-dom", &tarball_path("react-dom", "19.0.0"), &tarball_path("react", "19.0.0"), "/vite"];
+    let (react, dom) = (tarball_path("react", "19.0.0"), tarball_path("react-dom", "19.0.0"));
+    let refresh = tarball_path("react-refresh", "0.19.0");
+    let expected = ["/react", "/react-dom", "/react-refresh", &react, &dom, &refresh, "/vite"];
     let mut expected = expected.map(str::to_owned).to_vec();
     expected.sort();
     assert_eq!(upstream.requests(), expected, "what no page imports is resolved, and not fetched");
@@ -70,6 +72,28 @@ async fn packages_are_fetched_and_bundled_once_for_all_projects_and_replicas() {
     let other = second.build(&own).await.expect("a page").page;
     assert_eq!(upstream.requests(), ["/react", "/react-dom"], "resolved anew, and bundled already");
     assert_eq!(other.html, edited.html);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_works_without_react_refresh_and_is_not_kept() {
+    let (database, upstream) = (database().await, Upstream::with_react().await);
+    upstream.answer("/react-refresh", Answer::Body(b"{}".to_vec()));
+    let settings = [("BACKLOT_NPM_REGISTRY", upstream.url.as_str())];
+    let page = replica(&database, &settings).await.build(&react()).await.expect("a page").page;
+    assert_eq!(brief(&page.findings), Vec::<String>::new());
+    assert!(!page.html.is_empty() && !page.html.contains("type=\"module\" src=\"/@m/"), "{}", page.html);
+    let asked = |requests: Vec<String>| requests.iter().filter(|path| *path == "/react-refresh").count();
+    assert_eq!(asked(upstream.requests()), 1);
+    // A build soon after does not ask again; another process does.
+    let first = replica(&database, &settings).await;
+    first.build(&react()).await.expect("a page");
+    first.build(&react()).await.expect("a page");
+    assert_eq!(asked(upstream.requests()), 1);
+    upstream.publish_refresh();
+    let page = replica(&database, &settings).await.build(&react()).await.expect("a page").page;
+    let script = page.html.split("<script type=\"module\" src=\"/").nth(1).and_then(|rest| rest.split('"').next()).expect("the script");
+    let module = first.module(script).await.expect("a module");
+    assert!(String::from_utf8_lossy(&module.body).contains("the hook"), "{}", page.html);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -207,7 +231,7 @@ async fn two_builds_at_once_fetch_once_and_an_absent_registry_is_named() {
     other.insert("src/greet.ts", "export const greet = (name: string): string => name;\n".to_owned());
     let (first, second) = tokio::join!(one.build(&own), one.build(&other));
     assert!(!first.expect("a page").page.html.is_empty() && !second.expect("a page").page.html.is_empty());
-    assert_eq!(upstream.requests().len(), 4);
+    assert_eq!(upstream.requests().len(), 6);
     let listener = chassis::testing::listener().await;
     let closed = format!("http://{}", listener.local_addr().expect("an address"));
     drop(listener);
@@ -258,6 +282,49 @@ async fn published_compilers_of_frameworks_are_bundled_and_kept() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn components_of_packages_are_compiled_by_the_compiler_of_the_project() {
+    let database = database().await;
+    let registry = registry();
+    let replica = replica(&database, &[("BACKLOT_NPM_REGISTRY", registry.as_str())]).await;
+    let manifest = r#"{"dependencies": {"svelte-spa-router": "5.1.1"}, "devDependencies": {"svelte": "5.57.3"}}"#;
+    let own = project(manifest, &["svelte-spa-router", "svelte-spa-router/active"]);
+    let page = replica.build(&own).await.expect("a page").page;
+    assert_eq!((brief(&page.findings), page.html.is_empty()), (vec![], false));
+    let code = code(&replica, &page).await;
+    assert!(code.contains("hashchange") && !code.contains("$state.raw("), "the runes are compiled");
+    // A project has to list the framework whose components it uses.
+    let own = project(r#"{"dependencies": {"svelte-spa-router": "5.1.1"}}"#, &["svelte-spa-router"]);
+    let page = replica.build(&own).await.expect("a page").page;
+    assert!(page.html.is_empty() && page.findings.iter().any(|found| !found.is_warning), "{page:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn style_sheets_of_packages_are_fetched_for_scss_and_kept() {
+    let (database, upstream) = (database().await, Upstream::start().await);
+    let theme = json!({"dependencies": {"colors": "1"}});
+    let sheet = "@use 'colors/all';\n.theme { color: all.$brand }";
+    upstream.publish("theme", "1.0.0", &theme, &[("package.json", r#"{"sass": "scss/theme.scss"}"#), ("scss/theme.scss", sheet)]);
+    upstream.publish("colors", "1.0.0", &json!({}), &[("package.json", "{}"), ("_all.scss", "$brand: #123456;")]);
+    let settings = [("BACKLOT_NPM_REGISTRY", upstream.url.as_str())];
+    let first = replica(&database, &settings).await;
+    let mut own = project(r#"{"dependencies": {"theme": "1"}}"#, &[]);
+    own.insert("main.js", "import './a.scss';".to_owned());
+    own.insert("a.scss", "@use 'pkg:theme';".to_owned());
+    let page = first.build(&own).await.expect("a page").page;
+    assert_eq!(brief(&page.findings), Vec::<String>::new());
+    assert!(code(&first, &page).await.contains("#123456"), "{}", code(&first, &page).await);
+    assert_eq!(upstream.requests().len(), 4);
+    // Another replica has the sheets from the database.
+    own.insert("a.scss", "@use 'pkg:theme';\n.own { a: b }".to_owned());
+    let second = replica(&database, &settings).await;
+    let page = second.build(&own).await.expect("a page").page;
+    assert!(code(&second, &page).await.contains(".own"), "{}", page.error_html);
+    assert_eq!(upstream.requests(), Vec::<String>::new());
+    own.insert("a.scss", "@use 'none/all';".to_owned());
+    assert_eq!(brief(&second.build(&own).await.expect("a page").page.findings), ["MISSING_PACKAGE a.scss:1"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn tailwind_is_written_for_each_page_and_its_bundle_is_kept() {
     let database = database().await;
     let registry = registry();
@@ -265,6 +332,7 @@ async fn tailwind_is_written_for_each_page_and_its_bundle_is_kept() {
     let files = [
         ("index.html", "<head></head><script type=module src=/main.js></script>"),
         ("package.json", r#"{"devDependencies": {"tailwindcss": "4.3.5"}}"#),
+        ("vite.config.js", "export default {};"),
         ("main.js", "import './a.css'; import { b } from './b.js'; b();"),
         ("b.js", "export const b = () => { document.body.className = 'mt-7'; };"),
         ("a.css", "@import 'tailwindcss';"),

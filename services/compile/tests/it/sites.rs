@@ -2,7 +2,7 @@
 
 use proto::compile::Start;
 
-use crate::harness::{database, react, replica, start};
+use crate::harness::{BuiltSite, database, react, replica, start};
 
 #[tokio::test]
 async fn a_site_has_its_packages_and_the_same_bytes_at_every_replica() {
@@ -10,7 +10,13 @@ async fn a_site_has_its_packages_and_the_same_bytes_at_every_replica() {
     let (first, second) = (replica(&first, &[]).await, replica(&second, &[]).await);
     let mut project = react();
     project.insert("public/robots.txt", "User-agent: *\n".to_owned());
-    let (findings, files) = first.site(&project, start(&project)).await.expect("a site");
+    project.insert("public/assets/own-12345678.txt", "mine".to_owned());
+    project.insert("public/.well-known/x.txt", "hidden".to_owned());
+    let BuiltSite { findings, files, hashed } = first.site(&project, start(&project)).await.expect("a site");
+    assert_eq!(files["assets/own-12345678.txt"], b"mine");
+    let expected = files.keys().filter(|path| path.starts_with("assets/") && *path != "assets/own-12345678.txt");
+    assert!(!hashed.is_empty() && hashed.iter().eq(expected), "{hashed:?} of {:?}", files.keys());
+    assert!(files.keys().all(|path| !path.starts_with('.')), "{:?}", files.keys());
     assert!(findings.iter().all(|finding| finding.is_warning), "{findings:#?}");
     assert_eq!(files["robots.txt"], b"User-agent: *\n");
     let script = files.iter().find(|(path, _)| path.starts_with("assets/main-")).expect("a script");
@@ -20,9 +26,9 @@ async fn a_site_has_its_packages_and_the_same_bytes_at_every_replica() {
     assert!(code.contains("Hello, ") && !code.contains("from\"react"), "{code}");
     // Whatever the mode says, a site is for production.
     let below = Start { base_path: "/below/".to_owned(), mode: 1, ..start(&project) };
-    let (_, moved) = first.site(&project, below).await.expect("a site");
-    assert!(String::from_utf8_lossy(&moved["index.html"]).contains("src=\"/below/assets/main-"));
-    assert_eq!(second.site(&project, start(&project)).await.expect("a site").1, files);
+    let moved = first.site(&project, below).await.expect("a site");
+    assert!(String::from_utf8_lossy(&moved.files["index.html"]).contains("src=\"/below/assets/main-"));
+    assert_eq!(second.site(&project, start(&project)).await.expect("a site").files, files);
 }
 
 #[tokio::test]
@@ -40,7 +46,7 @@ async fn what_stands_in_the_way_of_a_site_is_a_finding() {
         (broken("src/App.tsx", "import 'zod'; export const App = 1"), "MISSING_PACKAGE", "src/App.tsx"),
         (broken("package.json", manifest), "UNKNOWN_PACKAGE", "package.json"),
     ] {
-        let (findings, files) = replica.site(&project, start(&project)).await.expect("findings");
+        let BuiltSite { findings, files, .. } = replica.site(&project, start(&project)).await.expect("findings");
         let errors: Vec<_> =
             findings.iter().filter(|finding| !finding.is_warning).map(|found| (found.code.as_str(), found.file.as_str())).collect();
         assert!(errors.contains(&(code, file)), "{findings:#?}");

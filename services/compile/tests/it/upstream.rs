@@ -73,7 +73,14 @@ impl Upstream {
             ("README.md", "# never part of a bundle"),
         ];
         upstream.publish("react-dom", "19.0.0", &json!({"peerDependencies": {"react": "^19.0.0"}}), &dom);
+        upstream.publish_refresh();
         upstream
+    }
+
+    /// A package with the names that React Refresh has.
+    pub(crate) fn publish_refresh(&self) {
+        let runtime = "exports.injectIntoGlobalHook = () => 'the hook'; exports.isLikelyComponentType = exports.register = () => {};";
+        self.publish("react-refresh", "0.19.0", &json!({}), &[("package.json", "{}"), ("runtime.js", runtime)]);
     }
 
     /// Publishes a version, with the fields of its document.

@@ -58,6 +58,10 @@ pub struct Facts {
     /// Words that can be classes of Tailwind, one a line, if the project has it.
     #[prost(string, tag = "19")]
     pub words: String,
+    /// What its SCSS and Sass read, sorted: paths of files of the project, with its own, and specifiers of the sheets of packages. Their
+    /// contents are part of the key. Empty for a module without SCSS and Sass.
+    #[prost(string, repeated, tag = "20")]
+    pub reads: Vec<String>,
 }
 
 /// A style sheet in a file of Svelte or Vue.

@@ -1,6 +1,6 @@
 //! A request to bundle the packages that a project imports, and its answer.
 
-use super::{File, Finding, Package, Resource};
+use super::{File, Finding, Package, Resource, Tool};
 
 /// The files of installed packages, and what is imported of them.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -14,6 +14,9 @@ pub struct PackagesRequest {
     /// `production`, or empty for `development`.
     #[prost(string, tag = "3")]
     pub mode: String,
+    /// Compilers of files in packages. Those that lack are in [`PackagesAnswer::wanted_tools`].
+    #[prost(message, repeated, tag = "4")]
+    pub tools: Vec<Tool>,
 }
 
 /// Bundled packages. The same request has the same answer.
@@ -32,6 +35,9 @@ pub struct PackagesAnswer {
     /// finding without a file is `package.json`.
     #[prost(message, repeated, tag = "4")]
     pub findings: Vec<Finding>,
+    /// Specifiers of tools that the request lacks. If there is any, the answer has nothing else.
+    #[prost(string, repeated, tag = "5")]
+    pub wanted_tools: Vec<String>,
 }
 
 /// One ECMAScript module.

@@ -35,7 +35,7 @@ pub struct SiteAnswer {
 /// A file of a site.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct SiteFile {
-    /// Below the folder of the page. A file below `assets/` has the hash of its content in its name, unless it comes from `public`.
+    /// Below the folder of the page.
     #[prost(string, tag = "1")]
     pub path: String,
     /// A file of the tree whose bytes are the content, or empty.
@@ -44,4 +44,7 @@ pub struct SiteFile {
     /// The content, if `source` is empty.
     #[prost(bytes = "bytes", tag = "3")]
     pub content: Bytes,
+    /// Whether the path has a hash of the content.
+    #[prost(bool, tag = "4")]
+    pub hashed: bool,
 }

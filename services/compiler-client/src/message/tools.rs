@@ -7,10 +7,21 @@ use super::packages::package_of;
 pub const PREFIX: &str = "backlot:tool/";
 pub const SVELTE: &str = "backlot:tool/svelte";
 pub const VUE: &str = "backlot:tool/vue";
-/// It can be followed by the style sheets and plugins of packages that it needs: `?SHEET&PLUGIN#module`.
+/// Version 4. It can be followed by what it needs of packages: `?SHEET.css&MODULE#import&MODULE#require&PATTERN#words`.
 pub const TAILWIND: &str = "backlot:tool/tailwindcss";
+/// Version 3, with the same parts.
+pub const TAILWIND_3: &str = "backlot:tool/tailwindcss/3";
+/// What exchanges components of React in an open page.
+pub const REACT_REFRESH: &str = "backlot:tool/react-refresh";
+/// The same for Preact. Its bundle imports `preact`, so that it shares the instance of the page.
+pub const PREFRESH: &str = "backlot:tool/@prefresh/core?@prefresh/utils";
+/// The tools that run in the page, and not in a worker.
+pub const REFRESHES: [&str; 2] = [REACT_REFRESH, PREFRESH];
 
-/// A bundled compiler.
+/// The end of the specifier of the style sheets of a package, which SCSS imports: `backlot:tool/PACKAGE#sheets`. They are no program.
+pub const SHEETS: &str = "#sheets";
+
+/// A bundled compiler, or style sheets.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct Tool {
     /// Such as [`SVELTE`].
@@ -19,7 +30,7 @@ pub struct Tool {
     /// The hash of the code. It is part of the keys of the modules that the tool compiles.
     #[prost(string, tag = "2")]
     pub id: String,
-    /// One ECMAScript module.
+    /// One ECMAScript module, or JSON if the specifier ends with [`SHEETS`].
     #[prost(string, tag = "3")]
     pub code: String,
 }
@@ -40,7 +51,11 @@ mod tests {
     #[test]
     fn a_tool_has_the_packages_that_it_names() {
         assert_eq!(packages_of(SVELTE), ["svelte"]);
-        assert_eq!(packages_of("backlot:tool/a?@b/c/d&e/f&g#module"), ["a", "@b/c", "e", "g"]);
+        assert_eq!(packages_of(REACT_REFRESH), ["react-refresh"]);
+        assert_eq!(packages_of(PREFRESH), ["@prefresh/core", "@prefresh/utils"]);
+        assert_eq!(packages_of(TAILWIND_3), ["tailwindcss"]);
+        assert_eq!(packages_of("backlot:tool/a?@b/c/d&e/f&g#import"), ["a", "@b/c", "e", "g"]);
+        assert_eq!(packages_of("backlot:tool/@b/c#sheets"), ["@b/c"]);
         assert_eq!(packages_of("@b/c/d"), ["@b/c"]);
     }
 }

@@ -1,6 +1,6 @@
 //! What is wrong with the modules together: imports, exports, names, and files that the page refers to.
 
-use std::collections::BTreeSet;
+use std::{cell::OnceCell, collections::BTreeSet};
 
 use compiler_client::message::{
     Facts, Finding, Place,
@@ -12,7 +12,7 @@ use super::{Graph, Name, Target, Walk, walk};
 use crate::{
     module,
     page::{Item, Outline, Role},
-    text,
+    project, text,
     tree::path,
 };
 
@@ -54,6 +54,14 @@ const BUILTINS: [&str; 34] = [
     "zlib",
 ];
 
+/// The folder of a build.
+const BUILT: &str = "/dist/";
+
+/// Whether the file configures a tool, such as `eslint.config.js`.
+fn is_configuration(path: &str) -> bool {
+    module::is_script(path) && !path.contains('/') && path.rsplit_once('.').is_some_and(|(stem, _)| stem.ends_with(".config"))
+}
+
 /// Whether a specifier names a module of Node.js.
 pub(crate) fn is_builtin(specifier: &str) -> bool {
     specifier.starts_with("node:") || BUILTINS.contains(&specifier.split('/').next().unwrap_or_default())
@@ -67,6 +75,12 @@ pub(crate) struct Checker<'c, 'g> {
     ambient: Vec<&'c str>,
     /// Scripts that are no modules may define any name.
     checks_names: bool,
+    /// The keys of import maps, for files that browsers get as they are.
+    mapped: BTreeSet<&'c str>,
+    /// See [`Checker::of_other_tool`].
+    is_foreign: bool,
+    /// The packages of the manifests below the root.
+    nested: OnceCell<BTreeSet<String>>,
     findings: Vec<Finding>,
 }
 
@@ -79,14 +93,33 @@ impl<'c, 'g> Checker<'c, 'g> {
             globals: all().flat_map(|facts| &facts.globals).map(String::as_str).collect(),
             ambient: all().flat_map(|facts| &facts.ambient).map(String::as_str).collect(),
             checks_names: !outline.has_classic,
+            mapped: BTreeSet::new(),
+            is_foreign: false,
+            nested: OnceCell::new(),
             findings: Vec::new(),
         }
+    }
+
+    /// Checks files that browsers get as they are. `has_classic`: a page has a script that is no module.
+    /// `mapped` are the keys of the import maps of the pages.
+    pub(crate) fn plain(graph: &'c Graph<'g>, walk: &'c Walk, has_classic: bool, mapped: BTreeSet<&'c str>) -> Self {
+        Self { mapped, checks_names: !has_classic, ..Self::new(graph, walk, &Outline::default()) }
+    }
+
+    /// The files are built or run by another tool if `is_foreign`. Its addresses, aliases and generated modules are not known.
+    pub(crate) fn of_other_tool(self, is_foreign: bool) -> Self {
+        let has_generated_names = is_foreign && self.graph.project.has_generated_names();
+        Self { is_foreign, checks_names: self.checks_names && !has_generated_names, ..self }
     }
 
     /// Checks every module that is loaded.
     pub(crate) fn modules(mut self) -> Vec<Finding> {
         for (name, facts) in &self.graph.facts {
             self.findings.extend(facts.findings.iter().cloned());
+            // A script that no page loads can be one of a server or of a tool.
+            if self.graph.project.is_plain && module::is_script(&name.0) && !self.is_reached(name) {
+                continue;
+            }
             for import in &facts.imports {
                 self.import(name, import);
             }
@@ -113,8 +146,15 @@ impl<'c, 'g> Checker<'c, 'g> {
     fn import(&mut self, name: &Name, import: &Import) {
         let (written, place) = (&import.written, import.place.as_ref());
         match self.graph.target(name, import) {
+            Target::File(target) if self.is_no_script(name, import, &target) => {
+                let message = format!("{written} is no script, and a browser imports only scripts");
+                self.add(name, code::UNSUPPORTED, place, &message).help = "Link the file in the page.".to_owned();
+            }
             Target::File(target) => self.exports(name, import, &target),
             Target::Missing if self.is_declared(written) => {}
+            // A server of the project imports what a build leaves there.
+            Target::Missing if import.specifier.starts_with(BUILT) && !self.is_reached(name) => {}
+            Target::Missing if self.is_foreign && self.is_of_tool(written) => {}
             // A tool resolves its addresses itself.
             Target::Missing if import.is_reference && !self.is_reached(name) && module::is_script(&name.0) => {}
             Target::Missing if import.is_reference => {
@@ -128,8 +168,20 @@ impl<'c, 'g> Checker<'c, 'g> {
                 self.add(name, code::UNSUPPORTED, place, &format!("{written}: {message}"));
             }
             Target::Package(package) => self.package(name, import, &package),
-            Target::Foreign | Target::Generated(_) | Target::Unsupported(_) => {}
+            Target::Foreign | Target::Generated(_) | Target::Refresh | Target::Unsupported(_) => {}
         }
+    }
+
+    /// Whether an address depends on the root of a server, or a specifier on what a tool generates.
+    fn is_of_tool(&self, written: &str) -> bool {
+        written.starts_with('/') || written.starts_with('#') && self.graph.project.has_generated_names()
+    }
+
+    /// Whether a script that no tool compiles imports another file than a script. With names it may have an attribute such as
+    /// `with { type: "json" }`.
+    fn is_no_script(&self, name: &Name, import: &Import, target: &Name) -> bool {
+        let is_import = module::is_script(&name.0) && !import.is_reference && import.names.is_empty();
+        self.graph.project.is_plain && is_import && !module::is_script(&target.0)
     }
 
     fn exports(&mut self, name: &Name, import: &Import, target: &Name) {
@@ -157,6 +209,17 @@ impl<'c, 'g> Checker<'c, 'g> {
 
     fn package(&mut self, name: &Name, import: &Import, package: &str) {
         let written = if import.written.is_empty() { &import.specifier } else { &import.written };
+        if self.graph.project.is_plain {
+            let is_mapped = |key: &&str| *key == written || key.ends_with('/') && written.starts_with(key);
+            if !self.mapped.iter().any(is_mapped) {
+                let message = format!("a browser does not find the package {package}");
+                let is_warning = self.is_foreign;
+                let found = self.add(name, code::UNRESOLVED_IMPORT, import.place.as_ref(), &message);
+                found.is_warning = is_warning;
+                found.help = format!("Import https://esm.sh/{written}, or map {written} to an address with an import map in the page.");
+            }
+            return;
+        }
         if is_builtin(package) && !self.graph.project.has(package) {
             if self.is_reached(name) {
                 let message = format!("{written} is a module of Node.js; a browser has none");
@@ -166,7 +229,15 @@ impl<'c, 'g> Checker<'c, 'g> {
         }
         let types = format!("@types/{}", package.trim_start_matches('@').replace('/', "__"));
         let is_virtual = ["virtual:", "bun:", "~", "$"].iter().any(|start| package.starts_with(start));
-        let is_known = self.graph.project.has(package) || self.graph.project.has(&types) || is_virtual || self.is_declared(written);
+        // A tool can have its packages from another one.
+        let is_configuration = is_configuration(&name.0) && !self.is_reached(name);
+        let has = |package: &str| self.graph.project.has(package);
+        // No package has such a name.
+        let is_alias = self.is_foreign && ["@/", "@@/"].iter().any(|start| package.starts_with(start));
+        let is_nested =
+            || !self.is_reached(name) && self.nested.get_or_init(|| project::nested_packages(self.graph.tree)).contains(package);
+        let is_known =
+            has(package) || has(&types) || is_virtual || is_configuration || is_alias || self.is_declared(written) || is_nested();
         if !is_known && self.graph.project.has_manifest {
             let message = format!("the package {package} is not in package.json");
             let found = self.add(name, code::MISSING_PACKAGE, import.place.as_ref(), &message);
@@ -224,14 +295,14 @@ impl<'c, 'g> Checker<'c, 'g> {
     }
 }
 
-/// Files that the page refers to and that are not there.
-pub(crate) fn page(graph: &Graph, outline: &Outline) -> Vec<Finding> {
+/// Files that a page refers to and that are not there.
+pub(crate) fn page(graph: &Graph, page: &str, outline: &Outline) -> Vec<Finding> {
     let is_checked = |item: &&Item| item.role != Role::InlineModule && crate::page::is_own(&item.value);
-    let missing = outline.items.iter().filter(is_checked).filter(|item| walk::resolve_in_page(graph, &item.value).is_none());
+    let missing = outline.items.iter().filter(is_checked).filter(|item| walk::resolve_in_page(graph, page, &item.value).is_none());
     missing
         .map(|item| {
-            let found =
-                walk::at(item, code::MISSING_FILE, &format!("<{} {}=\"{}\">: there is no such file", item.tag, item.attribute, item.value));
+            let message = format!("<{} {}=\"{}\">: there is no such file", item.tag, item.attribute, item.value);
+            let found = text::finding(code::MISSING_FILE, page, &item.place, &message);
             // A page without its icon works.
             Finding { is_warning: item.role == Role::File, ..found }
         })

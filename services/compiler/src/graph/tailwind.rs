@@ -1,17 +1,27 @@
 //! Style sheets of Tailwind. Their rules depend on the words of all files that the page loads, so that they are written last, and anew for
 //! each page.
+//!
+//! - [`Graph::expand`]: a sheet to its rules. `modules`: configurations and plugins of the project. `sources`: files whose words a sheet or a
+//!   configuration names.
+
+mod modules;
+mod sources;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use compiler_client::message::{Facts, Finding, facts::Kind, finding::code, packages::package_of, tools::TAILWIND};
+use compiler_client::message::{Facts, Finding, facts::Kind, finding::code, packages::package_of};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use self::sources::Pattern;
 use super::{Graph, Name};
 use crate::{
     module::{self, Source, tailwind},
     text::Text,
-    tool::Failure,
+    tool::{
+        Failure,
+        tailwind::{Part, Version},
+    },
     tree::path,
 };
 
@@ -20,22 +30,24 @@ const MAX_SHEETS: usize = 200;
 /// The most words of a page.
 const MAX_WORDS: usize = 50_000;
 
-/// What the tool gets besides the sheet.
+/// What a tool gets besides the sheet, or the modules of a configuration.
 #[derive(Default)]
-struct Parts {
+pub(super) struct Parts {
     /// Sheets of the project, by importer and specifier.
     sheets: BTreeMap<String, Value>,
-    /// Sheets and plugins of packages.
-    packages: BTreeSet<String>,
-    findings: Vec<Finding>,
-}
-
-impl Parts {
-    /// The specifier of the tool.
-    fn tool(&self) -> String {
-        let parts: Vec<_> = self.packages.iter().map(String::as_str).collect();
-        if parts.is_empty() { TAILWIND.to_owned() } else { format!("{TAILWIND}?{}", parts.join("&")) }
-    }
+    /// What it needs of packages.
+    packages: BTreeSet<Part>,
+    /// Configurations, plugins and what they import, each after what it needs.
+    pub(super) modules: Vec<Value>,
+    /// Paths of modules by importer and specifier.
+    pub(super) targets: BTreeMap<String, String>,
+    /// The texts of the modules, by path.
+    files: BTreeMap<String, String>,
+    /// The configuration of Tailwind 3.
+    configuration: Option<String>,
+    /// A content is absent.
+    is_partial: bool,
+    pub(super) findings: Vec<Finding>,
 }
 
 #[derive(Default, Deserialize)]
@@ -43,6 +55,11 @@ impl Parts {
 struct Output {
     css: String,
     error: Option<Report>,
+    /// Files whose words are read besides those of the modules.
+    sources: Vec<Pattern>,
+    /// The words of the modules are read only if `sources` has their files.
+    #[serde(rename = "isClosed")]
+    is_closed: bool,
 }
 
 #[derive(Default, Deserialize)]
@@ -52,6 +69,17 @@ struct Report {
     line: u32,
     column: u32,
     path: String,
+}
+
+/// A sheet, and words that can be its classes.
+struct Sheet<'s> {
+    name: &'s Name,
+    text: &'s str,
+    version: Version,
+    /// Those of the modules and of the page.
+    loaded: &'s [String],
+    /// Those of other files.
+    named: BTreeSet<String>,
 }
 
 impl Graph<'_> {
@@ -66,26 +94,48 @@ impl Graph<'_> {
     /// Writes the rules of a sheet. `false` if the request lacks a content or the tool.
     pub(super) fn expand(&mut self, name: &Name, words: &[String]) -> bool {
         let Some(text) = self.facts.get(name).map(|facts| facts.marked.clone()) else { return false };
-        let Some(parts) = self.parts(&name.0, &text) else { return false };
+        let Some(version) = self.project.tailwind() else { return false };
+        let mut parts = self.parts(&name.0, &text, version);
+        if parts.is_partial {
+            return false;
+        }
         let mut facts = Facts { path: name.0.clone(), is_open: true, findings: parts.findings.clone(), ..Facts::default() };
         facts.set_kind(name.1);
         if facts.findings.is_empty() {
-            if self.tools.id(&parts.tool()).is_none() {
-                return false;
-            }
-            match self.rules(name, &text, &parts, words) {
-                Ok(css) => facts = self.sheet_of(name, &text, &css),
-                Err(finding) => facts.findings.push(finding),
+            let sheet = Sheet { name, text: &text, version, loaded: words, named: BTreeSet::new() };
+            match self.with_sources(sheet, &mut parts) {
+                Ok(Some(css)) => facts = self.sheet_of(name, &text, &css),
+                Ok(None) => return false,
+                Err(finding) => facts.findings.push(*finding),
             }
         }
         self.facts.insert(name.clone(), facts);
         true
     }
 
-    /// The sheets and plugins that a sheet names, over all that it imports. `None` if a content is absent.
-    fn parts(&self, file: &str, text: &str) -> Option<Parts> {
+    /// The rules of a sheet, with the words of the files that it names. `None` if the request lacks a content or the tool.
+    fn with_sources(&mut self, mut sheet: Sheet, parts: &mut Parts) -> Result<Option<String>, Box<Finding>> {
+        let Some(output) = self.rules(&sheet, parts)? else { return Ok(None) };
+        if let Some(message) = sources::excess(&output) {
+            let file = parts.configuration.as_deref().unwrap_or(&sheet.name.0);
+            return Err(Box::new(crate::text::finding(code::TAILWIND, file, &crate::text::start(), &message)));
+        }
+        let named = self.named(&output);
+        if named.is_partial {
+            return Ok(None);
+        }
+        if named.words.is_empty() && named.packages.is_subset(&parts.packages) {
+            return Ok(Some(output.css));
+        }
+        sheet.named = named.words;
+        parts.packages.extend(named.packages);
+        Ok(self.rules(&sheet, parts)?.map(|output| output.css))
+    }
+
+    /// What a sheet names, over all that it imports.
+    fn parts(&self, file: &str, text: &str, version: Version) -> Parts {
         let mut parts = Parts::default();
-        let (mut open, mut is_whole) = (vec![(file.to_owned(), text.to_owned())], true);
+        let mut open = vec![(file.to_owned(), text.to_owned())];
         while let Some((importer, text)) = open.pop() {
             for reference in tailwind::references(&text) {
                 let specifier = &reference.specifier;
@@ -93,10 +143,9 @@ impl Graph<'_> {
                     continue;
                 }
                 let is_sheet = ["import", "reference"].contains(&reference.rule);
-                let found = self.sheet_file(&importer, specifier);
-                match found {
+                let key = format!("{importer} {specifier}");
+                match self.sheet_file(&importer, specifier) {
                     Some(target) if is_sheet => {
-                        let key = format!("{importer} {specifier}");
                         if parts.sheets.contains_key(&key) || parts.sheets.len() == MAX_SHEETS {
                             continue;
                         }
@@ -105,19 +154,29 @@ impl Graph<'_> {
                                 parts.sheets.insert(key, json!({ "path": target, "text": content }));
                                 open.push((target, content.to_owned()));
                             }
-                            None => is_whole = false,
+                            None => parts.is_partial = true,
                         }
+                    }
+                    Some(target) => {
+                        self.add_module(&mut parts, &target);
+                        if reference.rule == "config" && importer == file {
+                            parts.configuration = Some(target.clone());
+                        }
+                        parts.targets.insert(key, target);
                     }
                     None if self.project.has(package_of(specifier)) => {
                         let is_own = package_of(specifier) == "tailwindcss";
-                        let end = if is_sheet { "" } else { "#module" };
-                        parts.packages.extend((!is_own || !is_sheet).then(|| format!("{specifier}{end}")));
+                        let part = if is_sheet { Part::Sheet(specifier.clone()) } else { Part::Import(specifier.clone()) };
+                        parts.packages.extend((!is_own || !is_sheet).then_some(part));
                     }
-                    found => parts.findings.push(refused(&importer, &text, &reference, found.is_some())),
+                    None => parts.findings.push(refused(&importer, &text, &reference)),
                 }
             }
         }
-        is_whole.then_some(parts)
+        if version == Version::Three {
+            self.add_configuration(&mut parts);
+        }
+        parts
     }
 
     /// The sheet of the project that a sheet names.
@@ -128,25 +187,33 @@ impl Graph<'_> {
         found.or_else(|| if is_plain && path::extension(specifier) == "css" { beside() } else { None })
     }
 
-    fn rules(&mut self, name: &Name, text: &str, parts: &Parts, words: &[String]) -> Result<String, Finding> {
-        (self.progress)(&name.0);
-        let input = json!({ "css": text, "path": name.0, "sheets": parts.sheets, "words": words });
-        let lines = Text::new(text);
-        let output = self.tools.run(&parts.tool(), &input);
-        let output = output.and_then(|output| serde_json::from_value(output).map_err(|error| Failure(error.to_string())));
+    /// Runs the tool. `None` if the request lacks it.
+    fn rules(&mut self, sheet: &Sheet, parts: &Parts) -> Result<Option<Output>, Box<Finding>> {
+        let tool = sheet.version.tool(&parts.packages);
+        if self.tools.id(&tool).is_none() {
+            return Ok(None);
+        }
+        (self.progress)(&sheet.name.0);
+        let input = json!({
+            "css": sheet.text,
+            "path": sheet.name.0,
+            "sheets": parts.sheets,
+            "words": { "loaded": sheet.loaded, "named": sheet.named },
+            "modules": parts.modules,
+            "targets": parts.targets,
+            "files": parts.files,
+            "configuration": parts.configuration,
+            "hasNesting": sheet.version == Version::Three && self.has_nesting(),
+        });
+        let output = self.tools.run(&tool, &input);
+        let output = output.and_then(|output| serde_json::from_value::<Output>(output).map_err(|error| Failure(error.to_string())));
+        let lines = Text::new(sheet.text);
         match output {
-            Ok(Output { css, error: None }) => Ok(css),
-            Ok(Output { error: Some(report), .. }) => {
-                let other = parts.sheets.values().find(|sheet| sheet["path"] == report.path && report.path != name.0);
-                let found = |lines: &Text, file: &str| {
-                    lines.finding(code::TAILWIND, file, &lines.place_at(report.line, report.column), &report.message)
-                };
-                let other = other.and_then(|sheet| sheet["text"].as_str());
-                Err(other.map_or_else(|| found(&lines, &name.0), |text| found(&Text::new(text), &report.path)))
-            }
+            Ok(Output { error: Some(report), .. }) => Err(Box::new(reported(sheet, parts, &report))),
+            Ok(output) => Ok(Some(output)),
             Err(Failure(message)) => {
                 let message = format!("Tailwind has failed: {message}");
-                Err(lines.finding(code::TOOL_FAILED, &name.0, &crate::text::start(), &message))
+                Err(Box::new(lines.finding(code::TOOL_FAILED, &sheet.name.0, &crate::text::start(), &message)))
             }
         }
     }
@@ -154,7 +221,7 @@ impl Graph<'_> {
     /// The module of the rules. It is not kept: its facts have no key.
     fn sheet_of(&mut self, name: &Name, text: &str, css: &str) -> Facts {
         let configuration = self.resolver.configuration(path::split_query(&name.0).0);
-        let options = module::options::Options { has_tailwind: false, ..self.project.options(configuration.as_deref()) };
+        let options = module::options::Options { tailwind: None, ..self.project.options(configuration.as_deref()) };
         let source = Source { path: &name.0, kind: name.1, id: &module::hash(css), content: css.as_bytes(), options: &options };
         let mut module = module::compile(&source);
         let mut facts = module.facts.take().unwrap_or_default();
@@ -167,20 +234,30 @@ impl Graph<'_> {
     }
 }
 
-fn refused(file: &str, text: &str, reference: &tailwind::Reference, is_own: bool) -> Finding {
+/// What the tool reports, in the sheet, in one that it imports, or in a configuration.
+fn reported(sheet: &Sheet, parts: &Parts, report: &Report) -> Finding {
+    let other = parts.sheets.values().find(|other| other["path"] == report.path).and_then(|other| other["text"].as_str());
+    let other = other.or_else(|| parts.files.get(&report.path).map(String::as_str)).filter(|_| report.path != sheet.name.0);
+    let (file, text) = other.map_or((sheet.name.0.as_str(), sheet.text), |text| (report.path.as_str(), text));
     let lines = Text::new(text);
-    let (place, specifier) = (lines.place(reference.offset), &reference.specifier);
-    if is_own {
-        let message = format!("@{} \"{specifier}\": configurations and plugins of the project do not run here", reference.rule);
-        let help = "Write the theme as @theme in the style sheet, or use a plugin of a package.".to_owned();
-        return Finding { help, ..lines.finding(code::UNSUPPORTED, file, &place, &message) };
-    }
+    lines.finding(code::TAILWIND, file, &lines.place_at(report.line, report.column), &report.message)
+}
+
+/// A finding that a rule names what is not there.
+fn refused(file: &str, text: &str, reference: &tailwind::Reference) -> Finding {
+    let lines = Text::new(text);
+    absent(&lines, file, reference.offset, &reference.specifier)
+}
+
+/// A finding that an import names what is not there.
+fn absent(lines: &Text, file: &str, offset: usize, specifier: &str) -> Finding {
     let is_package = !path::is_relative(specifier) && !specifier.starts_with('/');
-    let (code, message) = match is_package {
-        true => (code::MISSING_PACKAGE, format!("the package {} is not in package.json", package_of(specifier))),
-        false => (code::UNRESOLVED_IMPORT, format!("there is no file for the import {specifier}")),
-    };
-    lines.finding(code, file, &place, &message)
+    if !is_package {
+        return lines.finding(code::UNRESOLVED_IMPORT, file, &lines.place(offset), &format!("there is no file for the import {specifier}"));
+    }
+    let package = package_of(specifier);
+    let found = lines.finding(code::MISSING_PACKAGE, file, &lines.place(offset), &format!("the package {package} is not in package.json"));
+    Finding { help: format!("Add {package} to the dependencies in package.json."), ..found }
 }
 
 /// Whether a module waits for the words of the page.

@@ -2,14 +2,20 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use compiler_client::message::{Package, Resource, facts::Import, facts::Kind};
+use compiler_client::message::{Package, Resource, facts::Import, facts::Kind, tools::REFRESHES};
 
-use super::{Graph, Name, Target, generated, sheets::Sheets, tailwind, workers::Workers};
+use super::{
+    Graph, Name, Target, generated,
+    links::{self, Links},
+    sheets::Sheets,
+    tailwind,
+    workers::Workers,
+};
 use crate::{
     environment,
     module::{self, helpers},
     page::{self, Edit, Item, Outline, Role},
-    text,
+    tool,
     tree::{path, resolve::PUBLIC},
 };
 
@@ -31,6 +37,8 @@ pub(crate) struct Walk {
     /// Specifiers of packages.
     pub(crate) bare: BTreeSet<String>,
     pub(crate) reached: BTreeSet<Name>,
+    /// Files whose errors leave the page without a style sheet: it, a sheet that it imports, or a configuration of Tailwind.
+    pub(crate) blocking: BTreeSet<String>,
     /// Addresses of the page's elements, by their numbers.
     pub(crate) edits: page::Edits,
     /// Modules of which imports are still to be followed; those that are loaded later come after them, and scripts of workers last.
@@ -40,6 +48,18 @@ pub(crate) struct Walk {
     waiting: Vec<Waiting>,
     pub(super) workers: Workers,
     pub(super) sheets: Sheets,
+    pub(crate) links: Links,
+}
+
+/// What stands for React Refresh or Prefresh if it cannot be had: the page is loaded again after a change.
+const NO_REFRESH: &str = "export default { register() {}, sign: () => (type) => type, watch() {} };\n";
+
+/// A module whose imports are followed.
+struct Importer<'i> {
+    name: &'i Name,
+    /// As [`links::id`]; a generated module has another one.
+    id: &'i str,
+    url: &'i str,
 }
 
 /// A style sheet of Tailwind, and who loads it.
@@ -74,13 +94,23 @@ impl Walk {
         if !graph.project.is_bundled {
             walk.write_scripts(graph, packages);
         }
+        for refresh in REFRESHES.into_iter().filter(|refresh| !packages.iter().any(|package| package.specifier == *refresh)) {
+            if walk.bare.contains(refresh) {
+                walk.generate(refresh, NO_REFRESH.to_owned());
+            }
+        }
         walk
+    }
+
+    /// Files that are loaded as they are.
+    pub(crate) fn of_reached(reached: BTreeSet<Name>) -> Self {
+        Self { reached, ..Self::default() }
     }
 
     /// An element of the page.
     fn enter(&mut self, graph: &mut Graph, item: &Item) {
-        let written = if item.role == Role::InlineModule { generated::inline_name(item) } else { item.value.clone() };
-        let Some(file) = resolve_in_page(graph, &written) else { return };
+        let written = if item.role == Role::InlineModule { generated::inline_name(PAGE, item) } else { item.value.clone() };
+        let Some(file) = resolve_in_page(graph, PAGE, &written) else { return };
         let name = match item.role {
             Role::Module | Role::InlineModule if module::kind(&file, "") == Ok(Kind::Module) => (file, Kind::Module),
             Role::Sheet if path::extension(&file) == "css" && !file.starts_with(PUBLIC) => {
@@ -103,6 +133,9 @@ impl Walk {
     fn load_in_page(&mut self, graph: &mut Graph, element: usize, attribute: &'static str, name: &Name) {
         let url = if name.1 == Kind::Sheet { self.sheet(graph, name) } else { graph.facts[name].url.clone() };
         self.edits.insert(element, Edit::Set(attribute, format!("{}{url}", self.base)));
+        if name.1 != Kind::Sheet {
+            self.links.enter(links::id(name));
+        }
         self.add(name, true);
     }
 
@@ -112,6 +145,8 @@ impl Walk {
         for waiting in std::mem::take(&mut self.waiting) {
             let (Waiting::Element(_, _, name) | Waiting::Module(_, _, name)) = &waiting;
             let is_written = graph.facts.get(name).is_some_and(|facts| !tailwind::waits(facts)) || graph.expand(name, &words);
+            let errors = graph.facts.get(name).into_iter().flat_map(|facts| &facts.findings).filter(|finding| !finding.is_warning);
+            self.blocking.extend(errors.map(|finding| finding.file.clone()));
             match waiting {
                 _ if !is_written => {}
                 Waiting::Element(element, attribute, name) => self.load_in_page(graph, element, attribute, &name),
@@ -132,40 +167,62 @@ impl Walk {
     fn follow(&mut self, graph: &mut Graph, name: &Name, is_preloaded: bool) {
         let Some(facts) = graph.load(name) else { return };
         let (url, imports, globs) = (facts.url.clone(), facts.imports.clone(), facts.globs.clone());
+        // An error in a sheet that a sheet imports.
+        let elsewhere = facts.findings.iter().filter(|finding| !finding.is_warning && finding.file != facts.path);
+        self.blocking.extend(elsewhere.map(|finding| finding.file.clone()));
         if name.1 == Kind::Address && !name.0.starts_with(PUBLIC) {
             self.file(graph, &name.0);
         }
         if is_preloaded && name.1 != Kind::Sheet && !url.is_empty() {
             self.preload.push(url.clone());
         }
-        for glob in &globs {
-            let (code, imports) = generated::glob(graph, glob);
-            self.generate(&glob.specifier, code);
-            for import in imports {
-                self.import(graph, name, &url, &import);
-            }
-        }
         if name.1 == Kind::Sheet {
             self.sheet(graph, name);
             return;
         }
+        let id = links::id(name);
+        self.links.module(&id, &url);
+        for glob in &globs {
+            let (code, imports) = generated::glob(graph, glob);
+            let answer = self.generate(&glob.specifier, code);
+            self.links.import(&id, &glob.specifier, glob.specifier.clone(), false);
+            self.links.module(&glob.specifier, &answer);
+            for import in imports {
+                self.import(graph, &Importer { name, id: &glob.specifier, url: &url }, &import);
+            }
+        }
         for import in &imports {
-            self.import(graph, name, &url, import);
+            self.import(graph, &Importer { name, id: &id, url: &url }, import);
         }
     }
 
-    fn import(&mut self, graph: &mut Graph, importer: &Name, url: &str, import: &Import) {
-        match graph.target(importer, import) {
-            Target::Package(_) => drop(self.bare.insert(import.specifier.clone())),
+    fn import(&mut self, graph: &mut Graph, importer: &Importer, import: &Import) {
+        let target = graph.target(importer.name, import);
+        let id = match &target {
+            Target::Package(_) | Target::Refresh => Some(String::new()),
+            Target::Generated(specifier) => Some(specifier.clone()),
+            Target::File(name) if name.1 == Kind::Worker => Some(import.specifier.clone()),
+            Target::File(name) => Some(links::id(name)),
+            Target::Foreign | Target::Missing | Target::Unsupported(_) => None,
+        };
+        if let Some(id) = id {
+            self.links.import(importer.id, &import.specifier, id, import.is_dynamic);
+        }
+        match target {
+            Target::Package(_) | Target::Refresh => {
+                self.bare.insert(import.specifier.clone());
+                self.bare.extend(tool::shared_package(&import.specifier).map(str::to_owned));
+            }
             Target::Generated(specifier) => {
                 let url = self.generated(graph, &specifier);
+                self.links.module(&specifier, &url);
                 self.imports.insert(specifier, url);
             }
-            Target::File(name) if name.1 == Kind::Worker => self.workers.start(&import.specifier, url, name),
+            Target::File(name) if name.1 == Kind::Worker => self.workers.start(&import.specifier, importer.url, name),
             Target::File(name) => {
                 let Some(facts) = graph.load(&name) else { return };
                 if tailwind::waits(facts) {
-                    self.waiting.push(Waiting::Module(url.to_owned(), import.specifier.clone(), name));
+                    self.waiting.push(Waiting::Module(importer.url.to_owned(), import.specifier.clone(), name));
                     return;
                 }
                 let target = facts.url.clone();
@@ -174,7 +231,7 @@ impl Walk {
                 } else {
                     self.add(&name, true)
                 }
-                self.map(&import.specifier, target, url);
+                self.map(&import.specifier, target, importer.url);
             }
             Target::Foreign | Target::Missing | Target::Unsupported(_) => {}
         }
@@ -200,9 +257,11 @@ impl Walk {
         self.resource("js", code)
     }
 
-    fn generate(&mut self, specifier: &str, code: String) {
+    /// Writes a module with a specifier of its own. Returns its address.
+    fn generate(&mut self, specifier: &str, code: String) -> String {
         let url = self.resource("js", code);
-        self.imports.insert(specifier.to_owned(), url);
+        self.imports.insert(specifier.to_owned(), url.clone());
+        url
     }
 
     /// The address of a generated text.
@@ -224,13 +283,17 @@ impl Walk {
     }
 }
 
-/// The file that an address of the page names. Addresses are relative to the page, with or without `./`.
-pub(crate) fn resolve_in_page(graph: &Graph, address: &str) -> Option<String> {
+/// The file that an address of a page names. Addresses are relative to the page, with or without `./`. In a plain tree without a page in its root,
+/// a server may have any folder of the page as its root.
+pub(crate) fn resolve_in_page(graph: &Graph, page: &str, address: &str) -> Option<String> {
     let (name, _) = path::split_query(address);
-    graph.resolver.resolve(PAGE, &path::join("", name))
-}
-
-/// A finding for an element of the page.
-pub(crate) fn at(item: &Item, code: &str, message: &str) -> compiler_client::message::Finding {
-    text::finding(code, PAGE, &item.place, message)
+    let is_absolute = name.starts_with('/');
+    let found = graph.resolver.resolve(page, &path::join(if is_absolute { "" } else { path::folder(page) }, name));
+    if found.is_some() || !is_absolute || !graph.project.is_plain || graph.tree.has(PAGE) {
+        return found;
+    }
+    let folders = std::iter::successors(Some(path::folder(page)), |folder| (!folder.is_empty()).then(|| path::folder(folder)));
+    folders
+        .filter(|folder| !folder.is_empty())
+        .find_map(|folder| graph.resolver.resolve(page, &path::join(folder, name.trim_start_matches('/'))))
 }

@@ -94,6 +94,7 @@ impl Walk {
         for (specifier, importer, script) in std::mem::take(&mut self.workers.started) {
             let Some(form) = Form::of(path::split_query(&specifier).1) else { continue };
             let url = self.resource("js", form.code(&beside(&url_of(&script))));
+            self.links.module(&specifier, &url);
             self.map(&specifier, url, &importer);
         }
     }

@@ -1,15 +1,18 @@
 //! Files of Svelte and Vue. Their compilers turn them into scripts, which are then compiled as other scripts are, and into style sheets,
-//! which are modules of their own.
+//! which are modules of their own. `maps`: from the code of a module to the lines of the file.
+
+mod maps;
 
 use compiler_client::message::{
     Facts, Finding, Module, Place,
-    facts::Style,
+    facts::{Kind, Style},
     finding::code,
     tools::{SVELTE, VUE, packages_of},
 };
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
+use self::maps::{Part, Steps};
 use super::{Source, data::quoted, script, tailwind};
 use crate::{
     text::Text,
@@ -31,11 +34,6 @@ pub(crate) fn tool(path: &str) -> Option<&'static str> {
     }
 }
 
-/// Whether a file has script and style in one.
-pub(crate) fn is_component(path: &str) -> bool {
-    ["svelte", "vue"].contains(&path::extension(path).as_str())
-}
-
 /// A script in which Svelte's runes work.
 fn is_svelte_script(path: &str) -> bool {
     path.ends_with(".svelte.js") || path.ends_with(".svelte.ts")
@@ -54,8 +52,12 @@ struct Output {
     code: String,
     language: String,
     styles: Vec<OutputStyle>,
+    /// Where the code comes from, if the module can be exchanged.
+    parts: Vec<Part>,
     warnings: Vec<Report>,
     error: Option<Report>,
+    /// What to say of the configuration.
+    notes: Vec<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -77,18 +79,18 @@ struct Report {
     column: u32,
 }
 
-/// Compiles a file with its tool. `key` is the key of the module.
-pub(crate) fn compile(source: &Source, key: String, tools: &mut Tools) -> Module {
+/// Compiles a file with its tool. `key` is the key of the module, and `configuration` that of Svelte.
+pub(crate) fn compile(source: &Source, key: String, configuration: &Value, tools: &mut Tools) -> Module {
     let mut facts = Facts { path: source.path.to_owned(), key, ..Facts::default() };
     facts.set_kind(source.kind);
-    let code = match super::readable(source) {
-        Ok(text) => of_text(source, text, &mut facts, tools),
+    let (code, map) = match super::readable(source) {
+        Ok(text) => of_text((source, configuration), text, &mut facts, tools),
         Err(finding) => {
             facts.findings.push(finding);
-            String::new()
+            Default::default()
         }
     };
-    super::finish(facts, code, String::new(), source.options.is_bundled)
+    super::finish(facts, code, map, source.options.is_bundled)
 }
 
 /// The facts of a file whose framework the project does not list.
@@ -100,45 +102,74 @@ pub(crate) fn without_package(path: &str, tool: &str) -> Facts {
     Facts { path: path.to_owned(), findings: vec![Finding { help, ..finding }], is_open: true, ..Facts::default() }
 }
 
-fn of_text(source: &Source, text: &str, facts: &mut Facts, tools: &mut Tools) -> String {
+/// A file that has no module because of a style sheet in it.
+pub(crate) fn broken((path, kind): &(String, Kind), key: String, finding: Finding) -> Module {
+    let mut facts = Facts { path: path.clone(), key, findings: vec![finding], is_open: true, ..Facts::default() };
+    facts.set_kind(*kind);
+    Module { facts: Some(facts), ..Module::default() }
+}
+
+/// The code of the module and its source map.
+fn of_text((source, configuration): (&Source, &Value), text: &str, facts: &mut Facts, tools: &mut Tools) -> (String, String) {
     let lines = Text::new(text);
-    if source.options.has_tailwind {
+    if source.options.tailwind.is_some() {
         facts.words = tailwind::words(text);
     }
-    let output = match run(source, text, tools) {
+    let stripped = if source.path.ends_with(".svelte.ts") { script::without_types(source, text) } else { None };
+    let output = match run(source, stripped.as_ref().map_or(text, |(stripped, _)| stripped), configuration, tools) {
         Ok(output) => output,
         Err(Failure(message)) => {
             let message = format!("the compiler of the framework has failed: {message}");
             facts.findings.push(lines.finding(code::TOOL_FAILED, source.path, &crate::text::start(), &message));
-            return String::new();
+            return Default::default();
         }
     };
+    let noted = output.notes.iter().map(|note| noted(configuration, note)).collect::<Vec<_>>();
     let is_svelte = tool(source.path) == Some(SVELTE);
     let found = |report: &Report, code| lines.finding(code, source.path, &lines.place_at(report.line, report.column), &report.message);
     if let Some(error) = &output.error {
         facts.findings.push(found(error, if is_svelte { code::SVELTE_SYNTAX } else { code::VUE_SYNTAX }));
-        return String::new();
+        facts.findings.extend(noted);
+        return Default::default();
     }
     // A selector without an element is no mistake.
     let warnings = output.warnings.iter().filter(|warning| warning.code != "css_unused_selector").take(MAX_WARNINGS);
     let warnings = warnings.map(|warning| Finding { is_warning: true, ..found(warning, code::SVELTE_WARNING) }).collect();
     let language = LANGUAGES.iter().find(|language| **language == output.language).copied().unwrap_or("js");
     let script = with_styles(source, &output, facts);
-    let (code, _) = script::compile(source, &script, language, facts);
+    let (code, map) = script::compile(source, &script, language, facts);
     place(&lines, text, facts);
     facts.findings.extend::<Vec<_>>(warnings);
-    code
+    facts.findings.extend(noted);
+    let steps = Steps {
+        path: source.path,
+        text,
+        stripped: stripped.as_ref().map(|(_, map)| map.as_str()),
+        code: &output.code,
+        parts: &output.parts,
+        added: output.styles.len(),
+        module: &map,
+    };
+    let map = maps::combined(&steps).unwrap_or_default();
+    (code, map)
 }
 
-fn run(source: &Source, text: &str, tools: &mut Tools) -> Result<Output, Failure> {
+/// A warning about the configuration.
+fn noted(configuration: &Value, note: &str) -> Finding {
+    let file = configuration["path"].as_str().unwrap_or_default();
+    Finding { is_warning: true, ..crate::text::finding(code::UNSUPPORTED, file, &crate::text::start(), note) }
+}
+
+fn run(source: &Source, text: &str, configuration: &Value, tools: &mut Tools) -> Result<Output, Failure> {
     let is_module = is_svelte_script(source.path);
-    let stripped = if source.path.ends_with(".svelte.ts") { script::without_types(source, text) } else { None };
     let input = json!({
-        "source": stripped.as_deref().unwrap_or(text),
+        "source": text,
+        "configuration": configuration,
         "path": source.path,
         "id": &super::hash(source.path)[..8],
         "isModule": is_module,
         "isDevelopment": !source.options.is_production,
+        "isHot": source.options.is_hot,
     });
     let output = tools.run(tool(source.path).unwrap_or_default(), &input)?;
     serde_json::from_value(output).map_err(|error| Failure(error.to_string()))

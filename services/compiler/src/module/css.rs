@@ -34,7 +34,7 @@ pub(super) fn compile(source: &Source, text: &str, facts: &mut Facts) -> String 
         facts.findings.push(lines.finding(code::INVALID_CSS, source.path, &lines.place(offset), &message));
         return String::new();
     }
-    if source.options.has_tailwind && tailwind::is_source(text) {
+    if source.options.tailwind.is_some_and(|version| tailwind::is_source(text, version)) {
         (facts.is_tailwind, facts.is_open) = (true, true);
         text.clone_into(&mut facts.marked);
         return String::new();

@@ -1,5 +1,7 @@
 //! The options of a module.
 
+use crate::tool::tailwind::Version;
+
 /// What `tsconfig.json` and `package.json` say. Part of the key of a module.
 #[derive(Clone, Debug, Hash, PartialEq, Eq)]
 pub(crate) struct Options {
@@ -16,8 +18,14 @@ pub(crate) struct Options {
     pub(crate) is_production: bool,
     /// The module is part of a bundle: it keeps what the bundler replaces, and a style sheet is a text of its own.
     pub(crate) is_bundled: bool,
-    /// The project has Tailwind, which reads the words of all files.
-    pub(crate) has_tailwind: bool,
+    /// The version of Tailwind of the project, which reads the words of all files.
+    pub(crate) tailwind: Option<Version>,
+    /// A browser gets the file as it is. A script without imports and exports is no module.
+    pub(crate) is_plain: bool,
+    /// The module can be exchanged in an open page: it has `import.meta.hot`.
+    pub(crate) is_hot: bool,
+    /// The specifier of the tool with which its functions are registered: React Refresh or Prefresh.
+    pub(crate) refresh: Option<&'static str>,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq)]

@@ -2,19 +2,25 @@
 
 mod config;
 mod glob;
+mod hot;
 mod names;
+pub(crate) mod outline;
 mod rewrite;
+pub(crate) mod runner;
+mod strings;
 mod surface;
 
 pub(crate) use self::{
     glob::PREFIX as GLOB_PREFIX,
+    hot::import as hot_import,
     names::is_of_tools,
+    strings::strings,
     surface::{Surface, surface},
 };
 
 use std::path::Path;
 
-use compiler_client::message::{Facts, Finding, finding::code};
+use compiler_client::message::{Facts, Finding, facts::Kind, finding::code};
 use oxc::{
     allocator::Allocator,
     ast::ast::Program,
@@ -24,7 +30,7 @@ use oxc::{
     semantic::{Scoping, SemanticBuilder},
     span::SourceType,
     syntax::module_record::{ExportExportName, ModuleRecord},
-    transformer::{ClassPropertiesOptions, JsxOptions, JsxRuntime, TransformOptions, Transformer},
+    transformer::{ClassPropertiesOptions, JsxOptions, JsxRuntime, ReactRefreshOptions, TransformOptions, Transformer},
 };
 
 use super::{
@@ -40,7 +46,7 @@ const MAX_FINDINGS: usize = 20;
 pub(super) fn compile(source: &Source, text: &str, extension: &str, facts: &mut Facts) -> (String, String) {
     let allocator = Allocator::default();
     let lines = Text::new(text);
-    let kind = source_type(source.path, extension);
+    let kind = if source.options.is_plain { plain_type(source.path, extension) } else { source_type(source.path, extension) };
     let parsed = Parser::new(&allocator, text, kind).parse();
     report(&parsed.diagnostics, source.path, &lines, facts);
     if parsed.panicked || !facts.findings.is_empty() {
@@ -62,18 +68,21 @@ pub(super) fn compile(source: &Source, text: &str, extension: &str, facts: &mut 
         config::note_aliases(&analysed.semantic, facts);
     }
     let scoping = analysed.semantic.into_scoping();
-    let diagnostics = transform(source, &allocator, scoping, &mut program);
+    let names = hot::Names::new(text);
+    let has_refresh = is_hot(source) && source.options.refresh.is_some() && !super::is_component(source.path);
+    let refresh = has_refresh.then_some(&names);
+    let diagnostics = transform(source, &allocator, (scoping, refresh), &mut program);
     report(&diagnostics, source.path, &lines, facts);
     if !facts.findings.is_empty() {
         return Default::default();
     }
-    let additions = rewrite::rewrite(source, &lines, &allocator, &mut program, facts);
+    let additions = rewrite::rewrite((source, &names), &lines, &allocator, &mut program, facts);
     let (code, map) = print(source.path, &program);
     (code + &additions, map)
 }
 
-/// The text as JavaScript, for a tool that reads no types. `None` if it has an error, which the tool then reports.
-pub(super) fn without_types(source: &Source, text: &str) -> Option<String> {
+/// The text as JavaScript, for a tool that reads no types, with its source map. `None` if it has an error, which the tool then reports.
+pub(super) fn without_types(source: &Source, text: &str) -> Option<(String, String)> {
     let allocator = Allocator::default();
     let parsed = Parser::new(&allocator, text, SourceType::ts()).parse();
     if parsed.panicked || parsed.diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error) {
@@ -81,9 +90,9 @@ pub(super) fn without_types(source: &Source, text: &str) -> Option<String> {
     }
     let mut program = parsed.program;
     let scoping = SemanticBuilder::new().with_enum_eval(true).build(&program).semantic.into_scoping();
-    let diagnostics = transform(source, &allocator, scoping, &mut program);
+    let diagnostics = transform(source, &allocator, (scoping, None), &mut program);
     let is_broken = diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error);
-    (!is_broken).then(|| print(source.path, &program).0)
+    (!is_broken).then(|| print(source.path, &program))
 }
 
 fn source_type(path: &str, extension: &str) -> SourceType {
@@ -91,6 +100,16 @@ fn source_type(path: &str, extension: &str) -> SourceType {
     let kind = named.unwrap_or_default();
     // JSX in `.js` is common.
     if ["js", "mjs"].contains(&extension) { kind.with_jsx(true) } else { kind }
+}
+
+/// A script that no tool of a page compiles. The syntax of JavaScript says whether it is a module. TypeScript is not for the browser.
+fn plain_type(path: &str, extension: &str) -> SourceType {
+    if ["ts", "tsx", "mts", "cts"].contains(&extension) {
+        return source_type(path, extension);
+    }
+    // A tool in the page may read JSX.
+    let kind = if extension == "mjs" { SourceType::mjs() } else { SourceType::unambiguous() };
+    kind.with_jsx(true)
 }
 
 fn report(diagnostics: &Diagnostics, path: &str, lines: &Text, facts: &mut Facts) {
@@ -119,8 +138,24 @@ fn note_exports(record: &ModuleRecord, facts: &mut Facts) {
     facts.exports.dedup();
 }
 
-fn transform<'a>(source: &Source, allocator: &'a Allocator, scoping: Scoping, program: &mut Program<'a>) -> Diagnostics {
-    let options = transform_options(source.options, program.source_type.is_typescript());
+/// Whether an open page can exchange the module. The script of a worker cannot be exchanged.
+fn is_hot(source: &Source) -> bool {
+    source.options.is_hot && source.kind == Kind::Module
+}
+
+/// Names of functions are given for React Refresh.
+fn transform<'a>(
+    source: &Source,
+    allocator: &'a Allocator,
+    (scoping, refresh): (Scoping, Option<&hot::Names>),
+    program: &mut Program<'a>,
+) -> Diagnostics {
+    let mut options = transform_options(source.options, program.source_type.is_typescript());
+    options.jsx.refresh = refresh.map(|names| ReactRefreshOptions {
+        refresh_reg: names.register.clone(),
+        refresh_sig: names.sign.clone(),
+        ..ReactRefreshOptions::default()
+    });
     Transformer::new(allocator, Path::new(source.path), &options).build_with_scoping(scoping, program).diagnostics
 }
 

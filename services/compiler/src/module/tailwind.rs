@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-/// Rules and functions that only Tailwind knows.
+use crate::{tool::tailwind::Version, tree::path};
+
+/// Rules and functions that only Tailwind 4 knows.
 const MARKS: [&str; 16] = [
     "@tailwind",
     "@apply",
@@ -21,15 +23,27 @@ const MARKS: [&str; 16] = [
     "@import \"tailwindcss",
     "@import 'tailwindcss",
 ];
+/// Those of Tailwind 3.
+const MARKS_3: [&str; 6] = ["@tailwind", "@apply", "@screen", "@config", "theme(", "screen("];
 /// A class is no longer than this.
 const MAX_WORD: usize = 200;
 /// Words of one file.
 const MAX_WORDS: usize = 5_000;
 
-/// Whether a style sheet needs Tailwind.
-pub(super) fn is_source(text: &str) -> bool {
+/// Whether a style sheet needs Tailwind. Version 3 reads the sheets that a sheet imports as parts of it.
+pub(super) fn is_source(text: &str, version: Version) -> bool {
     let plain = without_comments(text);
-    MARKS.iter().any(|mark| plain.contains(mark))
+    match version {
+        Version::Three => MARKS_3.iter().any(|mark| plain.contains(mark)) || references(&plain).iter().any(is_own_import),
+        Version::Four => MARKS.iter().any(|mark| plain.contains(mark)),
+    }
+}
+
+/// Whether a rule imports a sheet of the project or of Tailwind.
+fn is_own_import(reference: &Reference) -> bool {
+    let specifier = reference.specifier.as_str();
+    let is_own = path::is_relative(specifier) || ["/", "@/", "~/", "tailwindcss/"].iter().any(|start| specifier.starts_with(start));
+    reference.rule == "import" && is_own
 }
 
 /// What a rule of a style sheet names.
@@ -105,8 +119,11 @@ mod tests {
 
     #[test]
     fn rules_outside_of_comments_are_found() {
-        assert!(is_source("@import 'tailwindcss';") && is_source("a { @apply b }") && is_source("a { width: --spacing(4) }"));
-        assert!(!is_source("/* @apply */ a { b: c } @layer a;") && !is_source("@import './a.css';"));
+        let (three, four) = (|text| is_source(text, Version::Three), |text| is_source(text, Version::Four));
+        assert!(four("@import 'tailwindcss';") && four("a { @apply b }") && four("a { width: --spacing(4) }"));
+        assert!(!four("/* @apply */ a { b: c } @layer a;") && !four("@import './a.css';"));
+        assert!(three("@import 'tailwindcss/base';") && three("@import './a.css';") && three("a { color: theme('colors.x') }"));
+        assert!(!three("@import 'swiper/css';") && !three("@layer a { b { c: d } }") && !three("/* @tailwind base */"));
         let text = "/* @import 'no'; */ @import \"tailwindcss\";\n@plugin   '@a/b';\n@config './c.js'; @import url(x.css); @reference 'd";
         let found: Vec<_> = references(text).into_iter().map(|found| (found.rule, found.specifier)).collect();
         assert_eq!(found, [("import", "tailwindcss".to_owned()), ("plugin", "@a/b".to_owned()), ("config", "./c.js".to_owned())]);

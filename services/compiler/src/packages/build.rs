@@ -11,6 +11,7 @@ use rolldown_common::OutputChunk;
 use rolldown_error::{BatchedBuildDiagnostic, BuildDiagnostic, DiagnosticOptions};
 
 use super::{
+    components::Components,
     files::{Files, Mode, ROOT},
     notes::Notes,
     threads::Threads,
@@ -25,6 +26,7 @@ use crate::{
 pub(crate) struct Build<'b> {
     pub(crate) files: &'b Arc<Files>,
     pub(crate) notes: &'b Arc<Notes>,
+    pub(crate) components: &'b Arc<Components>,
     /// Files that are left out, and why.
     pub(crate) broken: &'b BTreeMap<String, String>,
 }

@@ -44,16 +44,29 @@ pub(super) fn of(files: &Files, specifier: &str, notes: &Notes) -> Option<Entry>
         Resolution::Missing if files.has_package(package) => {
             return refuse(code::UNRESOLVED_IMPORT, &format!("the package {package} has no file for the import {specifier}"));
         }
-        Resolution::Missing => return refuse(code::MISSING_PACKAGE, &format!("the package {package} is not installed")),
+        Resolution::Missing => {
+            let message = format!("the package {package} is not installed; add it to the dependencies in package.json");
+            return refuse(code::MISSING_PACKAGE, &message);
+        }
     };
     let target = format!("/{file}{query}");
     let is_plain = query.is_empty() && module::is_script(&file);
-    let code = if is_plain { script(files, &file, &target) } else { other(&file, query, &target) };
+    let code = match is_plain {
+        true => script(files, &file, &target),
+        false if query.is_empty() && module::is_component(&file) => exports(&target),
+        false => other(&file, query, &target),
+    };
     Some(Entry { specifier: specifier.to_owned(), code })
 }
 
 fn quoted(text: &str) -> String {
     Value::from(text).to_string()
+}
+
+/// A component. It can have named exports, too.
+fn exports(target: &str) -> String {
+    let target = quoted(target);
+    format!("export * from {target};export {{ default }} from {target};")
 }
 
 /// JSON, a style sheet, or an address: modules with a default export.

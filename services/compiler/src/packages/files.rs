@@ -12,8 +12,14 @@ use compiler_client::message::{File, packages::package_of};
 use oxc_resolver::{FileMetadata, ResolveError, ResolveOptions, ResolverGeneric};
 use rolldown_fs::{FileSystem, OxcResolverFileSystem};
 
-use crate::{graph, tree::path};
+use crate::{
+    graph,
+    module::tailwind,
+    tree::{path, patterns::Patterns},
+};
 
+/// The most words of the files of one pattern.
+const MAX_WORDS: usize = 20_000;
 /// The folder of the project.
 pub(super) const ROOT: &str = "/project";
 const EXTENSIONS: [&str; 8] = [".mjs", ".js", ".mts", ".ts", ".jsx", ".tsx", ".json", ".cjs"];
@@ -65,6 +71,8 @@ pub(crate) struct Files {
     import: ResolverGeneric<System>,
     require: ResolverGeneric<System>,
     style: ResolverGeneric<System>,
+    /// For Sass.
+    sheet: ResolverGeneric<System>,
 }
 
 impl std::fmt::Debug for Files {
@@ -93,11 +101,12 @@ impl Files {
             };
             ResolverGeneric::new_with_file_system(system.clone(), options)
         };
-        let fields = ["browser", "module", "jsnext:main", "jsnext", "main"];
-        let scripts = |by| resolver(&["browser", "module", mode.name(), by, "default"], &fields, &EXTENSIONS);
+        let fields = ["svelte", "browser", "module", "jsnext:main", "jsnext", "main"];
+        let scripts = |by| resolver(&["svelte", "browser", "module", mode.name(), by, "default"], &fields, &EXTENSIONS);
         let (import, require) = (scripts("import"), scripts("require"));
         let style = resolver(&["style", "browser", mode.name(), "import", "default"], &["style", "main"], &[".css"]);
-        Self { system, mode, import, require, style }
+        let sheet = resolver(&["sass", "style", "default"], &["sass", "style", "main"], &[".scss", ".sass", ".css"]);
+        Self { system, mode, import, require, style, sheet }
     }
 
     /// The file that a file names; `importer` is empty for the project itself. The specifier has no query.
@@ -121,8 +130,35 @@ impl Files {
         }
     }
 
+    /// The file that Sass reads for the specifier of a package.
+    pub(super) fn find_sheet(&self, specifier: &str) -> Option<String> {
+        inside(self.sheet.resolve(Path::new(ROOT), specifier).ok()?.path())
+    }
+
+    pub(super) fn paths(&self) -> impl Iterator<Item = &str> {
+        self.system.files.keys().map(String::as_str)
+    }
+
+    /// Whether the file has the same rules as another one, without spaces.
+    pub(super) fn is_minified_copy(&self, path: &str) -> bool {
+        path.strip_suffix(".min.css").is_some_and(|stem| self.system.files.contains_key(&format!("{stem}.css")))
+    }
+
     pub(crate) fn content(&self, path: &str) -> Option<&Content> {
         self.system.files.get(path)
+    }
+
+    /// The words of the files that a pattern names, which begins with the name of a package. See [`tailwind::words`].
+    pub(super) fn words(&self, pattern: &str) -> String {
+        let package = format!("node_modules/{}/", package_of(pattern));
+        let pattern = Patterns::new([format!("node_modules/{pattern}").as_str()]);
+        let below = self.system.files.range(package.clone()..).take_while(|(path, _)| path.starts_with(&package));
+        let named = below.filter(|(path, _)| pattern.is_match(path)).filter_map(|(_, content)| std::str::from_utf8(&content.bytes).ok());
+        let mut words = BTreeSet::new();
+        for text in named {
+            words.extend(tailwind::words(text).lines().map(str::to_owned));
+        }
+        words.into_iter().take(MAX_WORDS).collect::<Vec<_>>().join("\n")
     }
 
     /// Whether a package of the name is installed for the project.

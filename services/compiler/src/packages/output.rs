@@ -30,7 +30,7 @@ pub(super) fn answer(built: &BundleOutput, resources: Vec<Resource>, entries: &[
         chunks.iter().map(|(name, chunk)| PackageModule { url: urls[name].clone(), code: renamed(&chunk.code, &urls) }).collect();
     modules.sort_by(|a, b| a.url.cmp(&b.url));
     modules.dedup_by(|a, b| a.url == b.url);
-    PackagesAnswer { packages, modules, resources, findings: Vec::new() }
+    PackagesAnswer { packages, modules, resources, ..PackagesAnswer::default() }
 }
 
 /// The address of a chunk: the hash of its code and of all that it loads, by the names before they are replaced. Chunks can import each

@@ -3,11 +3,11 @@
 use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
 use compiler_client::message::{
-    Facts,
+    Facts, Module,
     facts::{Import, Kind},
     finding::code,
 };
-use rolldown_common::{ImportKind, ModuleType, side_effects::HookSideEffects};
+use rolldown_common::{ImportKind, ModuleType, ResolvedExternal, side_effects::HookSideEffects};
 use rolldown_plugin::{
     HookLoadArgs, HookLoadOutput, HookLoadReturn, HookResolveIdArgs, HookResolveIdOutput, HookResolveIdReturn, HookUsage, Plugin,
     PluginContext, SharedLoadPluginContext,
@@ -16,11 +16,16 @@ use serde_json::Value;
 
 use super::{
     build::Build,
-    files::{By, Files, ROOT, Resolution},
+    components::{self, Components},
+    files::{By, Files, Mode, ROOT, Resolution},
     notes::Notes,
 };
 use crate::{
     module::{self, Source, component, helpers, marks, options::Options, scss},
+    tool::{
+        builtins,
+        tailwind::{OF, WORDS},
+    },
     tree::path,
 };
 
@@ -42,8 +47,13 @@ const MAX_SHEETS: usize = 20;
 pub(crate) struct Packages {
     files: Arc<Files>,
     notes: Arc<Notes>,
+    components: Arc<Components>,
     /// The code of each entry.
     pub(super) entries: Vec<String>,
+    /// The bundle is a tool, and not for a page.
+    pub(super) is_tool: bool,
+    /// A package that stays an import.
+    pub(super) shared: Option<&'static str>,
     /// Files that broke an earlier run, and why.
     broken: BTreeMap<String, String>,
     options: Options,
@@ -60,12 +70,19 @@ impl Plugin for Packages {
 
     async fn resolve_id(&self, _: &PluginContext, args: &HookResolveIdArgs<'_>) -> HookResolveIdReturn {
         let specifier = args.specifier;
+        if let Some((package, name)) = specifier.strip_prefix(OF).and_then(|rest| rest.split_once('>')) {
+            return Ok(Some(self.resolve(&format!("node_modules/{package}/package.json"), name, args.kind)));
+        }
         if specifier.starts_with("backlot:") {
             return Ok(Some(HookResolveIdOutput::from_id(specifier)));
         }
         // The bundler's own modules and helpers, and addresses, which stay as they are.
         if specifier.starts_with('\0') || specifier.starts_with(helpers::MODULE) || path::is_foreign(specifier) {
             return Ok(None);
+        }
+        if self.shared == Some(specifier) {
+            let external = Some(ResolvedExternal::Bool(true));
+            return Ok(Some(HookResolveIdOutput { external, ..HookResolveIdOutput::from_id(specifier) }));
         }
         let importer = args.importer.and_then(|importer| importer.strip_prefix(ROOT)).unwrap_or_default();
         let importer = path::split_query(importer.trim_start_matches('/')).0;
@@ -89,7 +106,10 @@ impl Packages {
         Self {
             files: Arc::clone(build.files),
             notes: Arc::clone(build.notes),
+            components: Arc::clone(build.components),
             entries: Vec::new(),
+            is_tool: false,
+            shared: None,
             broken: build.broken.clone(),
             options: options.clone(),
         }
@@ -98,7 +118,8 @@ impl Packages {
     /// Whether the text of the module goes to the style sheet of a bundle.
     fn is_sheet(&self, id: &str) -> bool {
         let (file, query) = path::split_query(id);
-        self.options.is_bundled && query.is_empty() && path::extension(file) == "css"
+        let is_css = query.is_empty() && path::extension(file) == "css";
+        self.options.is_bundled && (is_css || component::is_style(query))
     }
 
     pub(crate) fn resolve(&self, importer: &str, specifier: &str, kind: ImportKind) -> HookResolveIdOutput {
@@ -111,6 +132,9 @@ impl Packages {
                 HookResolveIdOutput { id: format!("{ROOT}/{file}{query}").into(), package_json_path, ..HookResolveIdOutput::default() }
             }
             Resolution::Empty => HookResolveIdOutput::from_id(EMPTY),
+            Resolution::Builtin(name) if self.is_tool && builtins::code(&name).is_some() => {
+                HookResolveIdOutput::from_id(format!("{}{name}", builtins::PREFIX))
+            }
             Resolution::Builtin(name) => {
                 let message = format!("the package imports {name}, a module of Node.js; a browser has none");
                 self.notes.warn(code::UNSUPPORTED, importer, &message);
@@ -141,6 +165,12 @@ impl Packages {
         if let Some(message) = id.strip_prefix(FAILS) {
             return script(fails(message));
         }
+        if let Some(name) = id.strip_prefix(builtins::PREFIX) {
+            return script(builtins::code(name).unwrap_or_default().to_owned());
+        }
+        if let Some(pattern) = id.strip_prefix(WORDS) {
+            return script(format!("export default {};", Value::from(self.files.words(pattern))));
+        }
         let (file, query) = path::split_query(id.strip_prefix(ROOT).unwrap_or(id).trim_start_matches('/'));
         self.file(file, query)
     }
@@ -159,7 +189,7 @@ impl Packages {
             return (fails(&format!("{file}: native code cannot be bundled")), ModuleType::Js);
         }
         let kind = match module::kind(file, query) {
-            Ok(Kind::Module | Kind::Inline) if component::is_component(file) || scss::is_scss(file) => {
+            Ok(Kind::Module | Kind::Inline) if scss::is_scss(file) => {
                 return refuse(code::UNSUPPORTED, &format!(".{extension} files of packages are not compiled"));
             }
             Ok(kind) => kind,
@@ -167,15 +197,7 @@ impl Packages {
         };
         let Some(content) = self.files.content(file) else { return refuse(code::MISSING_FILE, "the file is not there") };
         let source = Source { path: file, kind, id: &content.id, content: &content.bytes, options: &self.options };
-        let plain = match extension.as_str() {
-            "js" | "mjs" | "cjs" => Some(ModuleType::Js),
-            "jsx" => Some(ModuleType::Jsx),
-            "ts" | "mts" | "cts" => Some(ModuleType::Ts),
-            "tsx" => Some(ModuleType::Tsx),
-            "json" => Some(ModuleType::Json),
-            _ => None,
-        };
-        if let Some(plain) = plain.filter(|_| kind == Kind::Module) {
+        if let Some(plain) = plain(&extension).filter(|_| kind == Kind::Module && component::tool(file).is_none()) {
             return match module::readable(&source) {
                 Ok(text) => (text.to_owned(), plain),
                 Err(found) => refuse(&found.code, &found.message),
@@ -184,16 +206,41 @@ impl Packages {
         if kind == Kind::Address {
             self.notes.resource(module::address(file, &content.id, self.options.is_bundled), file);
         }
-        let compiled = module::compile(&source);
+        let compiled = match component::tool(file).filter(|_| kind == Kind::Module) {
+            Some(_) if component::is_style(query) => self.style(file, query),
+            Some(tool) if !self.files.has_package(components::package(tool)) => {
+                let package = components::package(tool);
+                return refuse(
+                    code::MISSING_PACKAGE,
+                    &format!("the file needs the package {package}; add it to the dependencies in package.json"),
+                );
+            }
+            Some(tool) => {
+                let options = Options { is_production: self.files.mode == Mode::Production, ..self.options.clone() };
+                match self.components.compile(&Source { options: &options, ..source }, tool) {
+                    Some(module) => module,
+                    // This bundle is thrown away.
+                    None => return ("export default {};".to_owned(), ModuleType::Js),
+                }
+            }
+            None => module::compile(&source),
+        };
         let error = compiled.facts.iter().flat_map(|facts| &facts.findings).find(|finding| !finding.is_warning);
         if let Some(found) = error {
             return refuse(&found.code, &found.message);
         }
-        if kind == Kind::Module && self.is_sheet(file) {
+        if kind == Kind::Module && self.is_sheet(&format!("{file}{query}")) {
             let text = compiled.facts.map(|facts| self.sheet(&facts, 0)).unwrap_or_default();
-            self.notes.sheet(&format!("{ROOT}/{file}"), text);
+            self.notes.sheet(&format!("{ROOT}/{file}{query}"), text);
         }
         (compiled.code, ModuleType::Js)
+    }
+
+    /// A style sheet of a component. The component is read before what it imports.
+    fn style(&self, file: &str, query: &str) -> Module {
+        let (path, text) = (format!("{file}{query}"), self.components.style(file, query).unwrap_or_default());
+        let id = module::hash(&text);
+        module::compile(&Source { path: &path, kind: Kind::Module, id: &id, content: text.as_bytes(), options: &self.options })
     }
 
     /// The text of a style sheet, with the addresses of what it loads, which are beside it.
@@ -214,6 +261,18 @@ impl Packages {
         };
         let marked = facts.imports.iter().filter(|import| !import.mark.is_empty());
         marks::fill(&facts.marked, &marked.map(|import| (import.mark.clone(), of(import))).collect())
+    }
+}
+
+/// How the bundler itself reads a file with this extension.
+fn plain(extension: &str) -> Option<ModuleType> {
+    match extension {
+        "js" | "mjs" | "cjs" => Some(ModuleType::Js),
+        "jsx" => Some(ModuleType::Jsx),
+        "ts" | "mts" | "cts" => Some(ModuleType::Ts),
+        "tsx" => Some(ModuleType::Tsx),
+        "json" => Some(ModuleType::Json),
+        _ => None,
     }
 }
 

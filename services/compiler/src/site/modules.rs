@@ -67,13 +67,14 @@ fn generated_id(specifier: &str) -> String {
 }
 
 impl Modules {
-    pub(super) fn of(compilation: &mut Compilation) -> Self {
+    /// `surroundings`: a hash of what a bundle depends on besides the modules.
+    pub(super) fn of(compilation: &mut Compilation, surroundings: &str) -> Self {
         let reached: Vec<Name> = compilation.walk.reached.iter().cloned().collect();
         let mut collection = Collection { by_id: BTreeMap::new(), starters: BTreeMap::new(), codes: codes(&compilation.graph) };
         for name in &reached {
             collection.add(&compilation.graph, name);
         }
-        let seed = collection.seed();
+        let seed = format!("{surroundings}\0{}", collection.seed());
         let name_of = |name: &Name| entry_name(&seed, name);
         for (specifier, (form, script)) in std::mem::take(&mut collection.starters) {
             let code = form.code(&format!("./{}.js", name_of(&script)));
@@ -82,8 +83,8 @@ impl Modules {
         let mut entries = Vec::new();
         let mut linked = Vec::new();
         for item in &compilation.outline.items {
-            let written = if item.role == Role::InlineModule { graph::inline_name(item) } else { item.value.clone() };
-            let Some(file) = graph::resolve_in_page(&compilation.graph, &written) else { continue };
+            let written = if item.role == Role::InlineModule { graph::inline_name(graph::PAGE, item) } else { item.value.clone() };
+            let Some(file) = graph::resolve_in_page(&compilation.graph, graph::PAGE, &written) else { continue };
             let name = (file, Kind::Module);
             if !compilation.walk.reached.contains(&name) {
                 continue;
@@ -102,7 +103,7 @@ impl Modules {
     }
 }
 
-/// A name for the file of an entry: that of its source, and a hash of the modules of the site.
+/// A name for the file of an entry: that of its source, and a hash of all that the site is made of.
 fn entry_name(seed: &str, name: &Name) -> String {
     let file = name.0.rsplit('/').next().unwrap_or_default();
     let stem: String =
@@ -153,7 +154,7 @@ impl Collection {
                     Destination::Own(id)
                 }
                 Target::Package(_) => Destination::Package,
-                Target::Foreign | Target::Missing | Target::Unsupported(_) => continue,
+                Target::Foreign | Target::Missing | Target::Refresh | Target::Unsupported(_) => continue,
             };
             targets.insert(import.specifier.clone(), destination);
         }

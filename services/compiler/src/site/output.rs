@@ -20,13 +20,10 @@ use crate::{
 pub(super) fn files(compilation: &Compilation, site: &Site, bundled: &BundleOutput) -> Vec<SiteFile> {
     let mut files = BTreeMap::new();
     let mut put = |path: String, source: &str, content: Bytes| {
-        files.insert(path.clone(), SiteFile { path, source: source.to_owned(), content });
+        // What is made for the site has a hash in its name there.
+        let hashed = path.starts_with(ASSETS);
+        files.insert(path.clone(), SiteFile { path, source: source.to_owned(), content, hashed });
     };
-    for path in compilation.graph.tree.below(PUBLIC) {
-        if let Some(inside) = path.strip_prefix(PUBLIC).and_then(|rest| rest.strip_prefix('/')) {
-            put(inside.to_owned(), path, Bytes::new());
-        }
-    }
     for resource in compilation.walk.resources.values().filter(|resource| !resource.path.is_empty()) {
         put(resource.url.clone(), &resource.path, Bytes::new());
     }
@@ -44,6 +41,12 @@ pub(super) fn files(compilation: &Compilation, site: &Site, bundled: &BundleOutp
         put(name.clone(), "", sheet.into());
     }
     put(PAGE.to_owned(), "", page(compilation, site, &chunks, sheet_name.as_deref()).into());
+    for path in compilation.graph.tree.below(PUBLIC) {
+        if let Some(inside) = path.strip_prefix(PUBLIC).and_then(|rest| rest.strip_prefix('/')) {
+            let copy = || SiteFile { path: inside.to_owned(), source: path.to_owned(), ..SiteFile::default() };
+            files.entry(inside.to_owned()).or_insert_with(copy);
+        }
+    }
     files.into_values().collect()
 }
 

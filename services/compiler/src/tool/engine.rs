@@ -1,6 +1,9 @@
 //! The engine that runs a tool: no files, no network, no clock and no randomness; bounded memory, stack, work and output.
 
-use std::{cell::Cell, rc::Rc};
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
 
 use rquickjs::{CatchResultExt, CaughtError, Context, Ctx, Function, Module, Object, Runtime, Value as JsValue};
 use serde_json::Value;
@@ -24,7 +27,7 @@ pub(crate) struct Failure(pub(crate) String);
 
 pub(super) struct Engine {
     context: Context,
-    ticks: Rc<Cell<u64>>,
+    ticks: Arc<AtomicU64>,
 }
 
 impl Engine {
@@ -38,12 +41,9 @@ impl Engine {
         runtime.set_memory_limit(MEMORY);
         runtime.set_max_stack_size(STACK);
         runtime.set_gc_threshold(FIRST_COLLECTION);
-        let ticks = Rc::new(Cell::new(0));
-        let counter = Rc::clone(&ticks);
-        let interrupt = move || {
-            counter.set(counter.get() + 1);
-            counter.get() > MAX_TICKS
-        };
+        let ticks = Arc::new(AtomicU64::new(0));
+        let counter = Arc::clone(&ticks);
+        let interrupt = move || counter.fetch_add(1, Ordering::Relaxed) >= MAX_TICKS;
         runtime.set_interrupt_handler(Some(Box::new(interrupt)));
         let context = Context::full(&runtime).map_err(broken)?;
         let engine = Self { context, ticks };
@@ -66,7 +66,7 @@ impl Engine {
     /// # Errors
     /// It throws, or exceeds a limit.
     pub(super) fn run(&self, input: &Value) -> Result<Value, Failure> {
-        self.ticks.set(0);
+        self.ticks.store(0, Ordering::Relaxed);
         let output = self.context.with(|ctx| self.call(&ctx, &input.to_string()))?;
         if output.len() > MAX_OUTPUT {
             return Err(Failure(format!("its result has more than {MAX_OUTPUT} bytes")));
@@ -91,7 +91,7 @@ impl Engine {
     }
 
     fn explain(&self, error: CaughtError<'_>) -> Failure {
-        if self.ticks.get() > MAX_TICKS {
+        if self.ticks.load(Ordering::Relaxed) > MAX_TICKS {
             return Failure("it needs too much time".to_owned());
         }
         let message = match &error {

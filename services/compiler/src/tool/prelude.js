@@ -16,6 +16,9 @@
   const nothing = () => {};
   globalThis.console = { log: nothing, info: nothing, warn: nothing, error: nothing, debug: nothing, trace: nothing };
   globalThis.self = globalThis;
+  // Modules of packages that ask for their file.
+  globalThis.__filename = "/index.js";
+  globalThis.__dirname = "/";
   globalThis.process = { env: {}, argv: [], platform: "linux", cwd: () => "/", versions: {} };
   globalThis.performance = { now: () => zero, mark: nothing, measure: nothing };
   globalThis.structuredClone = (value) => JSON.parse(JSON.stringify(value));

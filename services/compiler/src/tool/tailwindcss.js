@@ -1,8 +1,7 @@
-// SHEETS and MODULES are the style sheets and plugins of packages, by specifier. The lines before this one define them.
-
-const fail = (message, line = 1, column = 1, path = "") => ({ error: { message, line, column, path } });
+// Tailwind 4. SHEETS and MODULES are the style sheets and modules of packages, by specifier. The lines before these define them.
 
 function place(error, css, path) {
+  if (error?.backlotPath) return fail(error.message, 1, 1, error.backlotPath);
   const message = String(error.message).split("\n").at(-1).replace(/^CssSyntaxError:\s*/, "").replace(/^.*?:\d+:\d+:\s*/, "");
   const [source, start] = error.loc ?? [];
   if (source?.code !== undefined) {
@@ -17,30 +16,34 @@ function place(error, css, path) {
   return fail(message, before.length, before.at(-1).length + 1, path);
 }
 
-// A sheet with files of its own stays an import, so that their addresses are found.
-const hasFiles = (text) => /url\(\s*["']?(?!data:|https?:|#|\/\/)/.test(text) && !/@(apply|theme|utility|plugin|custom-variant|tailwind)\b/.test(text);
-
-export async function run({ css, path, sheets, words }) {
+// `sources` are the patterns of files that are read besides the modules of the page.
+export async function run({ css, path, sheets, words, files, ...config }) {
+  globalThis.backlotFiles = files;
   const kept = new Set();
   const loadStylesheet = async (id, base) => {
     const own = sheets[`${base} ${id}`];
-    if (own) return { path: own.path, base: own.path, content: own.text };
+    if (own) return { path: own.path, base: own.path, content: rebase(own.text, own.path, path) };
     const text = SHEETS.get(id);
     if (text === undefined) throw new Error(`there is no style sheet for the import ${id}`);
     if (!hasFiles(text)) return { path: id, base: id, content: text };
     kept.add(id);
     return { path: id, base: id, content: "" };
   };
-  const loadModule = async (id) => {
-    const module = MODULES.get(id);
-    if (module === undefined) throw new Error(`plugins and configurations of the project do not run here: ${id}`);
-    return { path: id, base: id, module: module.default ?? module };
-  };
   if (typeof compile !== "function") return fail("the package tailwindcss is not version 4");
   try {
+    const own = projectModules(config);
+    await own.loadAll();
+    const loadModule = async (id, base) => {
+      const target = config.targets?.[`${base} ${id}`];
+      if (target) return { path: target, base: target, module: own.exported(target) };
+      const module = MODULES.get(`${id}#import`)?.();
+      if (module === undefined) throw new Error(`Cannot find module '${id}'`);
+      return { path: id, base: id, module: module.default ?? module };
+    };
     const compiled = await compile(css, { base: path, from: path, loadStylesheet, loadModule });
-    const text = compiled.build(compiled.root === "none" ? [] : words);
-    return { css: [...kept].map((id) => `@import ${JSON.stringify(id)};\n`).join("") + text };
+    const isClosed = compiled.root === "none";
+    const text = compiled.build([...(isClosed ? [] : words.loaded), ...words.named, ...WORDS]);
+    return { css: [...kept].map((id) => `@import ${JSON.stringify(id)};\n`).join("") + text, sources: compiled.sources ?? [], isClosed };
   } catch (error) {
     return place(error, css, path);
   }

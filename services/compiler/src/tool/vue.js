@@ -30,28 +30,70 @@ function unsupported({ template, script, scriptSetup, styles }) {
   if (style) return fail(`<style lang="${style.lang}"> is not supported`, style.loc.start.line);
 }
 
+const linesOf = (text) => text.split("\n").length - 1;
+
+// A part of the code with its source map.
+const mapped = (line, { names, sources, mappings }) => ({ line, map: JSON.stringify({ version: 3, names, sources, mappings }) });
+
+// A part of the code that is a copy of a block.
+const copied = (line, { loc, content }) => ({
+  line, copy: { line: loc.start.line - 1, column: loc.start.column - 1, count: linesOf(content) + 1 },
+});
+
 function script(descriptor, options, isScoped) {
   const { template, scriptSetup } = descriptor;
   const hasScript = descriptor.script || scriptSetup;
+  // An open page can exchange a render function alone.
+  const isInline = Boolean(scriptSetup) && !options.isHot;
+  const language = (scriptSetup ?? descriptor.script)?.lang;
+  const expressionPlugins = ["ts", "tsx"].includes(language) ? ["typescript"] : [];
   const templateOptions = { scoped: isScoped, slotted: descriptor.slotted, id: options.id, filename: options.path, isProd: options.isProd };
-  if (!hasScript && !template) return { code: "const component = {};\n" };
+  if (!hasScript && !template) return { code: "const component = {};\n", script: "", parts: [] };
   let code = "const component = {};\n";
   let bindings;
+  const parts = [];
   if (hasScript) {
     const compiled = compileScript(descriptor, {
-      id: options.id, isProd: options.isProd, inlineTemplate: Boolean(scriptSetup), genDefaultAs: "component", sourceMap: false, templateOptions,
+      id: options.id, isProd: options.isProd, inlineTemplate: isInline, genDefaultAs: "component", sourceMap: options.isHot, templateOptions,
     });
+    if (options.isHot) parts.push(compiled.map ? mapped(0, compiled.map) : copied(0, descriptor.script));
     code = `${compiled.content}\n`;
     bindings = compiled.bindings;
   }
-  if (template && !scriptSetup) {
+  const scriptCode = code;
+  if (template && !isInline) {
     const compiled = compileTemplate({
-      ...templateOptions, source: template.content, ast: template.ast, compilerOptions: { bindingMetadata: bindings },
+      ...templateOptions, source: template.content, ast: template.ast, compilerOptions: { bindingMetadata: bindings, expressionPlugins },
     });
     if (compiled.errors.length > 0) return { error: compiled.errors[0] };
+    if (options.isHot && compiled.map) parts.push(mapped(linesOf(code), compiled.map));
     code += `${compiled.code.replace(/\bexport (function|const) render\b/, "$1 render")}\ncomponent.render = render;\n`;
   }
-  return { code };
+  return { code, script: scriptCode, parts };
+}
+
+// A number of 53 bits for a text.
+function hash(text) {
+  let [high, low] = [1, 2];
+  for (const letter of text) {
+    high = Math.imul(high ^ letter.codePointAt(0), 2654435761);
+    low = Math.imul(low ^ letter.codePointAt(0), 1597334677);
+  }
+  return 4294967296 * (2097151 & low) + (high >>> 0);
+}
+
+// Exchanges the component in an open page. It keeps its state if only the template has changed.
+function exchange(id, text) {
+  return `component.__hmrId = ${JSON.stringify(id)};
+component.__script = ${hash(text)};
+if (import.meta.hot && typeof __VUE_HMR_RUNTIME__ !== "undefined") {
+  __VUE_HMR_RUNTIME__.createRecord(component.__hmrId, component);
+  import.meta.hot.accept(({ default: updated }) => {
+    if (updated.__script === component.__script && !updated.__cssModules) __VUE_HMR_RUNTIME__.rerender(updated.__hmrId, updated.render);
+    else __VUE_HMR_RUNTIME__.reload(updated.__hmrId, updated);
+  });
+}
+`;
 }
 
 function styles(descriptor, options) {
@@ -67,8 +109,8 @@ function styles(descriptor, options) {
   return { compiled };
 }
 
-export function run({ source, path, id, isDevelopment }) {
-  const options = { path, id, isProd: !isDevelopment };
+export function run({ source, path, id, isDevelopment, isHot }) {
+  const options = { path, id, isProd: !isDevelopment, isHot };
   const { descriptor, errors } = parse(source, { filename: path, sourceMap: false });
   if (errors.length > 0) return place(errors[0]);
   const refused = unsupported(descriptor);
@@ -90,6 +132,7 @@ export function run({ source, path, id, isDevelopment }) {
     code += `component.__cssModules = { ${modules.map((sheet) => `${JSON.stringify(sheet.name)}: ${sheet.module}`).join(", ")} };\n`;
   }
   if (isScoped) code += `component.__scopeId = ${JSON.stringify(`data-v-${id}`)};\n`;
+  if (isHot) code += exchange(id, `${isScoped}${compiled.script}`);
   const language = (descriptor.scriptSetup ?? descriptor.script)?.lang ?? "js";
-  return { code: `${code}export default component;\n`, language, styles: sheets.compiled.filter((sheet) => sheet.module || sheet.text.trim()), warnings: [] };
+  return { code: `${code}export default component;\n`, language, parts: compiled.parts, styles: sheets.compiled.filter((sheet) => sheet.module || sheet.text.trim()), warnings: [] };
 }

@@ -37,6 +37,35 @@ pub(crate) fn split_query(specifier: &str) -> (&str, &str) {
     (name, query.split('#').next().unwrap_or_default())
 }
 
+/// The byte that the two digits at the start of a text stand for, behind a `%`.
+fn encoded_byte(text: &str) -> Option<u8> {
+    let digits = text.get(..2).filter(|digits| digits.bytes().all(|digit| digit.is_ascii_hexdigit()))?;
+    u8::from_str_radix(digits, 16).ok()
+}
+
+/// What stands for the path of the page's folder in a page of Vite. Its first letters are hexadecimal digits.
+pub(crate) const BASE_URL: &str = "%BASE_URL%";
+
+/// Whether every `%` begins an encoded byte. In a template such as `%DEV%` one does not.
+pub(crate) fn is_encoded(address: &str) -> bool {
+    !address.contains(BASE_URL) && address.split('%').skip(1).all(|part| encoded_byte(part).is_some())
+}
+
+/// The name that a percent-encoded address has: `a%20b.png` is `a b.png`. `None` if nothing is encoded, or if the result is no text.
+pub(crate) fn decoded(address: &str) -> Option<String> {
+    let mut parts = address.split('%');
+    let mut bytes = parts.next()?.as_bytes().to_vec();
+    let mut is_changed = false;
+    for part in parts {
+        let byte = encoded_byte(part);
+        is_changed |= byte.is_some();
+        // Browsers leave a `%` without two digits as it is.
+        bytes.push(byte.unwrap_or(b'%'));
+        bytes.extend_from_slice(&part.as_bytes()[if byte.is_some() { 2 } else { 0 }..]);
+    }
+    if is_changed { String::from_utf8(bytes).ok() } else { None }
+}
+
 /// An absolute specifier for a path relative to a folder. Steps above the root stay at the root.
 pub(crate) fn join(folder: &str, relative: &str) -> String {
     let mut parts: Vec<&str> = folder.split('/').filter(|part| !part.is_empty()).collect();
@@ -85,6 +114,28 @@ mod tests {
         ];
         for (path, specifier, expected) in cases {
             assert_eq!(stable(path, specifier), expected, "{specifier} in {path}");
+        }
+    }
+
+    #[test]
+    fn encoded_addresses_are_decoded() {
+        for (address, expected) in [
+            ("a%20b.png", Some("a b.png")),
+            ("%C3%BC%2fx", Some("ü/x")),
+            ("100%25.png", Some("100%.png")),
+            ("a%2520b", Some("a%20b")),
+            ("50%-%20", Some("50%- ")),
+            ("a b.png", None),
+            ("50%", None),
+            ("%zz%+1%é", None),
+            ("%ff", None),
+        ] {
+            assert_eq!(decoded(address).as_deref(), expected, "{address}");
+        }
+        for (address, expected) in
+            [("a%20b", true), ("a", true), ("%BASE_URL%x", false), ("%BASE_URL%favicon.svg", false), ("%DEV%", false), ("50%", false)]
+        {
+            assert_eq!(is_encoded(address), expected, "{address}");
         }
     }
 

@@ -20,6 +20,8 @@ pub(crate) struct Resolver {
     tree: Tree,
     inner: ResolverGeneric<View>,
     aliases: Vec<Alias>,
+    /// See [`Resolver::exact`].
+    is_exact: bool,
     /// Files by absolute specifier. Many modules import one file, and the walk and the checks ask for each import.
     found: RefCell<HashMap<String, Option<String>>>,
     /// Configurations by the path of their file.
@@ -47,14 +49,34 @@ impl Resolver {
             tree: tree.clone(),
             inner: ResolverGeneric::new_with_file_system(View::of(tree), options),
             aliases,
+            is_exact: false,
             found: RefCell::default(),
             configurations: RefCell::default(),
         }
     }
 
+    /// A resolver that finds what a browser finds in files that it gets as they are: only the file at the very path.
+    pub(crate) fn exact(tree: &Tree) -> Self {
+        Self { is_exact: true, ..Self::new(tree, Vec::new()) }
+    }
+
     /// The path of the file that a file names, without the query. `None` for a package and for a file that does not exist.
     pub(crate) fn resolve(&self, importer: &str, specifier: &str) -> Option<String> {
         let (name, _) = path::split_query(specifier);
+        let decoded = path::decoded(name);
+        if self.is_exact {
+            return self.named(importer, decoded.as_deref().unwrap_or(name));
+        }
+        // Addresses in pages and style sheets are encoded, names of modules are not.
+        self.named(importer, name).or_else(|| self.named(importer, &decoded?))
+    }
+
+    /// As [`Resolver::resolve`], for a name without a query.
+    fn named(&self, importer: &str, name: &str) -> Option<String> {
+        if self.is_exact {
+            let path = if path::is_relative(name) { path::join(path::folder(importer), name) } else { name.to_owned() };
+            return path.strip_prefix('/').filter(|path| self.tree.has(path)).map(str::to_owned);
+        }
         if path::is_relative(name) {
             return self.at(&path::join(path::folder(importer), name));
         }
@@ -77,6 +99,9 @@ impl Resolver {
     pub(crate) fn is_local(&self, importer: &str, specifier: &str) -> bool {
         let (name, _) = path::split_query(specifier);
         let is_path = path::is_relative(name) || name.starts_with(['/', '#']);
+        if self.is_exact {
+            return is_path;
+        }
         let is_alias = || self.aliases.iter().any(|alias| replaced(alias, name).is_some());
         // `*` covers every name, also that of a package.
         let is_pattern =
@@ -114,6 +139,12 @@ impl Resolver {
     }
 
     fn search(&self, specifier: &str, exact: &str) -> Option<String> {
+        // What most imports are, without the resolver, which keeps every name that it looks at. An extension can stand for another one.
+        if !EXTENSIONS.iter().any(|extension| exact.ends_with(extension))
+            && let Some(found) = EXTENSIONS.iter().map(|extension| format!("{exact}{extension}")).find(|path| self.tree.has(path))
+        {
+            return Some(found);
+        }
         if let Some(found) = self.inner.resolve(ROOT, &absolute(specifier)).ok().and_then(|found| inside(found.path())) {
             return Some(found);
         }

@@ -245,11 +245,11 @@ async fn mutated_files_have_an_answer() {
 
 /// xorshift64*.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
-struct Random(u64);
+pub(crate) struct Random(u64);
 
 impl Random {
     /// The numbers of two seeds differ. Zero would give zeros alone.
-    fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x5eed).max(Self(1))
     }
 
@@ -261,7 +261,7 @@ impl Random {
     }
 }
 
-fn mutate(seed: &[u8], random: &mut Random) -> Vec<u8> {
+pub(crate) fn mutate(seed: &[u8], random: &mut Random) -> Vec<u8> {
     const TOKENS: &[&[u8]] = &[
         b"{",
         b"}",

@@ -1,13 +1,25 @@
 //! The compiler as its callers see it: a request and its answer, in this process and in a worker.
 
+mod components;
 mod faults;
 mod hostile;
+mod hot;
 mod modules;
+mod outlines;
 mod packages;
 mod page;
+mod plain;
+#[path = "../planted/mod.rs"]
+mod planted;
 mod scss;
+mod scss_packages;
+mod servers;
 mod site;
+mod source_maps;
 mod support;
+mod svelte_config;
+mod tailwind;
+mod tailwind_content;
 mod templates;
 mod tools;
 mod workers;

@@ -19,7 +19,11 @@ pub(crate) static THREADS: LazyLock<Threads> = LazyLock::new(|| Threads::start(6
 
 fn request(files: &[(&str, &str)], specifiers: &[&str]) -> PackagesRequest {
     let files = files.iter().map(|(path, content)| file(&format!("node_modules/{path}"), content.as_bytes())).collect();
-    PackagesRequest { files, specifiers: specifiers.iter().map(|specifier| (*specifier).to_owned()).collect(), mode: String::new() }
+    PackagesRequest {
+        files,
+        specifiers: specifiers.iter().map(|specifier| (*specifier).to_owned()).collect(),
+        ..PackagesRequest::default()
+    }
 }
 
 fn bundled(files: &[(&str, &str)], specifiers: &[&str]) -> PackagesAnswer {
@@ -96,8 +100,10 @@ const ODD: &[(&str, &str)] = &[
     ("uses/index.js", "export const late = () => import('broken')"),
     ("native/index.js", "module.exports = require('./build/a.node')"),
     ("native/build/a.node", "\u{0}"),
-    ("vue/package.json", r#"{"main":"A.vue"}"#),
-    ("vue/A.vue", "<template/>"),
+    ("component/package.json", r#"{"main":"A.vue"}"#),
+    ("component/A.vue", "<template/>"),
+    ("scss/package.json", r#"{"main":"a.scss"}"#),
+    ("scss/a.scss", "a { b: c }"),
     ("manifest/package.json", "{"),
     ("manifest/index.js", "exports.a = 1"),
 ];
@@ -114,7 +120,8 @@ fn what_cannot_be_bundled_has_a_finding_and_the_rest_is_bundled() {
         "uses",
         "native",
         "deep",
-        "vue",
+        "component",
+        "scss",
         "manifest",
         "fs",
         "none",
@@ -135,7 +142,8 @@ fn what_cannot_be_bundled_has_a_finding_and_the_rest_is_bundled() {
         "UNRESOLVED_IMPORT node_modules/esm/i.js:1:1",
         "UNSUPPORTED node_modules/native/build/a.node:1:1",
         "NESTED_TOO_DEEPLY node_modules/deep/index.js:1:1",
-        "UNSUPPORTED node_modules/vue/A.vue:1:1",
+        "MISSING_PACKAGE node_modules/component/A.vue:1:1",
+        "UNSUPPORTED node_modules/scss/a.scss:1:1",
         "MISSING_PACKAGE package.json:1:1",
     ] {
         assert!(has(expected), "{expected} is not in {found:#?}");
@@ -238,6 +246,15 @@ pub(crate) fn installed() -> Vec<File> {
     files
 }
 
+const LARGE: [&str; 5] = ["date-fns", "lucide-react", "recharts", "swiper", "react-dom"];
+
+/// The installed packages without large ones that no test of tools needs.
+pub(crate) fn small_packages() -> Vec<File> {
+    let mut files = installed();
+    files.retain(|file| !LARGE.iter().any(|name| file.path.starts_with(&format!("node_modules/{name}/"))));
+    files
+}
+
 const PUBLISHED: [&str; 14] = [
     "react",
     "react/jsx-runtime",
@@ -287,8 +304,12 @@ process.exit();
 #[tokio::test]
 async fn published_packages_are_bundled_in_a_worker_and_run() {
     let files = installed();
-    let request =
-        |mode: &str| PackagesRequest { files: files.clone(), specifiers: PUBLISHED.map(str::to_owned).to_vec(), mode: mode.to_owned() };
+    let request = |mode: &str| PackagesRequest {
+        files: files.clone(),
+        specifiers: PUBLISHED.map(str::to_owned).to_vec(),
+        mode: mode.to_owned(),
+        ..PackagesRequest::default()
+    };
     let first = workers().bundle(&request("")).await.expect("a bundle");
     let second = workers().bundle(&request("")).await.expect("a bundle");
     assert_eq!(first.encode_to_vec(), second.encode_to_vec(), "the same bytes");

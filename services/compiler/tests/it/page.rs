@@ -35,6 +35,23 @@ fn a_page_gets_its_import_map_before_its_scripts_and_keeps_the_rest() {
     assert!(sheets.iter().any(|text| text.contains("../@a/")) && sheets.iter().any(|text| text.contains("@import \"./")), "{sheets:?}");
 }
 
+/// The first letters of `BASE_URL` and of the file are hexadecimal digits.
+#[test]
+fn names_of_the_environment_in_a_page_have_values() {
+    let html = "<head><title>%VITE_TITLE% %MODE%</title><link rel=icon href=%BASE_URL%favicon.svg><link rel=icon href=%BASE_URL%fade.svg>\
+        <base-url>%BASE_URL%</base-url></head><script type=module src=%BASE_URL%src/main.tsx></script>\
+        <script type=module>console.log('%BASE_URL%')</script>";
+    let files = [("index.html", html), (".env", "VITE_TITLE=Shop"), ("public/favicon.svg", "<svg/>"), ("src/main.tsx", "export {}")];
+    let mut request = request(&files);
+    request.base = "/p/1/".to_owned();
+    let answer = compile(request);
+    assert_eq!(brief(&answer.findings), ["MISSING_FILE index.html:1:80"]);
+    for part in ["<title>Shop development</title>", "href=\"/p/1/favicon.svg\"", "<base-url>/p/1/</base-url>", "src=\"/p/1/@m/"] {
+        assert!(answer.page.contains(part), "{part} is not in {}", answer.page);
+    }
+    assert!(answer.modules.iter().any(|module| module.code.contains("/p/1/")), "{:?}", answer.modules);
+}
+
 #[test]
 fn findings_of_inline_scripts_are_in_the_page() {
     let answer = answer(&[("index.html", "<head>\n<script type=module>\n  import './none';\n  nothing();\n</script>")]);
@@ -75,4 +92,18 @@ fn an_import_map_cannot_end_its_script() {
 fn a_tree_without_a_page_says_so() {
     assert_eq!(brief(&compile(request(&[("src/a.ts", "")])).findings), ["MISSING_PAGE index.html:1:1"]);
     assert_eq!(brief(&compile(request(&[])).findings), ["MISSING_PAGE index.html:1:1"]);
+}
+
+#[test]
+fn a_framework_that_is_not_compiled_is_named_without_a_page_and_packages() {
+    let files = [("package.json", r#"{"dependencies": {"astro": "6", "react": "19"}}"#), ("src/pages/index.astro", "---\n---\n<p>a</p>")];
+    let answer = compile(request(&files));
+    assert_eq!(brief(&answer.findings), ["UNSUPPORTED package.json:1:19"]);
+    assert!(answer.error_page.contains("Astro needs a server"), "{}", answer.error_page);
+    let with_page = [
+        ("index.html", "<script type=module src=/src/main.jsx></script>"),
+        ("package.json", r#"{"dependencies": {"solid-js": "1"}}"#),
+        ("src/main.jsx", "import { render } from 'solid-js/web'; render(() => <p>a</p>, document.body);"),
+    ];
+    assert_eq!(compile(request(&with_page)).bare, Vec::<String>::new(), "nothing is fetched");
 }

@@ -18,6 +18,7 @@ const PROJECT: &[(&str, &str)] = &[
     ("index.html", PAGE),
     ("public/icon.svg", "<svg/>"),
     ("public/robots.txt", "User-agent: *"),
+    ("public/assets/own-12345678.js", "own"),
     (".env", "VITE_NAME=fruit\nSECRET=s\n"),
     ("src/photo.png", "png"),
     ("src/base.css", "@import url(https://fonts.example/a;b.css);\n@import './theme.css' print;\nbody { background: url(./photo.png) }"),
@@ -101,6 +102,10 @@ fn a_site_has_few_small_files_with_hashes_in_their_names() {
         assert!(!scripts.contains(part), "{part} is in {scripts}");
     }
     assert_eq!(contents["robots.txt"], b"User-agent: *");
+    // A file of `public` keeps its name, whatever it looks like.
+    let is_made = |path: &str| path.starts_with("assets/") && path != "assets/own-12345678.js";
+    assert!(answer.files.iter().all(|file| file.hashed == is_made(&file.path)), "{:?}", contents.keys());
+    assert!(answer.files.iter().filter(|file| file.hashed).count() >= 5);
     assert!(contents.keys().all(|path| !path.starts_with('.') && !path.starts_with("src/")), "{:?}", contents.keys());
     let printed: serde_json::Value = serde_json::from_str(&run(&contents, &main)).expect("JSON");
     assert_eq!((&printed["name"], &printed["used"], &printed["text"]), (&"fruit".into(), &"used".into(), &"a note".into()));
@@ -131,6 +136,23 @@ fn the_same_tree_has_the_same_bytes_and_names_change_with_their_contents() {
     let below = contents(&build(below, &THREADS, &mut |_| ()), PROJECT);
     let page = text_of(&below, "index.html", "");
     assert!(page.contains("src=\"/below/assets/main-") && page.contains("href=\"/below/icon.svg\""), "{page}");
+}
+
+#[test]
+fn the_name_of_an_entry_changes_with_the_environment_and_with_packages() {
+    let project = |env: &'static str| {
+        [("index.html", "<script type=module src=/main.ts></script>"), ("main.ts", "console.log(import.meta.env.VITE_API)"), (".env", env)]
+    };
+    let entry = |answer: SiteAnswer| {
+        let found = answer.files.into_iter().find(|file| file.path.starts_with("assets/main-"));
+        found.expect("an entry").path
+    };
+    let first = entry(site(&project("VITE_API=a")));
+    assert_eq!(first, entry(site(&project("VITE_API=a"))));
+    assert_ne!(first, entry(site(&project("VITE_API=b"))));
+    let package = |content: &'static str| File { path: "a/index.js".to_owned(), content: Some(content.into()), ..File::default() };
+    let with = |content| entry(build(request(&project("VITE_API=a"), vec![package(content)]), &THREADS, &mut |_| ()));
+    assert_ne!(with("export default 1"), with("export default 2"));
 }
 
 #[test]

@@ -2,10 +2,12 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use bytes::Bytes;
 use compiler_client::{
     message::{Answer, Facts, File, Finding, Request, facts::Kind},
     worker::Workers,
 };
+use prost::Message as _;
 
 /// A request with these files, with every content.
 pub(crate) fn request(files: &[(&str, &str)]) -> Request {
@@ -35,6 +37,13 @@ pub(crate) fn answer_with_tools(files: &[(&str, &str)]) -> Answer {
     all.retain(|(path, _)| !files.iter().any(|(other, _)| other == path));
     all.extend_from_slice(files);
     compile(Request { tools: crate::tools::all(), ..request(&all) })
+}
+
+/// What the next request may know of an answer.
+pub(crate) fn known(answer: &Answer) -> Vec<Bytes> {
+    let facts = answer.modules.iter().filter_map(|module| module.facts.as_ref());
+    // A module that depends on the whole page has no key, and is not kept.
+    facts.filter(|facts| !facts.key.is_empty()).map(|facts| facts.encode_to_vec().into()).collect()
 }
 
 /// The code of a module.

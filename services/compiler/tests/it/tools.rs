@@ -4,36 +4,32 @@ use std::sync::LazyLock;
 
 use compiler::site::build;
 use compiler_client::message::{
-    Answer, Facts, File, PackagesRequest, Request, SiteRequest,
+    Answer, Facts, PackagesRequest, Request, SiteRequest,
     facts::Kind,
     tools::{SVELTE, TAILWIND, Tool, VUE},
 };
 
 use crate::{
-    packages::{THREADS, installed},
-    support::{answer_with_tools, brief, code, compile, request, workers},
+    packages::{THREADS, small_packages},
+    support::{answer_with_tools, brief, code, compile, known, request, workers},
 };
-
-const LARGE: [&str; 5] = ["date-fns", "lucide-react", "recharts", "swiper", "react-dom"];
-
-/// The installed packages without large ones that no test of tools needs.
-fn small_packages() -> Vec<File> {
-    let mut files = installed();
-    files.retain(|file| !LARGE.iter().any(|name| file.path.starts_with(&format!("node_modules/{name}/"))));
-    files
-}
 
 static TOOLS: LazyLock<Vec<Tool>> = LazyLock::new(|| {
     let files = small_packages();
     let bundle = |specifier: &str| {
-        let request = PackagesRequest { files: files.clone(), specifiers: vec![specifier.to_owned()], mode: "production".to_owned() };
+        let request = PackagesRequest {
+            files: files.clone(),
+            specifiers: vec![specifier.to_owned()],
+            mode: "production".to_owned(),
+            ..PackagesRequest::default()
+        };
         let runtime = tokio::runtime::Runtime::new().expect("a runtime");
         let answer = std::thread::scope(|scope| scope.spawn(|| runtime.block_on(workers().bundle(&request))).join().expect("a thread"));
         let answer = answer.expect("a bundle");
         let [module] = answer.modules.as_slice() else { panic!("{specifier}: {:#?}", answer.findings) };
         Tool { specifier: specifier.to_owned(), id: module.url.clone(), code: module.code.clone() }
     };
-    let parts = format!("{TAILWIND}?@tailwindcss/typography#module&tw-animate-css");
+    let parts = format!("{TAILWIND}?tw-animate-css&@tailwindcss/typography#import");
     [SVELTE, VUE, TAILWIND, &parts].map(bundle).to_vec()
 });
 
@@ -195,12 +191,12 @@ fn a_tool_is_wanted_once_and_its_id_is_part_of_the_key() {
     assert_eq!((first.wanted_tools.as_slice(), first.page.as_str()), ([SVELTE.to_owned(), VUE.to_owned()].as_slice(), ""));
     let whole = compile(Request { tools: all(), ..request(&files) });
     assert!(whole.wanted_tools.is_empty() && !whole.page.is_empty(), "{:#?}", whole.findings);
-    let known: Vec<_> = whole.modules.iter().filter_map(|module| module.facts.clone()).collect();
-    let again = compile(Request { tools: all(), known: known.clone(), ..request(&files) });
+    let kept = known(&whole);
+    let again = compile(Request { tools: all(), known: kept.clone(), ..request(&files) });
     assert_eq!((again.page, again.modules), (whole.page, Vec::new()));
     let mut tools = all();
     tools[0].id = "another".to_owned();
-    let changed = compile(Request { tools, known, ..request(&files) });
+    let changed = compile(Request { tools, known: kept, ..request(&files) });
     let compiled: Vec<_> = changed.modules.iter().filter_map(|module| Some(module.facts.as_ref()?.path.as_str())).collect();
     assert_eq!(compiled, ["src/A.svelte"]);
 }
@@ -253,12 +249,12 @@ fn tailwind_has_the_classes_of_the_modules_that_the_page_loads() {
     assert!(answer.page.contains("\"/src/index.css\":\"/@m/"), "{}", answer.page);
     assert_eq!(answer_with_tools(SHADCN), answer, "the same files have the same answer");
     // Its module is written for each page; the others are known.
-    let known: Vec<_> = answer.modules.iter().filter_map(|module| module.facts.clone()).filter(|facts| !facts.key.is_empty()).collect();
+    let kept = known(&answer);
     let mut edited = SHADCN.to_vec();
     edited[6].1 = "export const Button = ({ on }: { on?: boolean }) => <b className={`mt-7 ${on}`} />;";
     let mut all_files = vec![("index.html", "<p class='mb-9'><script type=module src=/src/main.ts></script>")];
     all_files.extend(edited);
-    let again = compile(Request { tools: all(), known, ..request(&all_files) });
+    let again = compile(Request { tools: all(), known: kept, ..request(&all_files) });
     let compiled: Vec<_> = again.modules.iter().filter_map(|module| Some(module.facts.as_ref()?.path.as_str())).collect();
     assert_eq!(compiled, ["src/components/button.tsx", "src/index.css"]);
     let css = written(&again, "src/index.css");
@@ -295,7 +291,6 @@ fn errors_of_tailwind_have_their_place() {
         ("@import 'tailwindcss';\n@import './none.css';", "UNRESOLVED_IMPORT src/index.css:2:10"),
         ("@import 'tailwindcss';\n@import 'none/x.css';", "MISSING_PACKAGE src/index.css:2:10"),
         ("@import 'tailwindcss';\n@plugin 'none';", "MISSING_PACKAGE src/index.css:2:10"),
-        ("@import 'tailwindcss';\n@config '../tailwind.config.js';", "UNSUPPORTED src/index.css:2:10"),
         ("@import 'tailwindcss';\n@theme { color: red }", "TAILWIND src/index.css:1:1"),
         ("@import 'tailwindcss';\n@utility X {}", "TAILWIND src/index.css:2:1"),
         ("@import 'tailwindcss';\np { color: red", "INVALID_CSS src/index.css:2:3"),
@@ -309,13 +304,6 @@ fn errors_of_tailwind_have_their_place() {
         let answer = answer_with_tools(&files);
         assert_eq!(brief(&answer.findings), [expected], "{css}: {:#?}", answer.findings);
     }
-    let old = [
-        ("package.json", r#"{"devDependencies": {"tailwindcss": "^3.4.0"}}"#),
-        ("src/main.ts", "import './index.css';"),
-        ("src/index.css", "@tailwind base;\n@tailwind utilities;"),
-    ];
-    let answer = answer_with_tools(&old);
-    assert_eq!((brief(&answer.findings), answer.page.is_empty()), (vec!["UNSUPPORTED package.json:1:22".to_owned()], false));
 }
 
 /// A published site has the same compilers.

@@ -2,7 +2,7 @@
 
 use compiler_client::message::{Answer, Package, Request, facts::Kind};
 
-use crate::support::{answer, brief, code, code_of, compile, request};
+use crate::support::{answer, brief, code, code_of, compile, known, request};
 
 /// The generated texts that contain a part.
 fn texts<'a>(answer: &'a Answer, part: &str) -> Vec<&'a str> {
@@ -97,9 +97,9 @@ fn an_edit_of_what_a_worker_imports_changes_its_address_and_a_package_has_one() 
     let changed = with("export { };1", vec![package]);
     assert!(urls(&changed).iter().all(|url| !urls(&first).contains(url)), "each file of the workers has another address");
     // What is known is not compiled again.
-    let known = first.modules.iter().filter_map(|module| module.facts.clone()).collect();
+    let kept = known(&first);
     let again = compile(Request {
-        known,
+        known: kept,
         packages: vec![Package { specifier: "a".to_owned(), url: "@m/1.js".to_owned() }],
         ..request(&files("export {}"))
     });

@@ -61,7 +61,8 @@ impl Builder<'_> {
             findings.extend(self.package_findings(*node, &marks, &skipped));
         }
         let tree = self.tree(&nodes, &marks, &skipped)?;
-        Ok(Resolution { tree, findings: findings.into_iter().take(MAX_FINDINGS).collect() })
+        let considered = tree.packages.values().map(|package| (package.name.clone(), package.version.clone())).collect();
+        Ok(Resolution { tree, findings: findings.into_iter().take(MAX_FINDINGS).collect(), considered })
     }
 
     /// Optional packages that are not installed.

@@ -10,7 +10,8 @@ use std::{
     sync::LazyLock,
 };
 
-use npm::{Limits, Lock, Options, PackageJson, Tree, resolve, semver::Version};
+use bytes::Bytes;
+use npm::{Excerpt, Limits, Lock, Options, PackageJson, Registry, RegistryError, Tree, resolve, semver::Version};
 use serde_json::Value;
 
 use crate::registry::Folder;
@@ -169,4 +170,46 @@ async fn a_lock_file_of_npm_gives_its_own_tree_without_a_registry() {
         let differs = |finding: &&npm::Finding| finding.code == npm::Code::LockDiffers;
         assert_eq!(ours.findings.iter().find(differs), None, "{set}");
     }
+}
+
+/// The versions that a resolution has looked at, and nothing else.
+struct Kept(BTreeMap<String, Vec<Excerpt>>);
+
+impl Registry for Kept {
+    async fn packument(&self, name: &str) -> Result<Bytes, RegistryError> {
+        let missing = || RegistryError::Failed("away".to_owned());
+        self.0.get(name).map(|versions| Excerpt::packument(name, versions)).ok_or_else(missing)
+    }
+
+    async fn tarball(&self, _: &str, _: &str) -> Result<Bytes, RegistryError> {
+        Err(RegistryError::NotFound)
+    }
+}
+
+#[tokio::test]
+async fn the_versions_that_were_looked_at_are_enough_to_resolve_again() {
+    let registry = Folder(ANSWERS.join("packuments"));
+    let options = Options { accepts_peer_conflicts: true, ..options() };
+    let (mut failed, mut compared) = (Vec::new(), 0);
+    for set in sets() {
+        let Ok(whole) = resolve(&package(&set), None, &registry, &options).await else { continue };
+        let mut kept = Kept(BTreeMap::new());
+        for (name, version) in &whole.considered {
+            let Ok(packument) = registry.packument(name).await else { continue };
+            let excerpt = Excerpt::of(name, version, &packument, &Limits::default()).expect("a packument");
+            kept.0.entry(name.clone()).or_default().extend(excerpt);
+        }
+        match resolve(&package(&set), None, &kept, &options).await {
+            Ok(again) => {
+                let differences = differences(&places(&again.tree), &places(&whole.tree));
+                if !differences.is_empty() {
+                    failed.push(format!("{set}:\n  {}", differences.join("\n  ")));
+                }
+            }
+            Err(error) => failed.push(format!("{set}: {error}")),
+        }
+        compared += whole.tree.packages.len();
+    }
+    assert!(failed.is_empty(), "{}", failed.join("\n"));
+    assert!(compared > 1_000, "only {compared} packages were compared");
 }

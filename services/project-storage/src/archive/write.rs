@@ -11,46 +11,54 @@ use super::format::Format;
 
 /// The folder that contains all files of an export. An import removes a single folder at the top, so it removes this one and no folder of
 /// the project.
-pub(crate) const TOP_FOLDER: &str = "project";
+pub(crate) const TOP_FOLDER: &str = "project/";
 /// The compression level of both formats.
 const LEVEL: u32 = 6;
 
 /// An archive while it is written to memory.
-pub(crate) enum Writer {
+pub(crate) struct Writer {
+    /// What every path begins with.
+    folder: &'static str,
+    archive: Archive,
+}
+
+enum Archive {
     Zip(ZipWriter),
     TarGz(TarWriter),
 }
 
 impl Writer {
-    pub(crate) fn new(format: Format) -> Self {
-        match format {
-            Format::Zip => Self::Zip(ZipWriter::new()),
-            Format::TarGz => Self::TarGz(TarWriter::new()),
-        }
+    /// `folder` contains all files: empty, or a name with a slash at its end.
+    pub(crate) fn new(format: Format, folder: &'static str) -> Self {
+        let archive = match format {
+            Format::Zip => Archive::Zip(ZipWriter::new()),
+            Format::TarGz => Archive::TarGz(TarWriter::new()),
+        };
+        Self { folder, archive }
     }
 
     /// Adds a file. The files must be sorted by path, so that equal trees have equal archives.
     pub(crate) fn add(&mut self, path: &str, content: &[u8]) {
-        let path = format!("{TOP_FOLDER}/{path}");
-        match self {
-            Self::Zip(zip) => zip.add(path, content),
-            Self::TarGz(tar) => tar.add(&path, content),
+        let path = format!("{}{path}", self.folder);
+        match &mut self.archive {
+            Archive::Zip(zip) => zip.add(path, content),
+            Archive::TarGz(tar) => tar.add(&path, content),
         }
     }
 
     /// Writes the end of the archive. No file can be added after it.
     pub(crate) fn finish(&mut self) {
-        match self {
-            Self::Zip(zip) => zip.finish(),
-            Self::TarGz(tar) => tar.finish(),
+        match &mut self.archive {
+            Archive::Zip(zip) => zip.finish(),
+            Archive::TarGz(tar) => tar.finish(),
         }
     }
 
     /// The bytes that were written since the last call.
     pub(crate) fn take(&mut self) -> Bytes {
-        match self {
-            Self::Zip(zip) => zip.take(),
-            Self::TarGz(tar) => tar.take(),
+        match &mut self.archive {
+            Archive::Zip(zip) => zip.take(),
+            Archive::TarGz(tar) => tar.take(),
         }
         .into()
     }
@@ -64,7 +72,7 @@ mod tests {
 
     /// The archive of some files, taken after each file.
     fn archive(format: Format, files: &[(&str, &[u8])]) -> Vec<u8> {
-        let (mut writer, mut out) = (Writer::new(format), Vec::new());
+        let (mut writer, mut out) = (Writer::new(format, TOP_FOLDER), Vec::new());
         for (path, content) in files {
             writer.add(path, content);
             out.extend_from_slice(&writer.take());
@@ -90,7 +98,7 @@ mod tests {
         let files = files();
         let files: Vec<(&str, &[u8])> = files.iter().map(|(path, content)| (path.as_str(), content.as_slice())).collect();
         for format in [Format::Zip, Format::TarGz] {
-            let mut writer = Writer::new(format);
+            let mut writer = Writer::new(format, TOP_FOLDER);
             files.iter().for_each(|(path, content)| writer.add(path, content));
             writer.finish();
             assert!(writer.take() == archive(format, &files), "{format:?}");

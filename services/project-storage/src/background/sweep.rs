@@ -34,6 +34,7 @@ async fn sweep(pool: &Pool) -> Result<u64, StoreError> {
         let deleted = delete_unused_store(pool).await?
             + sweeps::save_requests(pool).await?
             + sweeps::unpublished_requests(pool).await?
+            + sweeps::publish_requests(pool).await?
             + sweeps::previews(pool).await?
             + sweeps::ended_sessions(pool).await?
             + sweeps::branches(pool).await?

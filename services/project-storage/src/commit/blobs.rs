@@ -12,7 +12,7 @@ use crate::{
     blocking,
     commit::Writer,
     error::Error,
-    git::{self, BlobHasher, FileRef, Object, Oid},
+    git::{self, BlobHasher, FileRef, Folder, Object, Oid},
     model::{limits::CHUNK_BYTES, project::Project},
     store::{
         self, Pool,
@@ -66,6 +66,19 @@ impl<'a> BlobWriter<'a> {
         NewBlob { writer: self, check: BlobCheck::new(size), size, part: BytesMut::new(), id: Uuid::now_v7(), chunks: 0 }
     }
 
+    /// Adds the folders of a tree that has no id yet. Returns its id.
+    ///
+    /// # Errors
+    /// As [`BlobWriter::flush`].
+    pub(crate) async fn add_tree(&mut self, tree: &mut Folder) -> Result<Oid, Error> {
+        let mut objects = Vec::new();
+        let oid = tree.write(&mut objects);
+        for object in objects {
+            self.add_object(object).await?;
+        }
+        Ok(oid)
+    }
+
     /// Writes all contents that are not written yet. To be called before the revision.
     ///
     /// # Errors
@@ -108,8 +121,12 @@ impl<'a> BlobWriter<'a> {
             return Ok(());
         }
         let object = blocking::run(content.len(), move || git::blob(oid, &content)).await;
+        self.add_object(object).await
+    }
+
+    async fn add_object(&mut self, object: Object) -> Result<(), Error> {
         self.batch_bytes += object.data.len();
-        self.batch.insert(oid, object);
+        self.batch.insert(object.oid, object);
         let is_full = self.batch_bytes >= BATCH_BYTES || self.batch.len() >= BATCH_OBJECTS;
         if is_full { self.flush().await } else { Ok(()) }
     }

@@ -29,13 +29,25 @@ pub(super) async fn export(app: &Arc<App>, request: Request<pb::ExportProjectReq
     let mut violations = Violations::default();
     let project = decode::project_id(&mut violations, &project_id);
     let revision = decode::revision(&mut violations, "revision", &revision);
-    let format = if format.is_empty() { Some(Format::Zip) } else { Format::parse(&format) };
+    let format = decode_format(&mut violations, &format);
+    let (project, format) = decode::checked(violations, project.zip(format))?;
+    let query = Query { user, project, revision, format };
+    let export = export::open(&app.objects, (&app.export_slots, &app.load_slots), &context, query).await?;
+    Ok(stream_of(app, (user, project), context, (format, export)))
+}
+
+/// The format of an archive; empty for zip.
+pub(super) fn decode_format(violations: &mut Violations, text: &str) -> Option<Format> {
+    let format = if text.is_empty() { Some(Format::Zip) } else { Format::parse(text) };
     if format.is_none() {
         violations.add("format", "must be zip or tar.gz");
     }
-    let (project, format) = decode::checked(violations, project.zip(format))?;
-    let Export { file_name, etag, revision, body } =
-        export::open(&app.objects, (&app.export_slots, &app.load_slots), &context, Query { user, project, revision, format }).await?;
+    format
+}
+
+/// The messages of an open export.
+pub(super) fn stream_of(app: &Arc<App>, of: (UserId, ProjectId), context: Context, (format, export): (Format, Export)) -> ExportStream {
+    let Export { file_name, etag, revision, body } = export;
     let archive = pb::ExportedArchive {
         file_name,
         content_type: format.content_type().to_owned(),
@@ -43,7 +55,7 @@ pub(super) async fn export(app: &Arc<App>, request: Request<pb::ExportProjectReq
         revision: revision.map(|id| id.to_string()).unwrap_or_default(),
     };
     let first = pb::ExportProjectResponse { archive: Some(archive), ..Default::default() };
-    Ok(Box::pin(stream::once(async { Ok(first) }).chain(parts(Arc::clone(app), (user, project), context, body))))
+    Box::pin(stream::once(async { Ok(first) }).chain(parts(Arc::clone(app), of, context, body)))
 }
 
 /// The bytes of an archive. Each part is made in a task of its own: if the client stops reading, this stream is not polled, and must not

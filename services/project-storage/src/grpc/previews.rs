@@ -6,19 +6,20 @@ use chassis::{
     clock::{now, timestamp},
     context::Context,
     error::status,
+    identity::Caller,
 };
 use futures::{Stream, TryStreamExt as _};
 use prost::bytes::Bytes;
-use proto::{error::Violations, project_storage as pb};
+use proto::{error::Violations, id::TurnId, project_storage as pb};
 use tonic::{Request, Status};
 
 use super::{blobs, decode, encode};
 use crate::{
     app::App,
     error::Error,
-    git::{Folder, Oid},
-    model::project::StoreId,
-    preview::{self, Capability, Content, FileRequest, NewPreview},
+    git::{FileRef, Folder, Oid},
+    model::{preview::Shown, project::StoreId},
+    preview::{self, Capability, Content, FileRequest, NewPreview, StagedTree},
 };
 
 /// Contents of one answer.
@@ -27,12 +28,20 @@ const MAX_CONTENTS: usize = 500;
 pub(super) async fn create(app: &App, request: Request<pb::CreatePreviewRequest>) -> Result<pb::CreatePreviewResponse, Error> {
     let context = Context::of(&request);
     let (user, session) = context.user().map(|user| (user.id, user.session_id))?;
-    let pb::CreatePreviewRequest { project_id, revision } = request.into_inner();
+    let pb::CreatePreviewRequest { project_id, revision, turn_id } = request.into_inner();
     let mut violations = Violations::default();
+    let turn: Option<TurnId> = decode::optional_id(&mut violations, "turn_id", &turn_id);
+    if !turn_id.is_empty() && context.caller != Caller::Gateway {
+        violations.add("turn_id", "must be empty: only the gateway shows the files of a turn");
+    }
     let id = decode::project_id(&mut violations, &project_id);
+    if turn.is_some() && !revision.is_empty() {
+        violations.add("revision", "must be empty when turn_id is given");
+    }
     let revision = decode::revision(&mut violations, "revision", &revision);
     let project = decode::checked(violations, id)?;
-    let new = NewPreview { user, session, project, revision };
+    let shown = if turn.is_some() { Shown::Unchanged } else { Shown::Revision(revision) };
+    let new = NewPreview { user, session, project, shown };
     let (capability, expires_at) = preview::create(app.pool(), &app.preview_labels, new, now()).await?;
     // The gateway adds the URL, because only it knows where previews are served.
     Ok(pb::CreatePreviewResponse {
@@ -54,9 +63,10 @@ pub(super) async fn delete(app: &App, request: Request<pb::DeletePreviewRequest>
 }
 
 pub(super) async fn read(app: &App, request: Request<pb::ReadPreviewFileRequest>) -> Result<pb::ReadPreviewFileResponse, Error> {
-    let pb::ReadPreviewFileRequest { capability, path, if_none_match, page, omit_large } = request.into_inner();
+    let pb::ReadPreviewFileRequest { capability, path, if_none_match, page, omit_large, staged } = request.into_inner();
     let capability = Capability::parse(&capability).ok_or(Error::PreviewNotFound)?;
-    let request = FileRequest { path: &path, if_none_match: &if_none_match, page, omit_large, now: now() };
+    let staged = staged.map(staged_tree).transpose()?;
+    let request = FileRequest { path: &path, if_none_match: &if_none_match, page, omit_large, staged, now: now() };
     let read = preview::read(&app.objects, &capability, request).await?;
     let not_modified = matches!(read.content, Content::NotModified);
     Ok(pb::ReadPreviewFileResponse {
@@ -65,12 +75,27 @@ pub(super) async fn read(app: &App, request: Request<pb::ReadPreviewFileRequest>
         content: if let Content::Whole(content) = read.content { content } else { Bytes::new() },
         content_type: read.content_type,
         etag: read.id.etag(),
-        revision: read.revision.to_string(),
+        revision: read.revision.map(|id| id.to_string()).unwrap_or_default(),
         size_bytes: u64::from(read.size),
         compiled_tree_id: read.compiled.map(|id| id.to_string()).unwrap_or_default(),
         immutable: read.is_immutable,
         user_id: read.user.to_string(),
     })
+}
+
+fn staged_tree(staged: pb::StagedPreview) -> Result<StagedTree, Error> {
+    let mut violations = Violations::default();
+    let project = violations.parse("staged.project_id", &staged.project_id);
+    let tree_id = violations.parse("staged.tree_id", &staged.tree_id);
+    let mut root = Folder::default();
+    for (n, file) in staged.files.iter().enumerate() {
+        let Some(oid) = violations.parse(&format!("staged.files[{n}].blob_id"), &file.blob_id) else { continue };
+        if root.put(&file.path, FileRef { oid, size: file.size_bytes }).is_err() {
+            violations.add(format!("staged.files[{n}].path"), "must be the path of a file, and no folder");
+        }
+    }
+    let (project, tree_id) = decode::checked(violations, project.zip(tree_id))?;
+    Ok(StagedTree { project, tree_id, root })
 }
 
 pub(super) async fn tree(app: &App, request: Request<pb::GetPreviewTreeRequest>) -> Result<pb::GetPreviewTreeResponse, Error> {

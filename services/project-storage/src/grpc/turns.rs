@@ -29,7 +29,7 @@ use crate::{
 /// Bytes of SHA-256.
 const DIGEST_BYTES: usize = 32;
 /// Messages that ListTurnMessages returns at most.
-const MAX_MESSAGES: usize = 200;
+const MAX_MESSAGES: usize = 1_000;
 
 pub(super) async fn begin(app: &App, request: Request<pb::BeginTurnRequest>) -> Result<pb::BeginTurnResponse, Error> {
     let user = decode::user(&Context::of(&request))?;
@@ -62,12 +62,12 @@ pub(super) async fn tree(app: &App, request: Request<pb::GetTurnTreeRequest>) ->
 }
 
 pub(super) async fn read(app: &App, request: Request<pb::ReadTurnFilesRequest>) -> Result<pb::ReadTurnFilesResponse, Error> {
-    let pb::ReadTurnFilesRequest { turn_id, revision, paths } = request.into_inner();
+    let pb::ReadTurnFilesRequest { turn_id, revision, paths, any_size } = request.into_inner();
     let mut violations = Violations::default();
     let id = violations.parse::<TurnId>("turn_id", &turn_id);
     let revision = decode::revision(&mut violations, "revision", &revision);
     let id = decode::checked(violations, id)?;
-    let files = checkout::turn_files(&app.objects, id, revision, paths).await?;
+    let files = checkout::turn_files(&app.objects, id, revision, paths, any_size).await?;
     Ok(pb::ReadTurnFilesResponse { files: files.into_iter().map(encode::file).collect() })
 }
 

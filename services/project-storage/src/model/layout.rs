@@ -10,10 +10,15 @@ const PUBLIC: &str = "public";
 /// Where the compiler puts the addresses of files.
 const ASSETS: &str = "@a/";
 
-/// Whether the tree has a page and Vite's layout, or a file that must be compiled.
+/// Whether the tree has Vite's layout, or a file that must be compiled, and a page or `package.json`.
 pub(crate) fn is_compiled(root: &Folder) -> bool {
     let has_layout = || root.file(MANIFEST).is_some() && matches!(root.get(SOURCES), Some(Entry::Folder(_)));
-    root.file(PAGE).is_some() && (CONFIGURATIONS.iter().any(|name| root.file(name).is_some()) || has_layout() || has_source(root))
+    page(root).is_some() && (CONFIGURATIONS.iter().any(|name| root.file(name).is_some()) || has_layout() || has_source(root))
+}
+
+/// The page, or `package.json` of a project that should have one: the compiler says why it has none.
+pub(crate) fn page(root: &Folder) -> Option<FileRef> {
+    root.file(PAGE).or_else(|| root.file(MANIFEST))
 }
 
 fn has_source(folder: &Folder) -> bool {
@@ -71,6 +76,8 @@ mod tests {
             &["index.html", "src/main.tsx"],
             &["index.html", "a/b/c.module.css"],
             &["index.html", "main.vue", "style.css"],
+            &["src/main.tsx", "vite.config.ts", "package.json"],
+            &["package.json", "app/page.tsx"],
         ] {
             assert!(is_compiled(&tree(paths)) && proto::layout::is_compiled(paths.iter().copied()), "{paths:?}");
         }
@@ -79,7 +86,8 @@ mod tests {
             &["index.html", "src/main.js"],
             &["index.html", "package.json", "scripts/main.js"],
             &["index.html", "types.d.ts", "dist/a.ts", "node_modules/x/a.tsx"],
-            &["src/main.tsx", "vite.config.ts", "package.json"],
+            &["src/main.tsx", "vite.config.ts"],
+            &["package.json", "server.js"],
             &[],
         ] {
             assert!(!is_compiled(&tree(paths)) && !proto::layout::is_compiled(paths.iter().copied()), "{paths:?}");

@@ -84,7 +84,7 @@ impl Limits {
     }
 
     /// Whether one of the folders of a path has too many entries.
-    fn has_full_folder(&self, tree: &Folder, path: &str) -> bool {
+    pub(crate) fn has_full_folder(&self, tree: &Folder, path: &str) -> bool {
         let limit = self.folder_entries as usize;
         tree.entry_count() > limit
             || path.match_indices('/').any(|(end, _)| matches!(tree.get(&path[..end]), Some(Entry::Folder(f)) if f.entry_count() > limit))

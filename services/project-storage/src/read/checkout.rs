@@ -22,6 +22,9 @@ use crate::{
     },
 };
 
+/// Bytes of files of any size that a turn reads together, unless there is only one.
+const MAX_TURN_FILES_BYTES: u64 = 8 * 1024 * 1024;
+
 /// A project with the tree of one of its revisions.
 pub(crate) struct Checkout {
     pub(crate) project: Project,
@@ -91,12 +94,17 @@ pub(crate) async fn file(
 }
 
 /// Files of a turn's base revision with their contents. `paths` are those to read, in order; paths without a file are left out, and
-/// without paths all files are read. A file above the text limit of the plan is an asset and comes without content. Without a revision the turn began without files, whatever was saved since.
+/// without paths all files are read. A file above the text limit of the plan is an asset and comes without content, unless `any_size` is set.
+/// Without a revision the turn began without files, whatever was saved since.
+///
+/// # Errors
+/// With `any_size`, the files are more than one and too large together.
 pub(crate) async fn turn_files(
     objects: &Objects,
     turn: TurnId,
     revision: Option<Oid>,
     paths: Vec<String>,
+    any_size: bool,
 ) -> Result<Vec<ListedFile>, Error> {
     let access = turn_access::find(&objects.pool, turn, Role::Viewer).await?;
     let Some(revision) = revision else { return Ok(Vec::new()) };
@@ -106,5 +114,12 @@ pub(crate) async fn turn_files(
     } else {
         paths.into_iter().filter_map(|path| tree.file(&path).map(|file| (path, file))).collect()
     };
-    objects.load_up_to(project.store, files, project.limits().file_bytes).await
+    if !any_size {
+        return objects.load_up_to(project.store, files, project.limits().file_bytes).await;
+    }
+    if files.len() > 1 && files.iter().map(|(_, file)| u64::from(file.size)).sum::<u64>() > MAX_TURN_FILES_BYTES {
+        let problem = format!("must be one path, or have contents of at most {MAX_TURN_FILES_BYTES} bytes together");
+        return Err(Error::Field { field: "paths".to_owned(), problem });
+    }
+    objects.load_up_to(project.store, files, u32::MAX).await
 }

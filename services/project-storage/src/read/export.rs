@@ -10,10 +10,13 @@ use prost::bytes::Bytes;
 use proto::id::{ProjectId, UserId};
 
 use crate::{
-    archive::{format::Format, write::Writer},
+    archive::{
+        format::Format,
+        write::{TOP_FOLDER, Writer},
+    },
     blocking,
     error::{Error, SERVICE},
-    git::{FileRef, Oid},
+    git::{FileRef, Folder, Oid},
     model::project::StoreId,
     read::{
         checkout::{self, Checkout},
@@ -60,7 +63,7 @@ pub(crate) struct Query {
 pub(crate) struct Export {
     pub(crate) file_name: String,
     pub(crate) etag: String,
-    /// `None` in a project without files.
+    /// `None` in a project without files, and for a tree that is no revision.
     pub(crate) revision: Option<Oid>,
     pub(crate) body: ArchiveBody,
 }
@@ -74,20 +77,43 @@ pub(crate) async fn open(
 ) -> Result<Export, Error> {
     let Query { user, project, revision, format } = query;
     let Checkout { project, revision, tree } = checkout::for_user(objects, user, project, revision).await?;
+    let id = revision.as_ref().map_or(Oid::EMPTY_TREE, |revision| revision.tree);
+    let tree = ArchivedTree { store: project.store, id, tree, name: &project.name, folder: TOP_FOLDER };
+    let revision = revision.map(|revision| revision.id);
+    open_tree((slots, loads), context, tree, format).await.map(|export| Export { revision, ..export })
+}
+
+/// A tree to make an archive of.
+pub(crate) struct ArchivedTree<'a> {
+    pub(crate) store: StoreId,
+    pub(crate) id: Oid,
+    pub(crate) tree: Arc<Folder>,
+    /// For the name of the file.
+    pub(crate) name: &'a str,
+    /// Contains all files: empty, or a name with a slash at its end.
+    pub(crate) folder: &'static str,
+}
+
+/// Opens an export of a tree. If it finds no slot, it is refused before its stream begins.
+pub(crate) async fn open_tree(
+    (slots, loads): (&ExportSlots, &LoadSlots),
+    context: &Context,
+    of: ArchivedTree<'_>,
+    format: Format,
+) -> Result<Export, Error> {
     let slot = slots.take(context)?;
     let _working = loads.take(context).await?;
-    let tree_id = revision.as_ref().map_or(Oid::EMPTY_TREE, |revision| revision.tree);
     let body = ArchiveBody {
-        store: project.store,
-        files: tree.walk_files().into(),
-        writer: Some(Writer::new(format)),
+        store: of.store,
+        files: of.tree.walk_files().into(),
+        writer: Some(Writer::new(format, of.folder)),
         ready: Bytes::new(),
         _slot: slot,
     };
     Ok(Export {
-        file_name: format.file_name(&project.name),
-        etag: format!("\"{tree_id}-{VERSION}.{}\"", format.extension()),
-        revision: revision.map(|revision| revision.id),
+        file_name: format.file_name(of.name),
+        etag: format!("\"{}-{VERSION}.{}\"", of.id, format.extension()),
+        revision: None,
         body,
     })
 }

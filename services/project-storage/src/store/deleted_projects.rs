@@ -21,6 +21,7 @@ pub(crate) async fn delete(db: &mut Connection, id: ProjectId) -> Result<OffsetD
              f AS (INSERT INTO former_members (project_id, user_id, role) SELECT $1, user_id, role FROM m),
              v AS (DELETE FROM previews WHERE project_id = $1),
              k AS (DELETE FROM save_requests WHERE project_id = $1),
+             q AS (DELETE FROM publish_requests WHERE project_id = $1),
              -- A save that waits for the head sees that it changed, and then that its user is no member.
              r AS (UPDATE refs SET lock_version = lock_version + 1 WHERE project_id = $1 AND name = $2)
          UPDATE projects SET deleted_at = clock_timestamp(), updated_at = clock_timestamp(), deleted_draft_id = draft_id, draft_id = NULL

@@ -192,6 +192,12 @@ pub(crate) async fn drop_chunks(db: &mut Connection, lease: &Lease, blob: Uuid) 
     Ok(chassis::postgres::query("delete chunks of blob", query.fetch_optional(&mut *db)).await?.is_some())
 }
 
+/// Ends a lease in the transaction that makes its objects reachable. Returns `false` if it was lost before.
+pub(crate) async fn take(db: &mut Connection, lease: Uuid) -> Result<bool, StoreError> {
+    let query = sqlx::query!("DELETE FROM pending_writes WHERE id = $1 AND expires_at > clock_timestamp()", lease);
+    Ok(chassis::postgres::query("take pending write", query.execute(&mut *db)).await?.rows_affected() == 1)
+}
+
 /// Ends a lease without a revision: deletes the chunks of the blob that was not finished, and asks for a sweep of the store.
 pub(crate) async fn end(db: impl PgExecutor<'_>, id: Uuid) -> Result<(), StoreError> {
     let query = sqlx::query!(

@@ -7,7 +7,10 @@ use time::OffsetDateTime;
 use super::{MAIN, StoreError, oid_or_none, signed, unsigned};
 use crate::{
     git::Oid,
-    model::project::{Role, StoreId},
+    model::{
+        preview::Shown,
+        project::{Role, StoreId},
+    },
 };
 
 /// A grant to store.
@@ -19,8 +22,7 @@ pub(crate) struct NewGrant<'a> {
     pub(crate) user: UserId,
     /// The session that creates it.
     pub(crate) session: SessionId,
-    /// `None` for the head at the time of each use.
-    pub(crate) revision: Option<Oid>,
+    pub(crate) shown: Shown,
     pub(crate) now: OffsetDateTime,
     pub(crate) expires_at: OffsetDateTime,
 }
@@ -29,6 +31,7 @@ pub(crate) struct NewGrant<'a> {
 pub(crate) struct Preview {
     /// The person of the grant.
     pub(crate) user: UserId,
+    pub(crate) project: ProjectId,
     pub(crate) store: StoreId,
     /// The session of the grant; `None` where the release before made it.
     pub(crate) session: Option<SessionId>,
@@ -49,9 +52,14 @@ pub(crate) async fn generation(db: impl PgExecutor<'_>, project: ProjectId, user
     Ok(unsigned(chassis::postgres::query("select preview origin", query.fetch_one(db)).await?))
 }
 
-/// Stores the grant of a session, in place of an earlier one. Returns `false` if the origin has another generation now, if the session
+/// Stores the grant of a session, in place of an earlier one. One that leaves unchanged what is shown only lengthens a valid one, and otherwise is
+/// older than all others, since the newest one says what is shown. Returns `false` if the origin has another generation now, if the session
 /// has ended, or if the person is no member any more: the end of a membership waits for the lock on its row, and then ends the grant.
 pub(crate) async fn grant(db: impl PgExecutor<'_>, new: &NewGrant<'_>) -> Result<bool, StoreError> {
+    let (revision, is_unchanged) = match new.shown {
+        Shown::Revision(revision) => (revision, false),
+        Shown::Unchanged => (None, true),
+    };
     let query = sqlx::query!(
         "WITH m AS (
              SELECT 1 FROM members WHERE project_id = $2 AND user_id = $3 FOR KEY SHARE
@@ -61,17 +69,19 @@ pub(crate) async fn grant(db: impl PgExecutor<'_>, new: &NewGrant<'_>) -> Result
              RETURNING generation
          )
          INSERT INTO previews (hash, project_id, user_id, revision, touched_at, expires_at, session_id, generation, granted_at)
-         SELECT $1, $2, $3, $4, $5, $6, $7, o.generation, clock_timestamp() FROM o
-         ON CONFLICT (hash, session_id) DO UPDATE SET revision = excluded.revision, touched_at = excluded.touched_at,
-             expires_at = excluded.expires_at, granted_at = excluded.granted_at",
+         SELECT $1, $2, $3, $4, $5, $6, $7, o.generation, CASE WHEN $9 THEN '-infinity' ELSE clock_timestamp() END FROM o
+         ON CONFLICT (hash, session_id) DO UPDATE SET touched_at = excluded.touched_at, expires_at = excluded.expires_at,
+             revision = CASE WHEN $9 AND previews.expires_at > $5 THEN previews.revision ELSE excluded.revision END,
+             granted_at = CASE WHEN $9 AND previews.expires_at > $5 THEN previews.granted_at ELSE excluded.granted_at END",
         new.hash,
         new.project.0,
         new.user.0,
-        new.revision.as_ref().map(Oid::as_bytes),
+        revision.as_ref().map(Oid::as_bytes) as Option<&[u8]>,
         new.now,
         new.expires_at,
         new.session.0,
         signed(new.generation),
+        is_unchanged,
     );
     Ok(chassis::postgres::query("insert preview", query.execute(db)).await?.rows_affected() == 1)
 }
@@ -112,7 +122,7 @@ pub(crate) async fn find(
     now: OffsetDateTime,
 ) -> Result<Option<Preview>, StoreError> {
     let query = sqlx::query!(
-        r#"SELECT v.user_id, v.session_id, p.store_id, v.revision, v.touched_at, l.oid AS "oid?", l.tree AS "tree?"
+        r#"SELECT v.user_id, v.session_id, p.store_id, v.revision, v.touched_at, l.oid AS "oid?", l.tree AS "tree?", v.project_id
            FROM previews v
            JOIN projects p ON p.id = v.project_id
            JOIN members m ON m.project_id = v.project_id AND m.user_id = v.user_id
@@ -141,6 +151,7 @@ pub(crate) async fn find(
     let oid = |bytes: Option<Vec<u8>>| bytes.map_or(Ok(None), |bytes| oid_or_none(&bytes));
     Ok(Some(Preview {
         user: UserId(row.user_id),
+        project: ProjectId(row.project_id),
         store: StoreId(row.store_id),
         session: row.session_id.map(SessionId),
         revision_and_tree: oid(row.oid)?.zip(oid(row.tree)?),

@@ -29,6 +29,16 @@ pub(crate) async fn unpublished_requests(db: impl PgExecutor<'_>) -> Result<u64,
     Ok(chassis::postgres::query("sweep unpublished requests", query.execute(db)).await?.rows_affected())
 }
 
+/// Deletes idempotency keys of publications of sites that are older than seven days.
+pub(crate) async fn publish_requests(db: impl PgExecutor<'_>) -> Result<u64, StoreError> {
+    let query = sqlx::query!(
+        "DELETE FROM publish_requests WHERE (user_id, request_id) IN (
+             SELECT user_id, request_id FROM publish_requests WHERE created_at < now() - interval '7 days' LIMIT $1 FOR UPDATE SKIP LOCKED)",
+        MAX_ROWS,
+    );
+    Ok(chassis::postgres::query("sweep publish requests", query.execute(db)).await?.rows_affected())
+}
+
 /// Deletes expired previews.
 pub(crate) async fn previews(db: impl PgExecutor<'_>) -> Result<u64, StoreError> {
     let query = sqlx::query!(

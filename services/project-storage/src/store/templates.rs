@@ -5,7 +5,7 @@ use sqlx::PgExecutor;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{Connection, StoreError, saves::Request, signed, unsigned, unused_stores};
+use super::{Connection, StoreError, from_json, json, saves::Request, signed, unsigned, unused_stores};
 use crate::{
     git::Oid,
     model::{
@@ -242,14 +242,6 @@ async fn write_version(db: &mut Connection, new: &NewVersion<'_>) -> Result<(), 
     Ok(())
 }
 
-fn json<T: serde::Serialize + ?Sized>(value: &T) -> Result<String, StoreError> {
-    serde_json::to_string(value).map_err(|error| StoreError::Inconsistent(error.to_string()))
-}
-
-fn of_json<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, StoreError> {
-    serde_json::from_str(text).map_err(|error| StoreError::Inconsistent(error.to_string()))
-}
-
 /// A version of a template.
 pub(crate) async fn version(db: impl PgExecutor<'_>, id: TemplateId, number: u32) -> Result<Option<Version>, StoreError> {
     let query = sqlx::query!(
@@ -259,7 +251,7 @@ pub(crate) async fn version(db: impl PgExecutor<'_>, id: TemplateId, number: u32
     );
     let row = chassis::postgres::query("select template version", query.fetch_optional(db)).await?;
     row.map(|row| {
-        let (variables, filled) = (of_json(&row.variables)?, of_json(&row.filled)?);
+        let (variables, filled) = (from_json(&row.variables)?, from_json(&row.filled)?);
         Ok(Version { number, tree: Oid::from_bytes(&row.tree)?, variables, filled })
     })
     .transpose()

@@ -279,10 +279,19 @@ async fn an_asset_is_shown_to_a_turn_without_content() {
     let base = ann.save(&project, vec![write("a", "1")]).await.expect("saved").revision.expect("a revision").id;
     let turn = Turn::new(&cluster);
     turn.begin(&ann, &project, "look").await.expect("begun");
-    let read = ReadTurnFilesRequest { turn_id: turn.id.clone(), revision: base.clone(), paths: Vec::new() };
+    let read = ReadTurnFilesRequest { turn_id: turn.id.clone(), revision: base.clone(), paths: Vec::new(), any_size: false };
     let files = answer(turn.agent.clone().read_turn_files(without_user(read)).await).expect("files").files;
     let contents: Vec<_> = files.iter().map(|file| (file.path.as_str(), file.content.is_some(), file.size_bytes)).collect();
     assert_eq!(contents, [("a", true, 1), ("huge.bin", false, 600_000), ("package-lock.json", false, 300_000)]);
+    let any = |paths: &[&str]| {
+        let paths = paths.iter().map(|path| (*path).to_owned()).collect();
+        let read = ReadTurnFilesRequest { turn_id: turn.id.clone(), revision: base.clone(), paths, any_size: true };
+        let mut agent = turn.agent.clone();
+        async move { answer(agent.read_turn_files(without_user(read)).await).map(|read| read.files) }
+    };
+    let files = any(&["package-lock.json", "huge.bin"]).await.expect("files");
+    assert_eq!(files[0].content, Some(content(&lock)));
+    assert!(files[1].content.is_some());
     // A client gets what is not larger than the largest text.
     let loaded = ann.load(&project).await.expect("a project");
     assert_eq!(loaded.files.iter().map(|file| file.content.is_some()).collect::<Vec<_>>(), [true, false, true]);

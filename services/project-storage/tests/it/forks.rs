@@ -226,7 +226,7 @@ async fn reasons(cluster: &Cluster, person: &Person, project: &str, revision: &s
     ask!("diff", diff_revisions, DiffRevisionsRequest { project_id: id(), revision: oid(), ..Default::default() });
     ask!("diff base", diff_revisions, DiffRevisionsRequest { project_id: id(), base_revision: oid(), ..Default::default() });
     ask!("label", set_label, SetLabelRequest { project_id: id(), label: "x".into(), revision: oid() });
-    ask!("preview", create_preview, CreatePreviewRequest { project_id: id(), revision: oid() });
+    ask!("preview", create_preview, CreatePreviewRequest { project_id: id(), revision: oid(), ..Default::default() });
     ask!("fork", fork_project, ForkProjectRequest { project_id: id(), revision: oid(), ..Default::default() });
     ask!("restore", restore_revision, RestoreRevisionRequest { project_id: id(), revision: oid(), ..Default::default() });
     let save = SaveProjectRequest { project_id: id(), base_revision: oid(), changes: vec![write("z", "z")], ..Default::default() };
@@ -306,7 +306,7 @@ async fn a_preview_of_a_fork_shows_the_shared_past() {
     ann.put(&project, "index.html", "<p>2").await;
     let fork = ann.fork(&project, "").await.expect("forked").id;
     for (revision, content) in [(first.as_str(), "<p>1"), ("", "<p>2")] {
-        let request = ann.request(CreatePreviewRequest { project_id: fork.clone(), revision: revision.into() });
+        let request = ann.request(CreatePreviewRequest { project_id: fork.clone(), revision: revision.into(), ..Default::default() });
         let capability = answer(ann.client.clone().create_preview(request).await).expect("a preview").capability;
         let read = ReadPreviewFileRequest { capability, path: "index.html".into(), ..Default::default() };
         let file = answer(cluster.client(Caller::Gateway).read_preview_file(without_user(read)).await).expect("a file");

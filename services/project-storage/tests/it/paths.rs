@@ -87,7 +87,7 @@ async fn a_stored_path_can_be_read_by_each_rpc() {
     let paths: Vec<_> = list.files.iter().map(|file| file.path.as_str()).collect();
     assert!(OLD.iter().all(|path| paths.contains(path)) && paths.contains(&"nul"), "{paths:?}");
 
-    let preview = ann.request(CreatePreviewRequest { project_id: project.clone(), revision: String::new() });
+    let preview = ann.request(CreatePreviewRequest { project_id: project.clone(), ..Default::default() });
     let capability = answer(ann.client.clone().create_preview(preview).await).expect("a preview").capability;
     let turn = old.turn().await;
     assert_eq!(turn.tree("").await.expect("a tree").1, OLD);
@@ -98,7 +98,7 @@ async fn a_stored_path_can_be_read_by_each_rpc() {
         let page = ReadPreviewFileRequest { capability: capability.clone(), path: path.into(), ..Default::default() };
         let page = answer(cluster.client(Caller::Gateway).read_preview_file(without_user(page)).await).expect("a page");
         assert_eq!(page.content, Bytes::from_static(LINES.as_bytes()), "{path:?}");
-        let files = ReadTurnFilesRequest { turn_id: turn.id.clone(), revision: base.clone(), paths: vec![path.into()] };
+        let files = ReadTurnFilesRequest { turn_id: turn.id.clone(), revision: base.clone(), paths: vec![path.into()], any_size: false };
         let files = answer(turn.agent.clone().read_turn_files(without_user(files)).await).expect("files").files;
         assert_eq!(files.len(), 1, "{path:?}");
     }

@@ -9,7 +9,8 @@ use proto::{
     id::SessionId,
     project_storage::{
         CreatePreviewRequest, DeletePreviewRequest, DeleteProjectRequest, DownloadPreviewFileRequest, GetPreviewTreeRequest,
-        ReadPreviewContentsRequest, ReadPreviewFileRequest, ReadPreviewFileResponse, UndeleteProjectRequest,
+        ReadPreviewContentsRequest, ReadPreviewFileRequest, ReadPreviewFileResponse, StagedPreview, StagedPreviewFile,
+        UndeleteProjectRequest,
     },
 };
 
@@ -19,7 +20,7 @@ use crate::{
 };
 
 async fn preview(person: &Person, project: &str, revision: &str) -> String {
-    let request = person.request(CreatePreviewRequest { project_id: project.into(), revision: revision.into() });
+    let request = person.request(CreatePreviewRequest { project_id: project.into(), revision: revision.into(), ..Default::default() });
     answer(person.client.clone().create_preview(request).await).expect("a preview").capability
 }
 
@@ -27,6 +28,84 @@ async fn read(cluster: &Cluster, capability: &str, path: &str, etag: &str) -> Re
     let request =
         ReadPreviewFileRequest { capability: capability.into(), path: path.into(), if_none_match: etag.into(), ..Default::default() };
     answer(cluster.client(Caller::Gateway).read_preview_file(without_user(request)).await)
+}
+
+#[tokio::test]
+async fn a_preview_finds_staged_files_of_its_own_project() {
+    let cluster = Cluster::start().await;
+    let (ann, bob) = (cluster.person(), cluster.person());
+    let (project, other) = (ann.create().await.id, bob.create().await.id);
+    let capability = preview(&ann, &project, "").await;
+    let (page, script) = ("a".repeat(40), "b".repeat(40));
+    let staged = |project: &str, files: &[(&str, &str)]| StagedPreview {
+        project_id: project.to_owned(),
+        tree_id: "c".repeat(40),
+        files: files.iter().map(|(path, id)| StagedPreviewFile { path: (*path).into(), blob_id: (*id).into(), size_bytes: 7 }).collect(),
+    };
+    let read = |path: &str, etag: &str, staged: StagedPreview| {
+        let (capability, path, if_none_match) = (capability.clone(), path.to_owned(), etag.to_owned());
+        let request = ReadPreviewFileRequest { capability, path, if_none_match, page: true, staged: Some(staged), ..Default::default() };
+        let mut gateway = cluster.client(Caller::Gateway);
+        async move { answer(gateway.read_preview_file(without_user(request)).await) }
+    };
+    // The project has no revision. Nothing of the staged files is stored.
+    let plain: &[(&str, &str)] = &[("index.html", &page), ("js/app.js", &script)];
+    for (path, found, id) in [("", "index.html", &page), ("some/view", "index.html", &page), ("js/app.js", "js/app.js", &script)] {
+        let file = read(path, "", staged(&project, plain)).await.expect("a file");
+        assert_eq!((file.path.as_str(), file.etag), (found, format!("\"{id}\"")), "{path}");
+        assert!(file.content.is_empty() && file.size_bytes == 7 && file.revision.is_empty() && file.compiled_tree_id.is_empty());
+    }
+    assert!(read("js/app.js", &format!("\"{script}\""), staged(&project, plain)).await.expect("a file").not_modified);
+    assert_eq!(reason(read("none.png", "", staged(&project, plain)).await), "FILE_NOT_FOUND");
+    let compiled = read("", "", staged(&project, &[("index.html", &page), ("src/main.tsx", &script)])).await.expect("a page");
+    assert_eq!(compiled.compiled_tree_id, "c".repeat(40));
+
+    assert_eq!(reason(read("", "", staged(&other, plain)).await), "PREVIEW_NOT_FOUND");
+    assert_eq!(reason(read("", "", staged(&project, &[("a", &page), ("a/b", &page)])).await), "INVALID_FIELD");
+    assert_eq!(reason(read("", "", staged(&project, &[("a", "x")])).await), "INVALID_FIELD");
+    let request = ann.request(CreatePreviewRequest { project_id: project.clone(), turn_id: "x".into(), ..Default::default() });
+    assert_eq!(
+        reason(answer(ann.client.clone().create_preview(request).await)),
+        "INVALID_FIELD",
+        "only the gateway knows the files of turns"
+    );
+}
+
+#[tokio::test]
+async fn a_preview_of_a_turn_leaves_what_previews_show() {
+    let cluster = Cluster::start().await;
+    let (person, one, other) = (cluster.person(), SessionId::generate(), SessionId::generate());
+    let (ann, elsewhere) = (cluster.in_session(&person, one), cluster.in_session(&person, other));
+    let project = ann.create().await.id;
+    let first = ann.save(&project, vec![write("index.html", "one")]).await.expect("saved").revision.expect("a revision").id;
+    let of_turn = async |person: &Person| {
+        let turn_id = proto::id::TurnId::generate().to_string();
+        let request = person.request(CreatePreviewRequest { project_id: project.clone(), turn_id, ..Default::default() });
+        answer(cluster.client(Caller::Gateway).create_preview(request).await).expect("a preview").capability
+    };
+    let shown = async |capability: &str| read(&cluster, capability, "", "").await.expect("a page").content;
+    let pinned = preview(&ann, &project, &first).await;
+    ann.save(&project, vec![write("index.html", "two")]).await.expect("saved");
+    assert_eq!(of_turn(&ann).await, pinned, "the same capability");
+    assert_eq!(shown(&pinned).await, "one");
+    // The grant of another session that has none yet is not the newest one.
+    assert_eq!(of_turn(&elsewhere).await, pinned);
+    assert_eq!(shown(&pinned).await, "one");
+    // It is valid by itself.
+    sqlx::query("UPDATE previews SET expires_at = now() - interval '1 second' WHERE session_id = $1")
+        .bind(one.0)
+        .execute(&cluster.database.pool)
+        .await
+        .expect("expired");
+    assert_eq!(shown(&pinned).await, "two");
+    // An expired one shows nothing that could stay.
+    of_turn(&ann).await;
+    assert_eq!(shown(&pinned).await, "two");
+    preview(&elsewhere, &project, &first).await;
+    assert_eq!(shown(&pinned).await, "one");
+    let both = CreatePreviewRequest { project_id: project.clone(), revision: first, turn_id: proto::id::TurnId::generate().to_string() };
+    let refused = answer(cluster.client(Caller::Gateway).create_preview(ann.request(both)).await).expect_err("one of them");
+    assert_eq!(refused.violations[0].field, "revision");
 }
 
 #[tokio::test]
@@ -125,7 +204,7 @@ async fn previews_and_turns_that_begin_beside_a_deletion_are_refused_and_do_not_
         let project = ann.create().await.id;
         ann.save(&project, vec![write("a", "1")]).await.expect("saved");
         let previews = (0..4).map(|_| {
-            let request = ann.request(CreatePreviewRequest { project_id: project.clone(), revision: String::new() });
+            let request = ann.request(CreatePreviewRequest { project_id: project.clone(), ..Default::default() });
             let mut client = ann.client.clone();
             async move { answer(client.create_preview(request).await).map(|preview| preview.capability) }
         });
@@ -330,7 +409,7 @@ async fn a_preview_ends_with_the_session_that_created_it() {
     // The grant of the other session is older, and is still valid.
     read(&cluster, &theirs, "", "").await.expect("another session of the same person");
     // The access token is still valid, but cannot create another preview.
-    let request = ann.request(CreatePreviewRequest { project_id: project.id.clone(), revision: String::new() });
+    let request = ann.request(CreatePreviewRequest { project_id: project.id.clone(), ..Default::default() });
     let fault = answer(ann.client.clone().create_preview(request).await).expect_err("an ended session");
     assert_eq!((fault.code, fault.reason.as_str()), (ErrorCode::Unauthenticated, "TOKEN_INVALID"));
     cluster.end_session(other);

@@ -139,14 +139,14 @@ async fn a_turn_can_read_messages_that_were_replaced_since() {
         ("of another project", vec![foreign[0].as_str(), question, foreign[1].as_str()], vec!["prompt 0"]),
         ("later than the turn's own", vec![own[0].as_str(), question], vec!["prompt 0"]),
         ("unknown", vec![unknown.as_str()], vec![]),
-        ("as many as there may be", vec![question; 200], vec!["prompt 0"]),
+        ("as many as there may be", vec![question; 1_000], vec!["prompt 0"]),
     ] {
         assert_eq!(by_ids(&turn, &wanted).await.expect(what), found, "{what}");
     }
-    let many = vec![question; 201];
+    let many = vec![question; 1_001];
     for (wanted, field, limit) in [
         (vec![question, "nonsense"], "message_ids[1]", "must be a UUID in its lower-case form"),
-        (many, "message_ids", "must be at most 200 ids"),
+        (many, "message_ids", "must be at most 1000 ids"),
     ] {
         let fault = by_ids(&turn, &wanted).await.expect_err("an error");
         assert_eq!((fault.reason.as_str(), fault.violations.len()), ("INVALID_FIELD", 1));

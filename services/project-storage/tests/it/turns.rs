@@ -98,7 +98,7 @@ async fn a_turn_reads_the_tree_it_works_on() {
     assert_eq!(turn.tree("").await.expect("a tree").1, ["a/c", "b", "later"]);
     let read = |revision: &str, paths: &[&str]| {
         let paths = paths.iter().map(|p| (*p).to_owned()).collect();
-        let message = ReadTurnFilesRequest { turn_id: turn.id.clone(), revision: revision.into(), paths };
+        let message = ReadTurnFilesRequest { turn_id: turn.id.clone(), revision: revision.into(), paths, any_size: false };
         let mut agent = turn.agent.clone();
         async move {
             answer(agent.read_turn_files(without_user(message)).await).map(|r| r.files.into_iter().map(|f| f.path).collect::<Vec<_>>())
@@ -132,9 +132,9 @@ async fn a_turn_reads_the_messages_before_it() {
                 .map(|r| r.messages.into_iter().map(|m| m.text).collect::<Vec<_>>())
         }
     };
-    assert_eq!(before(200).await.expect("messages"), ["one", "done", "two", "half\u{fffd}way"]);
+    assert_eq!(before(1_000).await.expect("messages"), ["one", "done", "two", "half\u{fffd}way"]);
     assert_eq!(before(2).await.expect("messages"), ["two", "half\u{fffd}way"]);
-    assert_eq!(reason(before(201).await), "INVALID_FIELD");
+    assert_eq!(reason(before(1_001).await), "INVALID_FIELD");
     let messages = conversation(&ann, &project).await;
     assert_eq!(messages.iter().map(|m| m.partial).collect::<Vec<_>>(), [false, false, false, true, false]);
 }

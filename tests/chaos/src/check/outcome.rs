@@ -31,8 +31,11 @@ pub(super) fn check(turn: &Turn, rules: &Rules, violations: &mut Violations<'_>)
         _ => violations.require(false, "outcome", || format!("the state is {state}")),
     }
     let committed = turn.log.iter().any(|event| event.kind == "files.committed");
+    let asks = turn.watched.prompt.task == Task::Ask;
+    violations.require(!asks || !committed, "a question changes nothing", || "the turn has made a revision".to_owned());
     let writes = turn.watched.prompt.steps().iter().any(|step| !step.calls.is_empty());
-    violations.require(state != "completed" || committed == writes, "written files are committed", || format!("committed: {committed}"));
+    violations
+        .require(asks || state != "completed" || committed == writes, "written files are committed", || format!("committed: {committed}"));
     let expected: &[i16] = match (state, committed) {
         ("completed", true) => &[2],
         ("completed", false) => &[3],

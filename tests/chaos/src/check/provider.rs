@@ -1,5 +1,5 @@
-//! The model is called once per step, and at most once more per failed attempt or change of the worker. All calls for a step have the same
-//! input.
+//! All requests of a turn begin with the same prompt, which is planned once. The model is called once per step, and at most once more per failed
+//! attempt or change of the worker. All calls for a step have the same input.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -29,6 +29,13 @@ pub(super) fn check(turn: &Turn, faults: &FaultHistory, rules: &Rules, violation
         let same = inputs.len() <= 1;
         violations.require(same, "same model input", || format!("the calls for step {step} had different inputs"));
     }
+    // The conversation is folded when the turn starts, and never again.
+    let prefixes: BTreeSet<&str> =
+        turn.log.iter().filter(|event| event.kind == "attempt.started").map(|event| event.text("prefixHash")).collect();
+    violations
+        .require(prefixes.len() <= 1, "one beginning of all requests", || format!("the requests of the turn begin with {prefixes:?}"));
+    let plans = turn.log.iter().filter(|event| event.kind == "context.planned").count();
+    violations.require(plans <= 1, "one plan", || format!("the context was planned {plans} times"));
     for finished in effective(&turn.log).into_iter().filter(|event| event.kind == "step.finished") {
         let step = finished.number("step");
         let calls = by_step.get(&step).map(Vec::as_slice).unwrap_or_default();

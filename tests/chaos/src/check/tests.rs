@@ -250,9 +250,23 @@ fn all_calls_for_a_step_have_the_same_input() {
 }
 
 #[test]
+fn a_prompt_is_planned_once_and_folded_once() {
+    violates("one beginning of all requests", |turn| {
+        let attempt = turn.log.iter_mut().rfind(|event| event.kind == "attempt.started").unwrap();
+        attempt.data["prefixHash"] = json!("other");
+    });
+    violates("one plan", |turn| {
+        for event in turn.log.iter_mut().filter(|event| event.kind == "attempt.started").take(2) {
+            event.kind = "context.planned".into();
+        }
+    });
+}
+
+#[test]
 fn only_allowed_ends_of_a_turn_pass() {
     violates("acknowledged cancel", |turn| turn.watched.cancel = Some(Cancel::Done(START)));
     violates("both services agree", |turn| turn.storage = Some(1));
+    violates("a question changes nothing", |turn| turn.watched.prompt.task = Task::Ask);
     violates("written files are committed", |turn| turn.log.retain(|event| event.kind != "files.committed"));
     let failed = |reason: &str, epoch| {
         let mut writer = Writer::begin();

@@ -181,6 +181,11 @@ impl Node {
         Ok(true)
     }
 
+    /// The id of its process, if it is running.
+    pub async fn process(&self) -> Option<u32> {
+        self.instance.lock().await.child.as_ref().and_then(Child::id)
+    }
+
     /// Sends SIGTERM and waits for the exit. Returns `None` if the process was not running.
     ///
     /// # Errors

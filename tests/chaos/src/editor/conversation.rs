@@ -83,6 +83,7 @@ impl Editor {
         if found != text {
             self.client.record.violation(format!("the preview {url} shows {found:?} instead of {text:?}"));
         }
+        self.use_site(&url, &text).await?;
         let capability = url.host_str()?.split('.').next()?;
         self.call_or_not_found("delete a preview", Method::DELETE, &format!("{root}/previews/{capability}"), json!({})).await
     }

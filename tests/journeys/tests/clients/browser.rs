@@ -9,13 +9,16 @@ use serde_json::json;
 use test_support::{
     Cluster,
     canary::within,
-    model_server::{Answer, At, Request, Stop},
+    model_server::{Answer, At, ModelServer, Request, Script, Stop},
     script::{self, Gates, has_results, last_line},
     vite,
 };
 use tokio::process::Command;
 
-use crate::scripted::{self, held, refused};
+use crate::{
+    frameworks,
+    scripted::{self, held, refused},
+};
 
 const LIMIT: Duration = Duration::from_secs(900);
 /// The shipped policies, except that the fourth prompt of an hour is refused.
@@ -61,6 +64,36 @@ async fn an_open_preview_changes_after_a_save_and_reports_its_errors() -> Result
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_preview_in_a_tab_of_its_own_changes_after_a_save() -> Result<()> {
+    let cluster = Cluster::with(&[("BACKLOT_COMPILER", &chassis::testing::compiler().to_string_lossy())]).await?;
+    let mut command = command("tab.mjs");
+    command.env("BACKLOT_TEST_URL", &cluster.url);
+    command.env("BACKLOT_CHANGES", vite::changes().to_string());
+    run_command(command, &Gates::default()).await?;
+    cluster.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_page_shows_what_a_check_has_found() -> Result<()> {
+    let broken = json!({ "path": "src/hello.ts", "content": "import { greet } from './great';\nexport const hello = greet;\n" });
+    let done = || Answer::default().text("Done.");
+    let write = Answer::default().tool("write_file", broken).stop(Stop::ToolUse);
+    let models = ModelServer::start(Script::queue([write, done(), done()])).await;
+    let settings = [
+        ("OPENAI_API_KEY", "sk-test"),
+        ("OPENAI_BASE_URL", &models.openai_url()),
+        ("BACKLOT_MODEL", "openai/gpt-test"),
+        ("BACKLOT_COMPILER", &chassis::testing::compiler().to_string_lossy()),
+    ];
+    let cluster = Cluster::with(&settings).await?;
+    let mut command = command("checks.mjs");
+    command.env("BACKLOT_TEST_URL", &cluster.url);
+    command.env("BACKLOT_CHANGES", vite::changes().to_string());
+    run_command(command, &Gates::default()).await?;
+    cluster.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_first_page_is_accessible_and_survives_network_failures() -> Result<()> {
     let gates = Gates::default();
     // A page that receives nothing for two heartbeats and a little longer treats the connection as lost.
@@ -71,7 +104,7 @@ async fn the_first_page_is_accessible_and_survives_network_failures() -> Result<
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_shipped_templates_become_projects_whose_previews_work() -> Result<()> {
-    let cluster = Cluster::start().await?;
+    let cluster = frameworks::cluster().await?;
     let person = cluster.person().await?;
     let listed = person.get("/api/templates?pageSize=100").await?;
     let templates = listed["templates"].as_array().context("no templates")?;
@@ -92,19 +125,19 @@ async fn the_shipped_templates_become_projects_whose_previews_work() -> Result<(
     cluster.stop().await
 }
 
-async fn run_script(name: &str, cluster: &Cluster, gates: &Gates) -> Result<()> {
+pub(crate) async fn run_script(name: &str, cluster: &Cluster, gates: &Gates) -> Result<()> {
     let mut command = command(name);
     command.env("BACKLOT_TEST_URL", &cluster.url);
     run_command(command, gates).await
 }
 
-fn command(script: &str) -> Command {
+pub(crate) fn command(script: &str) -> Command {
     let mut command = Command::new("node");
     command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("browser").join(script));
     command
 }
 
-async fn run_command(command: Command, gates: &Gates) -> Result<()> {
+pub(crate) async fn run_command(command: Command, gates: &Gates) -> Result<()> {
     within(LIMIT, script::run(command, gates)).await.context("the script did not end in time")?
 }
 

@@ -2,4 +2,6 @@
 
 mod browser;
 mod chat;
+mod frameworks;
+mod hot;
 mod scripted;

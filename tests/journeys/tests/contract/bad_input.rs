@@ -108,6 +108,9 @@ const LIMITS: &[(&str, usize)] = &[
     ("ResolveConflictRequest.request_id", 255),
     ("ResolveConflictRequest.if_match", 1024),
     ("CreatePreviewRequest.revision", 40),
+    ("CreatePreviewRequest.turn_id", 36),
+    ("ListDeploymentsRequest.page_token", 0),
+    ("ExportDeploymentRequest.format", 6),
     ("PublishTemplateRequest.project_id", 36),
     ("PublishTemplateRequest.revision", 40),
     ("PublishTemplateRequest.template_id", 36),
@@ -135,12 +138,23 @@ const LIMITS: &[(&str, usize)] = &[
     ("StartTurnRequest.idempotency_key", 255),
     ("StartTurnRequest.client_message_id", 128),
     ("StartTurnRequest.replaces_turn_id", 36),
+    ("StartTurnRequest.plan_turn_id", 36),
     ("ListTurnsRequest.project_id", 36),
     ("ListTurnsRequest.draft_id", 128),
     ("ListTurnsRequest.client_message_id", 128),
     ("ListTurnsRequest.page_token", 0),
     ("GetFindingsRequest.revision", 40),
+    ("SelectAgentRequest.prompt", 32 * 1024),
+    ("SelectAgentRequest.agent", 64),
+    ("PlanTurnRequest.project_id", 36),
+    ("PlanTurnRequest.prompt", 32 * 1024),
+    ("PlanTurnRequest.agent", 64),
+    ("PlanTurnRequest.model", 128),
+    ("PlanTurnRequest.base_revision", 40),
+    ("PlanTurnRequest.plan_turn_id", 36),
     ("ListAgentsRequest.page_token", 0),
+    ("ListAgentsRequest.query", 200),
+    ("ListAgentsRequest.category", 64),
 ];
 
 /// The cluster, users and resources that the rows use.
@@ -194,6 +208,7 @@ impl Fixture {
             "capability" => "a".repeat(26),
             "revision" => "a".repeat(40),
             "label" => "before the redesign".to_owned(),
+            "number" => "1".to_owned(),
             "message_id" => uuid::Uuid::nil().to_string(),
             other => panic!("the path variable {other} needs a value here"),
         }
@@ -316,10 +331,13 @@ async fn identities(fixture: &Fixture, binding: &Binding) -> Result<()> {
             _ => &unknown,
         };
         let row = |what: &str| format!("{} {}: {what} {variable}", binding.method, binding.template);
+        // The turn has ended, so it is refused before the path.
+        let has_ended = binding.rpc.name() == "GetStagedFile" && variable == "path";
+        let allowed: &[u16] = if has_ended { &[409] } else { &[400, 404] };
         let absent = fixture.send(binding, &replaced(&unknown), body.clone()).await?;
-        check(&row("unknown"), &absent, &[400, 404], None);
+        check(&row("unknown"), &absent, allowed, None);
         let hidden = fixture.send(binding, &replaced(foreign), body.clone()).await?;
-        check(&row("of another user:"), &hidden, &[400, 404], None);
+        check(&row("of another user:"), &hidden, allowed, None);
         assert_eq!(
             (absent.0, &absent.1["reason"], &absent.1["title"]),
             (hidden.0, &hidden.1["reason"], &hidden.1["title"]),
@@ -329,7 +347,7 @@ async fn identities(fixture: &Fixture, binding: &Binding) -> Result<()> {
         let shapes = ["%00", "..%2f..%2fetc%2fpasswd", "%ff%fe", "a%0d%0ab", "%F0%9F%92%A5", &"x".repeat(5000)];
         for shape in shapes {
             let refused = fixture.send(binding, &replaced(shape), body.clone()).await?;
-            check(&row(&format!("malformed ({shape:.12})")), &refused, &[400, 404, 414, 431], None);
+            check(&row(&format!("malformed ({shape:.12})")), &refused, &[allowed, &[400, 404, 414, 431]].concat(), None);
         }
     }
     Ok(())

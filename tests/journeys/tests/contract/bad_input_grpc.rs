@@ -99,11 +99,9 @@ fn foreign(rpc: &MethodDescriptor, project: &str, turn: &str) -> Option<Vec<u8>>
 fn invalid_utf8(rpc: &MethodDescriptor) -> Vec<(String, Vec<u8>)> {
     let fields = rpc.input().fields().filter(|f| matches!(f.kind(), Kind::String)).collect::<Vec<_>>();
     let tag = |number: u32| {
-        if number < 16 {
-            vec![u8::try_from(number << 3 | 2).unwrap_or_default()]
-        } else {
-            panic!("the tag of field {number} has several bytes")
-        }
+        let mut tag = Vec::new();
+        prost::encoding::encode_varint(u64::from(number << 3 | 2), &mut tag);
+        tag
     };
     fields.into_iter().map(|field| (field.name().to_owned(), [tag(field.number()), vec![1, 0xff]].concat())).collect()
 }

@@ -138,6 +138,8 @@ async fn answers_and_events_match_the_document() -> Result<()> {
         (Method::GET, format!("/api/turns/{turn}"), Value::Null),
         (Method::GET, "/api/agents".to_owned(), Value::Null),
         (Method::GET, "/api/agents/builder".to_owned(), Value::Null),
+        (Method::POST, "/api/agents/select".to_owned(), json!({ "prompt": "a bar chart of my sales" })),
+        (Method::POST, "/api/turns:plan".to_owned(), json!({ "projectId": project, "prompt": "make the counter blue" })),
         (Method::DELETE, format!("/api/projects/{project}"), Value::Null),
     ];
     for (method, path, body) in rows {

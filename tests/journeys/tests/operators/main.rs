@@ -1,6 +1,9 @@
-//! The interfaces of operators: logs, metrics and readiness, traces, roles in separate processes, and a connection pooler.
+//! The interfaces of operators: agents, logs, metrics and readiness, traces, roles in separate processes, packages without a network, and a connection
+//! pooler.
 
+mod agents;
 mod operations;
 mod poolers;
 mod roles;
 mod trace;
+mod vendor;

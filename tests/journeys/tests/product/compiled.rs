@@ -1,13 +1,21 @@
 //! Previews of projects in Vite's layout: the page and its modules over HTTP, an edit, errors, and a cluster without a compiler. A script opens
 //! the same project in Chromium (`tests/clients`).
 
+use std::time::Duration;
+
 use anyhow::{Context as _, Result};
 use chassis::testing;
 use reqwest::{Method, Response};
 use serde_json::{Value, json};
-use test_support::{Cluster, Person, vite};
+use test_support::{
+    Cluster, Person,
+    model_server::{Answer, At, Gate, ModelServer, Script, Stop},
+    vite,
+};
 use url::Url;
 
+/// How long a turn may take to its second answer.
+const LIMIT: Duration = Duration::from_secs(120);
 const BROWSER: (&str, &str) = ("accept", "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8");
 
 /// A project and its preview.
@@ -49,6 +57,13 @@ impl Preview {
         let map: Value = serde_json::from_str(map.with_context(|| page.clone())?.0)?;
         map["imports"].as_object().cloned().context("no imports")
     }
+
+    /// The module of `src/greet.ts`.
+    async fn greet(&self) -> Result<String> {
+        let modules = self.modules().await?;
+        let address = modules["@/greet"].as_str().context("address")?.trim_start_matches('/');
+        Ok(self.get(address, &[]).await?.text().await?)
+    }
 }
 
 fn header(response: &Response, name: &str) -> String {
@@ -75,6 +90,82 @@ async fn a_typescript_project_is_compiled_and_an_edit_changes_one_module() -> Re
     cluster.stop().await
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_files_of_a_running_turn_have_a_preview() -> Result<()> {
+    let gate = Gate::default();
+    let changed = json!({ "path": "src/greet.ts", "content": "export const greet = (name: string): string => `Welcome, ${name}`;\n" });
+    let held = Answer::default().text("Done.").hold_at(At::Event(2), &gate);
+    let models = ModelServer::start(Script::queue([Answer::default().tool("write_file", changed).stop(Stop::ToolUse), held])).await;
+    let settings = [
+        ("OPENAI_API_KEY", "sk-test"),
+        ("OPENAI_BASE_URL", &*models.openai_url()),
+        ("BACKLOT_MODEL", "openai/gpt-test"),
+        ("BACKLOT_COMPILER", &compiler()),
+    ];
+    let cluster = Cluster::with(&settings).await?;
+    let of_head = preview(&cluster).await?;
+    let (person, project) = (of_head.person.clone(), of_head.project.clone());
+    let started = person.post("/api/turns", json!({ "projectId": project, "prompt": "welcome people" })).await?;
+    let turn = started["id"].as_str().context("turn")?.to_owned();
+    staged_files(&cluster, &person, &turn).await?;
+
+    let made = person.post(&format!("/api/projects/{project}/previews"), json!({ "turnId": turn })).await?;
+    let url = Url::parse(made["url"].as_str().context("url")?)?;
+    let staged = Preview { person: person.clone(), project: project.clone(), url };
+    assert_eq!(staged.get("", &[BROWSER]).await?.status(), 200);
+    assert!(staged.greet().await?.contains("Welcome"), "the staged file");
+    assert!(!of_head.greet().await?.contains("Welcome"), "the head has another one");
+    assert_eq!(staged.get("some/view", &[BROWSER]).await?.status(), 200, "a view of the app");
+    assert_eq!(staged.get("none.png", &[]).await?.status(), 404);
+    let modules = staged.modules().await?;
+    let module = modules["@/greet"].as_str().context("address")?.trim_start_matches('/');
+    refused_previews(&cluster, &staged, &turn).await?;
+
+    gate.open();
+    person.follow(&turn, 0).await?.rest().await?;
+    let ended = staged.get("", &[]).await?;
+    assert_eq!((ended.status().as_u16(), ended.json::<Value>().await?["reason"].clone()), (409, json!("TURN_NOT_RUNNING")));
+    assert_eq!(staged.get(module, &[]).await?.status(), 200, "a module needs only the capability");
+    assert!(of_head.greet().await?.contains("Welcome"), "the turn has committed");
+    cluster.stop().await
+}
+
+/// The files of the turn over the API, when it has changed one.
+async fn staged_files(cluster: &Cluster, person: &Person, turn: &str) -> Result<()> {
+    let listed = testing::eventually(LIMIT, || async {
+        let listed = person.get(&format!("/api/turns/{turn}/files")).await.ok()?;
+        listed["files"].as_array()?.iter().any(|file| file["isChanged"] == true).then_some(listed)
+    })
+    .await;
+    let changed: Vec<_> = listed["files"].as_array().into_iter().flatten().filter(|file| file["isChanged"] == true).collect();
+    assert_eq!((changed.len(), &changed[0]["path"]), (1, &json!("src/greet.ts")), "{listed}");
+    let file = person.get(&format!("/api/turns/{turn}/files/src/greet.ts")).await?;
+    assert!(file["content"]["text"].as_str().is_some_and(|text| text.contains("Welcome")) && file["etag"] == changed[0]["etag"], "{file}");
+    let stranger = cluster.person().await?;
+    for path in [format!("/api/turns/{turn}/files"), format!("/api/turns/{turn}/files/src/greet.ts")] {
+        let (status, problem) = stranger.refused(Method::GET, &path, Value::Null).await?;
+        assert_eq!((status.as_u16(), &problem["reason"]), (404, &json!("TURN_NOT_FOUND")), "{path}");
+    }
+    Ok(())
+}
+
+/// The label of another project opens nothing, and neither does the turn in one.
+async fn refused_previews(cluster: &Cluster, staged: &Preview, turn: &str) -> Result<()> {
+    let other = preview(cluster).await?;
+    let ask = async |person: &Person, project: &str, body: Value| {
+        let (status, problem) = person.refused(Method::POST, &format!("/api/projects/{project}/previews"), body).await?;
+        Ok::<_, anyhow::Error>((status.as_u16(), problem["reason"].clone()))
+    };
+    assert_eq!(ask(&other.person, &other.project, json!({ "turnId": turn })).await?, (404, json!("TURN_NOT_FOUND")));
+    let both = json!({ "turnId": turn, "revision": "a".repeat(40) });
+    assert_eq!(ask(&staged.person, &staged.project, both).await?, (400, json!("INVALID_FIELD")));
+    let label = |url: &Url| url.host_str().unwrap_or_default().split('.').next().unwrap_or_default().to_owned();
+    let forged = staged.url.as_str().replace(&label(&staged.url), &format!("{}{}", label(&other.url), turn.replace('-', "")));
+    let forged = Preview { url: Url::parse(&forged)?, ..other };
+    assert_eq!(forged.get("", &[]).await?.status(), 404, "a turn of another project");
+    Ok(())
+}
+
 async fn page_and_modules(preview: &Preview) -> Result<()> {
     let page = preview.get("", &[BROWSER]).await?;
     assert_eq!((page.status().as_u16(), header(&page, "content-type").as_str()), (200, "text/html; charset=utf-8"));
@@ -82,7 +173,7 @@ async fn page_and_modules(preview: &Preview) -> Result<()> {
     let etag = header(&page, "etag");
     assert!(!etag.is_empty());
     let html = page.text().await?;
-    assert!(html.contains("importmap") && !html.contains("src/main.ts\""), "{html}");
+    assert!(html.contains("importmap") && !html.contains("\"/src/main.ts\""), "{html}");
     assert_eq!(preview.get("", &[BROWSER, ("if-none-match", &etag)]).await?.status(), 304);
     let view = preview.get("orders/5", &[BROWSER]).await?;
     assert_eq!((view.status().as_u16(), header(&view, "etag")), (200, etag), "a view of the app is its page");

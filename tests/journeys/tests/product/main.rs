@@ -2,7 +2,7 @@
 //!
 //! - Accounts: [`sessions`], [`sites`].
 //! - Turns: [`story`], [`turns`], [`resume`], [`limits`]; `tests/providers.rs` has the turns through the clients of model providers.
-//! - Projects: [`conflicts`], [`preconditions`], [`coding`], [`previews`], [`compiled`], [`checks`], [`files`], [`contents`], [`search`], [`messages`],
+//! - Projects: [`conflicts`], [`preconditions`], [`coding`], [`previews`], [`compiled`], [`published`], [`checks`], [`files`], [`contents`], [`search`], [`messages`],
 //!   [`templates`], [`archives`].
 
 mod archives;
@@ -18,8 +18,10 @@ mod forks;
 mod history;
 mod limits;
 mod messages;
+mod modes;
 mod preconditions;
 mod previews;
+mod published;
 mod resume;
 mod search;
 mod sessions;

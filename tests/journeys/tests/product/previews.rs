@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use reqwest::{Method, Response};
-use serde_json::json;
+use serde_json::{Value, json};
 use test_support::{Cluster, Person};
 use url::Url;
 
@@ -129,6 +129,7 @@ async fn a_preview_behaves_like_a_web_server() -> Result<()> {
         folders(&person, &url).await?;
         views(&person, &url).await?;
         missing(&person, &url).await?;
+        shown(&person, &url).await?;
         cluster.stop().await?;
     }
     Ok(())
@@ -173,6 +174,80 @@ async fn views(person: &Person, url: &Url) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// A browser that shows a page gets it with the script of the gateway, and everybody else gets the bytes of the file.
+async fn shown(person: &Person, url: &Url) -> Result<()> {
+    let plain = get(person, Method::GET, url, &[("sec-fetch-dest", "empty")]).await?;
+    let (tag, bytes) = (header(&plain, "etag"), plain.text().await?);
+    assert_eq!(bytes, "<script>document.title='x'</script>");
+    for purpose in ["document", "iframe"] {
+        let browser = [BROWSER, ("sec-fetch-dest", purpose)];
+        let page = get(person, Method::GET, url, &browser).await?;
+        let with_script = header(&page, "etag");
+        assert!(with_script != tag && page.headers().get_all("vary").iter().any(|value| value == "sec-fetch-dest"), "{page:?}");
+        let text = page.text().await?;
+        let start = format!("<script src=\"{}@b/client-", url.path());
+        assert!(text.starts_with(&start) && text.ends_with(&format!("></script>{bytes}")), "{text}");
+        let known = get(person, Method::GET, url, &[BROWSER, ("sec-fetch-dest", purpose), ("if-none-match", &with_script)]).await?;
+        assert_eq!((known.status().as_u16(), header(&known, "etag")), (304, with_script.clone()));
+        // HEAD has the headers of GET: those of the page with the script, and not of the file.
+        let head = get(person, Method::HEAD, url, &browser).await?;
+        assert_eq!(
+            (head.status().as_u16(), header(&head, "content-length"), header(&head, "etag")),
+            (200, text.len().to_string(), with_script)
+        );
+        let script = url.join(text.split('"').nth(1).context("an address")?)?;
+        assert_eq!(get(person, Method::GET, &script, &[]).await?.status(), 200);
+    }
+    for (method, path, headers) in [
+        (Method::GET, "app.js", &[("sec-fetch-dest", "document")][..]),
+        (Method::GET, "", &[("sec-fetch-dest", "iframe"), ("range", "bytes=0-")]),
+    ] {
+        let response = get(person, method, &url.join(path)?, headers).await?;
+        assert!(!response.text().await?.contains("@b/client-"), "{path}");
+    }
+    let head = get(person, Method::HEAD, url, &[]).await?;
+    assert_eq!(
+        (head.status().as_u16(), header(&head, "content-length"), header(&head, "etag")),
+        (200, bytes.len().to_string(), tag.clone())
+    );
+    assert_eq!(head.text().await?, "");
+    for method in [Method::GET, Method::HEAD] {
+        let known = get(person, method, url, &[("if-none-match", &tag)]).await?;
+        assert_eq!((known.status().as_u16(), header(&known, "etag"), known.text().await?), (304, tag.clone(), String::new()));
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_that_nobody_frames_asks_for_the_revision_that_it_would_show() -> Result<()> {
+    let cluster = Cluster::start().await?;
+    let Preview { person, project, url } = preview(&cluster).await?;
+    let revision = async |path: &str, etag: &str| {
+        let response = get(&person, Method::GET, &url.join(&format!("@b/revision/{path}"))?, &[("if-none-match", etag)]).await?;
+        let (status, etag, text) = (response.status().as_u16(), header(&response, "etag"), response.text().await?);
+        anyhow::Ok((status, etag, serde_json::from_str::<Value>(&text).unwrap_or_default()))
+    };
+    let page = get(&person, Method::GET, &url, &[BROWSER, ("sec-fetch-dest", "document")]).await?.text().await?;
+    let (status, etag, first) = revision("", "").await?;
+    let id = first["revision"].as_str().context("a revision")?;
+    assert!(status == 200 && id.len() == 40 && page.contains(&format!("data-revision=\"{id}\"")), "{page}");
+    for path in ["", "docs/", "docs/index.html"] {
+        assert_eq!(revision(path, &etag).await?, (304, etag.clone(), Value::Null), "{path}");
+    }
+    let changes = json!([{ "path": "note.txt", "write": { "text": "a save" } }]);
+    let saved = person.post("/api/projects/save", json!({ "projectId": project, "changes": changes })).await?;
+    let (status, _, second) = revision("docs/", &etag).await?;
+    assert_eq!((status, &second["revision"]), (200, &saved["revision"]["id"]));
+    let (status, _, problem) = revision("absent.html", "").await?;
+    assert_eq!((status, &problem["reason"]), (404, &json!("FILE_NOT_FOUND")));
+    let capability = url.host_str().and_then(|host| host.split('.').next()).context("capability")?;
+    let end = person.request(Method::DELETE, &format!("/api/projects/{project}/previews/{capability}"));
+    assert!(end.send().await?.status().is_success());
+    let (status, _, problem) = revision("", "").await?;
+    assert_eq!((status, &problem["reason"]), (404, &json!("PREVIEW_NOT_FOUND")));
+    cluster.stop().await
 }
 
 /// Browsers get an HTML page, programs get a problem.

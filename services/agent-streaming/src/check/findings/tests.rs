@@ -16,8 +16,17 @@ fn findings_that_the_base_has_are_not_new() {
     let base = [finding("a.ts", 1, "x"), finding("a.ts", 2, "x"), finding("b.ts", 1, "y")];
     let mut findings =
         [finding("a.ts", 7, "x"), finding("a.ts", 8, "x"), finding("a.ts", 9, "x"), finding("b.ts", 1, "z"), finding("c.ts", 1, "y")];
-    mark_new(&mut findings, &base);
+    mark_new(&mut findings, &base, &HashMap::new());
     assert_eq!(findings.map(|finding| finding.is_new), [false, false, true, true, true]);
+}
+
+#[test]
+fn findings_of_a_moved_file_are_those_of_the_file_that_it_was() {
+    let base = [finding("old.ts", 1, "x"), finding("a.ts", 1, "y")];
+    let origins = HashMap::from([("new.ts".to_owned(), "old.ts".to_owned())]);
+    let mut findings = [finding("new.ts", 4, "x"), finding("new.ts", 5, "x"), finding("new.ts", 1, "y"), finding("a.ts", 1, "y")];
+    mark_new(&mut findings, &base, &origins);
+    assert_eq!(findings.map(|finding| finding.is_new), [false, true, true, false]);
 }
 
 #[test]
@@ -43,7 +52,7 @@ fn an_event_has_the_most_important_findings_and_stays_small() {
 #[test]
 fn every_outcome_has_a_status_and_a_text() {
     for (checks, status, text) in [
-        (Checks::NotCompiled, ChecksStatus::NotCompiled, "the project has no checks"),
+        (Checks::NoSources, ChecksStatus::NotCompiled, "the project has no file that can be checked"),
         (Checks::Unavailable, ChecksStatus::Unavailable, "the files could not be checked"),
         (Checks::Found(Vec::new()), ChecksStatus::Clean, "no findings"),
         (Checks::Found(vec![finding("a.ts", 1, "x")]), ChecksStatus::Findings, "1 finding"),

@@ -7,19 +7,34 @@ use proto::agent_streaming::Usage;
 pub(super) struct UsageMeter {
     finished: Usage,
     current: Usage,
+    /// The tokens of all requests, and those of the same requests with everything in them.
+    requests: (u32, u32),
 }
 
 impl UsageMeter {
     /// `finished` is the usage of the attempts so far.
     pub(super) fn new(finished: Usage) -> Self {
-        Self { finished, current: Usage::default() }
+        Self { requests: (finished.context_tokens, finished.full_context_tokens), finished, current: Usage::default() }
+    }
+
+    /// Adds the tokens of a request, as Backlot counts them. `full` is `None` if it is not known.
+    pub(super) fn add_request(&mut self, tokens: u32, full: Option<u32>) {
+        let (sent, all) = self.requests;
+        // A sum with an unknown part would be too small.
+        let known = full.filter(|_| all > 0 || sent == 0);
+        self.requests = (sent.saturating_add(tokens), known.map_or(0, |full| all.saturating_add(full)));
     }
 
     /// Replaces the usage of the current attempt. Returns the total of the turn if it has changed.
     pub(super) fn update(&mut self, usage: Usage) -> Option<Usage> {
         let changed = usage != self.current;
         self.current = usage;
-        changed.then(|| sum(&self.finished, &self.current))
+        changed.then(|| self.total())
+    }
+
+    fn total(&self) -> Usage {
+        let (context_tokens, full_context_tokens) = self.requests;
+        Usage { context_tokens, full_context_tokens, ..sum(&self.finished, &self.current) }
     }
 
     /// Finishes the current attempt, and returns its usage.
@@ -37,6 +52,8 @@ fn sum(a: &Usage, b: &Usage) -> Usage {
         cached_input_tokens: a.cached_input_tokens.saturating_add(b.cached_input_tokens),
         cache_write_input_tokens: a.cache_write_input_tokens.saturating_add(b.cache_write_input_tokens),
         reasoning_tokens: a.reasoning_tokens.saturating_add(b.reasoning_tokens),
+        context_tokens: 0,
+        full_context_tokens: 0,
     }
 }
 
@@ -53,5 +70,23 @@ mod tests {
         assert_eq!(meter.update(usage(10, 5)), Some(usage(10, 5)));
         meter.finish_attempt();
         assert_eq!(meter.update(usage(7, 2)), Some(usage(17, 7)));
+    }
+
+    #[test]
+    fn requests_are_summed_and_an_unknown_one_makes_the_sum_unknown() {
+        let mut meter = UsageMeter::new(Usage { context_tokens: 100, full_context_tokens: 900, ..Usage::default() });
+        let of = |meter: &mut UsageMeter, n| {
+            let total = meter.update(Usage { input_tokens: n, ..Usage::default() }).unwrap();
+            (total.context_tokens, total.full_context_tokens)
+        };
+        meter.add_request(10, Some(90));
+        assert_eq!(of(&mut meter, 1), (110, 990));
+        meter.add_request(10, None);
+        assert_eq!(of(&mut meter, 2), (120, 0));
+        meter.add_request(10, Some(90));
+        assert_eq!(of(&mut meter, 3), (130, 0));
+        let mut fresh = UsageMeter::default();
+        fresh.add_request(10, Some(90));
+        assert_eq!(of(&mut fresh, 1), (10, 90));
     }
 }

@@ -1,126 +1,144 @@
-//! Parses the file of an agent.
+//! Parses the file of an agent. Files of other coding agents are taken as far as they go: what is missing or unknown is a note, and only a file
+//! without instructions is refused.
 
-use std::path::Path;
+pub(super) mod tools;
 
-use serde::Deserialize;
+use sha2::{Digest as _, Sha256};
 
-use super::Agent;
-use crate::workspace::tools::catalogue::NAMES;
+use super::{Agent, Model};
+use crate::model::front_matter::{self, FrontMatter, line};
 
-/// Names of our tools in other coding agents.
-const ALIASES: &[(&str, &str)] = &[
-    ("ls", "list_files"),
-    ("glob", "list_files"),
-    ("read", "read_file"),
-    ("grep", "search"),
-    ("write", "write_file"),
-    ("edit", "edit_file"),
-    ("multiedit", "edit_file"),
-];
+/// The longest name of an agent in bytes.
+const MAX_NAME: usize = 64;
+/// The longest description in characters. Other products put whole conversations there.
+const MAX_DESCRIPTION: usize = 1_024;
+/// How many characters of the text describe an agent that has no description.
+const MAX_SUMMARY: usize = 300;
+/// The largest number and the longest text, in characters, of tags and examples.
+const TAGS: (usize, usize) = (32, 64);
+const EXAMPLES: (usize, usize) = (16, 300);
+const MAX_CATEGORY: usize = 64;
+/// Names that are parts of routes.
+const RESERVED: [&str; 1] = ["select"];
+/// Bytes of a content version.
+const VERSION_BYTES: usize = 16;
 
-/// Unknown fields are ignored.
-#[derive(Deserialize)]
-struct FrontMatter {
-    name: String,
-    description: String,
-    #[serde(default)]
-    model: Option<String>,
-    #[serde(default)]
-    tools: Option<Tools>,
+/// An agent, and what of its file was ignored or guessed, a sentence each.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Parsed {
+    pub agent: Agent,
+    pub notes: Vec<String>,
 }
 
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Tools {
-    List(Vec<String>),
-    Line(String),
-}
-
-/// Reads an agent from the text of its file.
-pub(super) fn parse(file: &Path, text: &str) -> Result<Agent, String> {
-    let text = text.trim_start_matches('\u{feff}').replace("\r\n", "\n");
-    let rest = text.strip_prefix("---\n").ok_or("does not begin with front matter between two lines of ---")?;
-    let (front, body) = rest
-        .split_once("\n---\n")
-        .or_else(|| Some((rest.strip_suffix("\n---")?, "")))
-        .ok_or("its front matter does not end with a line of ---")?;
-    let front: FrontMatter = serde_yaml_ng::from_str(front).map_err(|e| format!("its front matter: {e}"))?;
-    let name = front.name.trim().to_owned();
-    let legal = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    if name.is_empty() || name.len() > 64 || !name.chars().all(legal) {
-        return Err(format!("its name {name:?} must be 1 to 64 lower-case letters, digits and -"));
-    }
-    let description = front.description.trim().to_owned();
-    if description.is_empty() {
-        return Err("its description is empty".to_owned());
-    }
-    let body = body.trim().to_owned();
+/// Reads an agent from the text of its file. `stem` is the name of the file without its extension.
+///
+/// # Errors
+/// The file has no front matter or no text after it, so that it is not an agent, or it has control characters.
+pub(super) fn parse(stem: &str, text: &str) -> Result<Parsed, String> {
+    let (front, body) = front_matter::split(text)?;
     if body.is_empty() {
         return Err("has no text after its front matter".to_owned());
     }
-    // Names without a provider, such as `inherit` or `sonnet`, belong to other products. They select the default model.
-    let model = front.model.map(|model| model.trim().to_owned()).filter(|model| model.contains('/'));
-    Ok(Agent { name, description, model, tools: tools(front.tools, file)?, body })
-}
-
-/// The names of the tools in the order of the catalogue. Unknown tools are ignored, so that agents of other products can be used, but at
-/// least one tool must be known.
-fn tools(listed: Option<Tools>, file: &Path) -> Result<Vec<String>, String> {
-    let listed: Vec<String> = match listed {
-        None => return Ok(NAMES.map(str::to_owned).to_vec()),
-        Some(Tools::List(list)) => list,
-        Some(Tools::Line(line)) => line.split(',').map(str::to_owned).collect(),
+    let mut notes = Vec::new();
+    let front = FrontMatter::read(&front, &mut notes);
+    let name = name(front.name.as_deref(), stem, &mut notes)?;
+    let description = description(front.description, &body, &mut notes);
+    let mut agent = Agent {
+        name,
+        description,
+        category: front.category.unwrap_or_default().chars().take(MAX_CATEGORY).collect(),
+        tags: bounded(front.tags, TAGS, "tags", &mut notes),
+        examples: bounded(front.examples, EXAMPLES, "examples", &mut notes),
+        model: model(front.model.as_deref(), &mut notes),
+        tools: tools::known(front.tools, &front.denied_tools, &mut notes),
+        version: String::new(),
+        body,
     };
-    let listed: Vec<String> = listed.iter().map(|name| name.trim().to_ascii_lowercase()).filter(|name| !name.is_empty()).collect();
-    let find = |name: &str| NAMES.into_iter().find(|known| *known == name || ALIASES.contains(&(name, *known)));
-    for name in listed.iter().filter(|name| find(name).is_none()) {
-        tracing::warn!(file = %file.display(), tool = name, "an unknown tool of the agent is ignored");
-    }
-    let known: Vec<&str> = listed.iter().filter_map(|name| find(name)).collect();
-    if known.is_empty() {
-        return Err(format!("none of its tools is one of {}", NAMES.join(", ")));
-    }
-    Ok(NAMES.into_iter().filter(|name| known.contains(name)).map(str::to_owned).collect())
+    agent.version = version(&agent);
+    Ok(Parsed { agent, notes })
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// A hash of everything that the agent is, in hexadecimal digits.
+///
+/// # Panics
+/// Never: an agent consists of texts.
+fn version(agent: &Agent) -> String {
+    let text = serde_json::to_vec(agent).expect("an agent is JSON");
+    Sha256::digest(text).iter().take(VERSION_BYTES).map(|byte| format!("{byte:02x}")).collect()
+}
 
-    fn read(text: &str) -> Result<Agent, String> {
-        parse(Path::new("x.md"), text)
+/// The name of the front matter, else that of the file, in the characters that names may have.
+fn name(given: Option<&str>, stem: &str, notes: &mut Vec<String>) -> Result<String, String> {
+    let given = given.map(str::trim).filter(|name| !name.is_empty());
+    if given.is_none() {
+        notes.push(format!("has no name; its file names it {stem:?}"));
     }
-
-    #[test]
-    fn a_valid_file_is_parsed() {
-        let text = "---\nname: a-1\ndescription: >-\n  Two\n  lines\nmodel: anthropic/claude\ntools: Read, Edit, Bash, grep\ncolor: red\n---\n\n# Body\n---\nmore\n";
-        let agent = read(text).expect("a valid file");
-        assert_eq!((agent.name.as_str(), agent.description.as_str(), agent.body.as_str()), ("a-1", "Two lines", "# Body\n---\nmore"));
-        assert_eq!(agent.model.as_deref(), Some("anthropic/claude"));
-        assert_eq!(agent.tools, ["read_file", "search", "edit_file"]);
-        assert_eq!(read(&text.replace('\n', "\r\n")).as_ref(), Ok(&agent));
-        let plain = read("---\nname: b\ndescription: d\nmodel: inherit\n---\nx").expect("a valid file");
-        assert_eq!((plain.model, plain.tools.len()), (None, NAMES.len()));
+    let wanted = given.unwrap_or(stem);
+    let mut name = String::new();
+    for c in wanted.chars().map(|c| c.to_ascii_lowercase()) {
+        if c.is_ascii_lowercase() || c.is_ascii_digit() {
+            name.push(c);
+        } else if !name.ends_with('-') {
+            name.push('-');
+        }
     }
+    let name = name.trim_matches('-');
+    let name = name.get(..MAX_NAME).unwrap_or(name).trim_end_matches('-').to_owned();
+    if name.is_empty() {
+        return Err(format!("its name {wanted:?} has no letter a to z and no digit"));
+    }
+    if RESERVED.contains(&name.as_str()) {
+        return Err(format!("its name {name:?} is reserved"));
+    }
+    if given.is_some_and(|given| given != name) {
+        notes.push(format!("its name {wanted:?} becomes {name:?}: lower-case letters, digits and -, at most {MAX_NAME}"));
+    }
+    Ok(name)
+}
 
-    #[test]
-    fn an_invalid_file_is_refused_with_its_problem() {
-        for (text, problem) in [
-            ("", "does not begin"),
-            ("# Title", "does not begin"),
-            ("---\nname: a\n", "does not end"),
-            ("---\nname: a\n---\nx", "missing field `description`"),
-            ("---\nname: [\n---\nx", "its front matter"),
-            ("---\nname: A b\ndescription: d\n---\nx", "its name \"A b\""),
-            ("---\nname: ''\ndescription: d\n---\nx", "its name \"\""),
-            ("---\nname: a\ndescription: ' '\n---\nx", "description is empty"),
-            ("---\nname: a\ndescription: d\n---\n \n", "no text"),
-            ("---\nname: a\ndescription: d\n---", "no text"),
-            ("---\nname: a\ndescription: d\ntools: [Bash]\n---\nx", "none of its tools"),
-            ("---\nname: a\ndescription: d\ntools: 7\n---\nx", "its front matter"),
-        ] {
-            let found = read(text).expect_err(text);
-            assert!(found.contains(problem), "{text:?}: {found}");
+/// The description, else the first paragraph of the text.
+fn description(given: Option<String>, body: &str, notes: &mut Vec<String>) -> String {
+    let given = line(&given.unwrap_or_default());
+    if given.is_empty() {
+        notes.push("has no description; the first paragraph of its text describes it".to_owned());
+        let paragraph = body.split("\n\n").map(str::trim).find(|part| !part.is_empty() && !part.starts_with('#')).unwrap_or(body);
+        return line(paragraph).chars().take(MAX_SUMMARY).collect();
+    }
+    let kept: String = given.chars().take(MAX_DESCRIPTION).collect();
+    if kept.len() < given.len() {
+        notes.push(format!("its description is cut after {MAX_DESCRIPTION} characters"));
+    }
+    kept
+}
+
+/// The model: `provider/model`, or a class. Names of classes of other products are understood.
+fn model(given: Option<&str>, notes: &mut Vec<String>) -> Model {
+    match given.map(str::trim).unwrap_or_default() {
+        "" | "inherit" | "default" => Model::Default,
+        "small" | "haiku" | "fast" => Model::Small,
+        "standard" | "sonnet" => Model::Default,
+        "large" | "opus" => Model::Large,
+        named if named.contains('/') => Model::Named(named.to_owned()),
+        other => {
+            notes.push(format!("its model {other:?} is not provider/model and not a class; the default model of the cluster answers"));
+            Model::Default
         }
     }
 }
+
+/// At most `max` texts of at most `length` characters, each on one line.
+fn bounded(list: Vec<String>, (max, length): (usize, usize), what: &str, notes: &mut Vec<String>) -> Vec<String> {
+    let mut list: Vec<String> = list.iter().map(|text| line(text)).filter(|text| !text.is_empty()).collect();
+    if list.len() > max {
+        notes.push(format!("only the first {max} of its {} {what} count", list.len()));
+        list.truncate(max);
+    }
+    for text in list.iter_mut().filter(|text| text.chars().count() > length) {
+        notes.push(format!("one of its {what} is cut after {length} characters"));
+        *text = text.chars().take(length).collect();
+    }
+    list
+}
+
+#[cfg(test)]
+mod tests;

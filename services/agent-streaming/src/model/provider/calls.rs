@@ -118,7 +118,16 @@ mod tests {
     use crate::model::provider::AssistantBlock;
 
     fn request(messages: Vec<ModelMessage>) -> ModelRequest {
-        ModelRequest { model: String::new(), system: String::new(), messages, tools: Vec::new(), max_tokens: 1, prompt_key: String::new() }
+        ModelRequest {
+            model: String::new(),
+            system: String::new(),
+            tree: String::new(),
+            messages,
+            history: 0,
+            tools: Vec::new(),
+            max_tokens: 1,
+            prompt_key: String::new(),
+        }
     }
 
     #[test]

@@ -25,6 +25,12 @@ const MIN_RESPONSE_BYTES: usize = 1024 * 1024;
 pub struct ProviderConfig {
     /// `BACKLOT_MODEL`: the default model, `provider/model`.
     pub model: String,
+    /// `BACKLOT_MODEL_SMALL`: the model of agents for simple work. `None` selects the default model.
+    pub small_model: Option<String>,
+    /// `BACKLOT_MODEL_LARGE`: the model of agents for hard work. `None` selects the default model.
+    pub large_model: Option<String>,
+    /// `BACKLOT_SELECTION_MODEL`: the model that chooses among agents on a close call. `None` asks no model.
+    pub selection_model: Option<String>,
     /// `BACKLOT_MODELS`: the models that turns may use. `None` allows all models of the configured providers.
     pub models: Option<Vec<String>>,
     /// `ANTHROPIC_API_KEY`.
@@ -75,6 +81,12 @@ impl ProviderConfig {
         let openai_max_tokens_field = max_tokens_field(env, &openai_url);
         let config = Self {
             model: String::new(),
+            small_model: env.optional("BACKLOT_MODEL_SMALL", "the model of agents for simple work, such as texts: provider/model"),
+            large_model: env.optional("BACKLOT_MODEL_LARGE", "the model of agents for hard work, such as security: provider/model"),
+            selection_model: env.optional(
+                "BACKLOT_SELECTION_MODEL",
+                "the model that chooses the agent of a turn among those that match equally well: provider/model; none takes the default agent",
+            ),
             models,
             anthropic_key,
             anthropic_url,
@@ -102,12 +114,26 @@ impl ProviderConfig {
             let problem = if is_set { problem } else { format!("is not set, and the default {problem}") };
             env.fault("BACKLOT_MODEL", problem);
         }
-        for model in config.models.iter().flatten() {
-            if let Err(problem) = config.check_reachable(model) {
+        config.check_models(env);
+        Self { model, ..config }
+    }
+
+    /// Records a fault for each model of a setting that turns could not use.
+    fn check_models(&self, env: &mut Env) {
+        for (name, model) in [
+            ("BACKLOT_MODEL_SMALL", &self.small_model),
+            ("BACKLOT_MODEL_LARGE", &self.large_model),
+            ("BACKLOT_SELECTION_MODEL", &self.selection_model),
+        ] {
+            if let Some(Err(problem)) = model.as_ref().map(|model| self.check_allowed(model)) {
+                env.fault(name, problem);
+            }
+        }
+        for model in self.models.iter().flatten() {
+            if let Err(problem) = self.check_reachable(model) {
                 env.fault("BACKLOT_MODELS", format!("{model}: {problem}"));
             }
         }
-        Self { model, ..config }
     }
 
     fn default_model(&self) -> &'static str {

@@ -5,7 +5,7 @@
 //! The same request has the same answer. One token of usage is four bytes.
 //!
 //! [`brief`] parses the request, [`step`] decides what to do, [`answer`] builds the events. [`app`], [`modification`] and [`change`] are
-//! the apps and the changes that the demo knows.
+//! the apps and the changes that the demo knows. [`talk`] answers turns that change nothing.
 
 mod answer;
 mod app;
@@ -13,6 +13,7 @@ mod brief;
 mod change;
 mod modification;
 mod step;
+mod talk;
 
 use std::{sync::Arc, time::Duration};
 

@@ -15,6 +15,8 @@ pub(super) fn request(tools: &[&str]) -> ModelRequest {
     ModelRequest {
         model: "m".into(),
         system: String::new(),
+        tree: String::new(),
+        history: 0,
         messages: vec![ModelMessage::User { text: "x".into() }],
         tools: tools::specs(tools),
         max_tokens: 9,

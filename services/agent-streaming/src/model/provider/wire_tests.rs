@@ -141,7 +141,16 @@ fn refuse(status: u16, headers: &str, body: &str) -> Reply {
 
 fn request() -> ModelRequest {
     let messages = vec![ModelMessage::User { text: "Hi".into() }];
-    ModelRequest { model: "m".into(), system: "S".into(), messages, tools: Vec::new(), max_tokens: 9, prompt_key: "t".into() }
+    ModelRequest {
+        model: "m".into(),
+        system: "S".into(),
+        tree: String::new(),
+        messages,
+        history: 0,
+        tools: Vec::new(),
+        max_tokens: 9,
+        prompt_key: "t".into(),
+    }
 }
 
 async fn run(provider: &Arc<dyn Provider>) -> (Vec<String>, Option<ProviderError>) {

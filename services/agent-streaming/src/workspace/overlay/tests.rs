@@ -49,6 +49,10 @@ impl BaseFiles for Memory {
         let found = found.collect();
         Box::pin(async move { Ok(found) })
     }
+
+    fn read_large<'a>(&'a self, path: &'a str) -> BoxFuture<'a, Result<Option<File>, BaseError>> {
+        Box::pin(async move { Ok(self.read(&[path.to_owned()]).await?.pop()) })
+    }
 }
 
 pub(crate) const LIMITS: ProjectLimits =
@@ -110,6 +114,27 @@ async fn net(base: &Memory, steps: &str) -> Vec<String> {
     let mut overlay = base.overlay();
     assert_eq!(run(base, &mut overlay, steps).await, Vec::<&str>::new(), "{steps}");
     shown(&overlay.changes())
+}
+
+#[tokio::test]
+async fn a_moved_file_keeps_its_origin() {
+    let base = Memory::new(&[("a", "1"), ("b", "2")]);
+    for (steps, origins) in [
+        ("", &[][..]),
+        ("a>c", &[("c", "a")]),
+        ("a>c c=9", &[("c", "a")]),
+        ("a>c c>d d=9", &[("d", "a")]),
+        ("a>c -c", &[]),
+        ("a>c c>a", &[("a", "a")]),
+        ("a=9 -a", &[]),
+        ("a>c a=7", &[("c", "a")]),
+        ("c=9", &[]),
+    ] {
+        let mut overlay = base.overlay();
+        assert_eq!(run(&base, &mut overlay, steps).await, Vec::<&str>::new(), "{steps}");
+        let expected = origins.iter().map(|(path, origin)| ((*path).to_owned(), (*origin).to_owned())).collect();
+        assert_eq!(overlay.origins(), expected, "{steps}");
+    }
 }
 
 #[tokio::test]

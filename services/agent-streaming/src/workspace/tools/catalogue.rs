@@ -12,10 +12,13 @@ pub(crate) const NAMES: [&str; 8] = ["list_files", "read_file", "search", "write
 /// The tool whose result comes from the role compile.
 pub(crate) const CHECK: &str = "check";
 
-/// Shared by all running turns.
-static SPECS: LazyLock<Vec<ToolSpec>> = LazyLock::new(|| NAMES.into_iter().filter_map(spec).collect());
+/// Reads a skill. Every turn with skills has it, so it is no tool of agents. The caller of the tools adds the result.
+pub(crate) const READ_SKILL: &str = "read_skill";
 
-/// The tools with these names, in the order of [`NAMES`]. Unknown names are ignored.
+/// Shared by all running turns.
+static SPECS: LazyLock<Vec<ToolSpec>> = LazyLock::new(|| NAMES.into_iter().chain([READ_SKILL]).filter_map(spec).collect());
+
+/// The tools with these names, in the order of [`NAMES`], and [`READ_SKILL`] as the last one. Unknown names are ignored.
 #[must_use]
 pub(crate) fn specs<S: AsRef<str>>(names: &[S]) -> Vec<&'static ToolSpec> {
     SPECS.iter().filter(|spec| names.iter().any(|name| name.as_ref() == spec.name)).collect()
@@ -59,8 +62,16 @@ fn reader(name: &str) -> Option<Description> {
             }),
             &["query"],
         )),
+        READ_SKILL => Some((
+            "Reads a skill: instructions for a kind of work. The system prompt lists the skills. Without file the result has its text and names its further files.",
+            json!({
+                "name": {"type": "string", "description": "The name of the skill."},
+                "file": {"type": "string", "description": "One of its further files."},
+            }),
+            &["name"],
+        )),
         CHECK => Some((
-            "Checks the project's files as they are now, with the changes of this turn: syntax, imports, exports, packages, undefined names. The result names file, line and fault. Only for projects that are built, such as those with Vite. The files are checked once more before they are saved.",
+            "Checks the project's files as they are now, with the changes of this turn: syntax, imports, exports, packages, undefined names. The result names file, line and fault. Projects with a page that is compiled are checked as a whole, others file by file. The files are checked once more before they are saved.",
             json!({}),
             &[],
         )),

@@ -22,12 +22,14 @@ static KNOWN: LazyLock<BTreeSet<&'static str>> = LazyLock::new(|| {
     known.flat_map(|names| names.keys().copied()).chain(["arguments", "undefined"]).collect()
 });
 
-/// The names of Node.js and of test runners, for files that no browser loads.
+/// The names of servers, of test runners and of extensions of browsers, for files that no page loads.
 pub(crate) fn is_of_tools(name: &str) -> bool {
-    ["node", "nodeBuiltin", "commonjs", "jest", "vitest", "mocha", "jasmine"]
-        .iter()
-        .filter_map(|environment| GLOBALS.get(environment))
-        .any(|names| names.contains_key(name))
+    let is_global = ["Bun", "Deno"].contains(&name);
+    is_global
+        || ["node", "nodeBuiltin", "commonjs", "jest", "vitest", "mocha", "jasmine", "webextensions"]
+            .iter()
+            .filter_map(|environment| GLOBALS.get(environment))
+            .any(|names| names.contains_key(name))
 }
 
 pub(super) fn note_undefined(semantic: &Semantic, lines: &Text, facts: &mut Facts) {

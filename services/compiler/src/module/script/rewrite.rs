@@ -11,8 +11,9 @@ use oxc::{
     allocator::{Allocator, ArenaVec},
     ast::{
         ast::{
-            Argument, ExportAllDeclaration, ExportFromDeclaration, Expression, ImportDeclaration, ImportDeclarationSpecifier,
-            ImportExpression, NewExpression, ObjectPropertyKind, Program, PropertyKey, PropertyKind, StaticMemberExpression, StringLiteral,
+            Argument, ExportAllDeclaration, ExportFromDeclaration, Expression, IdentifierReference, ImportDeclaration,
+            ImportDeclarationSpecifier, ImportExpression, NewExpression, ObjectPropertyKind, Program, PropertyKey, PropertyKind,
+            StaticMemberExpression, StringLiteral,
         },
         builder::AstBuilder,
     },
@@ -21,7 +22,10 @@ use oxc::{
     str::Str,
 };
 
-use super::{Source, glob};
+use super::{
+    Source, glob,
+    hot::{self, Uses},
+};
 use crate::{
     environment,
     module::{css, data::quoted, worker},
@@ -30,24 +34,32 @@ use crate::{
 };
 
 /// Changes the program, notes its imports, and returns the import declarations to append. They are last, so that no line moves.
-pub(super) fn rewrite<'a>(source: &Source, lines: &Text, allocator: &'a Allocator, program: &mut Program<'a>, facts: &mut Facts) -> String {
-    let mut prefix = "backlot".to_owned();
-    while program.source_text.contains(&prefix) {
-        prefix.push('_');
-    }
+pub(super) fn rewrite<'a>(
+    (source, hot): (&Source, &hot::Names),
+    lines: &Text,
+    allocator: &'a Allocator,
+    program: &mut Program<'a>,
+    facts: &mut Facts,
+) -> String {
     let mut rewriter = Rewriter {
         source,
         lines,
         allocator,
         facts,
-        prefix,
+        hot,
+        uses: Uses::default(),
         builder: AstBuilder::new(allocator),
         additions: BTreeMap::new(),
         styles: BTreeMap::new(),
     };
     rewriter.visit_program(program);
+    if let Some(tool) = source.options.refresh.filter(|_| rewriter.uses.has_refresh) {
+        rewriter.facts.imports.push(Import { specifier: tool.to_owned(), ..Import::default() });
+    }
     let additions = rewriter.additions.iter();
-    additions.map(|(specifier, name)| format!("import {name} from {};\n", quoted(&rewriter.shown(specifier, name)))).collect()
+    let imports: String =
+        additions.map(|(specifier, name)| format!("import {name} from {};\n", quoted(&rewriter.shown(specifier, name)))).collect();
+    imports + &hot::functions(source, hot, &rewriter.uses)
 }
 
 struct Rewriter<'a, 'b> {
@@ -56,8 +68,9 @@ struct Rewriter<'a, 'b> {
     allocator: &'a Allocator,
     builder: AstBuilder<'a>,
     facts: &'b mut Facts,
-    /// The start of new names, which the source does not contain.
-    prefix: String,
+    /// New names, which the source does not contain.
+    hot: &'b hot::Names,
+    uses: Uses,
     /// Specifiers of appended imports, with the names that they get.
     additions: BTreeMap<String, String>,
     /// Names of imported CSS modules, with their specifiers.
@@ -89,7 +102,11 @@ impl<'a> Rewriter<'a, '_> {
 
     /// The mark of an import, in the script of a worker.
     fn mark(&self, name: &str) -> String {
-        if self.source.kind == Kind::Worker && !self.source.options.is_bundled { format!("{}-{name}", self.prefix) } else { String::new() }
+        if self.source.kind == Kind::Worker && !self.source.options.is_bundled {
+            format!("{}-{name}", self.hot.prefix)
+        } else {
+            String::new()
+        }
     }
 
     /// What an appended import names.
@@ -99,7 +116,7 @@ impl<'a> Rewriter<'a, '_> {
 
     /// The name of an appended import.
     fn name(&mut self, specifier: &str) -> String {
-        let next = format!("{}{}", self.prefix, self.additions.len());
+        let next = format!("{}{}", self.hot.prefix, self.additions.len());
         self.additions.entry(specifier.to_owned()).or_insert(next).clone()
     }
 
@@ -114,6 +131,28 @@ impl<'a> Rewriter<'a, '_> {
         self.identifier(&name)
     }
 
+    /// The call of a new function.
+    fn call(&self, name: &str, argument: Option<&str>) -> Expression<'a> {
+        let argument = argument.map(|text| {
+            let text = Str::from(self.allocator.alloc_str(text));
+            Argument::from(Expression::new_string_literal(SPAN, text, None, &self.builder))
+        });
+        let arguments = ArenaVec::from_iter_in(argument, &self.allocator);
+        Expression::new_call_expression(SPAN, self.identifier(name), None, arguments, false, &self.builder)
+    }
+
+    /// `import()` of a file gives its newest instance.
+    fn replace_import(&mut self, expression: &mut Expression<'a>) {
+        if let Expression::ImportExpression(import) = expression
+            && let Expression::StringLiteral(literal) = &import.source
+            && !path::is_foreign(&literal.value)
+            && super::is_hot(self.source)
+        {
+            self.uses.has_import = true;
+            *expression = self.call(&self.hot.import, Some(&literal.value));
+        }
+    }
+
     fn refuse(&mut self, span: Span, message: &str) {
         let found = self.lines.finding(code::UNSUPPORTED, self.source.path, &self.lines.place(span.start as usize), message);
         self.facts.findings.push(found);
@@ -126,6 +165,12 @@ impl<'a> Rewriter<'a, '_> {
                 if is_meta(&member.object) && member.property.name == "env" && !self.source.options.is_bundled =>
             {
                 Some(self.added(Import { specifier: environment::SPECIFIER.to_owned(), ..Import::default() }))
+            }
+            Expression::StaticMemberExpression(member)
+                if is_meta(&member.object) && member.property.name == "hot" && super::is_hot(self.source) =>
+            {
+                self.uses.has_context = true;
+                Some(self.call(&self.hot.context, None))
             }
             Expression::StaticMemberExpression(member) if is_node_env(member) => {
                 let mode = if self.source.options.is_production { "production" } else { "development" };
@@ -205,8 +250,16 @@ impl<'a> VisitMut<'a> for Rewriter<'a, '_> {
     fn visit_expression(&mut self, expression: &mut Expression<'a>) {
         match self.replacement(expression) {
             Some(new) => *expression = new,
-            None => walk_mut::walk_expression(self, expression),
+            None => {
+                walk_mut::walk_expression(self, expression);
+                self.replace_import(expression);
+            }
         }
+    }
+
+    fn visit_identifier_reference(&mut self, identifier: &mut IdentifierReference<'a>) {
+        let name = identifier.name.as_str();
+        self.uses.has_refresh |= super::is_hot(self.source) && (name == self.hot.register.as_str() || name == self.hot.sign.as_str());
     }
 
     fn visit_import_declaration(&mut self, declaration: &mut ImportDeclaration<'a>) {

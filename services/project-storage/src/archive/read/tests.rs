@@ -184,7 +184,7 @@ fn an_export_is_read_back() {
     let long = format!("{}/x", "a folder with a long name/".repeat(8).trim_end_matches('/'));
     let files: [(&str, &[u8]); 4] = [("a.txt", b"hello"), ("empty", b""), (&long, b"long"), ("noise", &noise)];
     for format in [Format::Zip, Format::TarGz] {
-        let mut writer = Writer::new(format);
+        let mut writer = Writer::new(format, crate::archive::write::TOP_FOLDER);
         let mut sorted = files;
         sorted.sort_unstable();
         sorted.iter().for_each(|(path, content)| writer.add(path, content));

@@ -260,6 +260,7 @@ impl Counts {
             cached_input_tokens: small(self.cache_read),
             cache_write_input_tokens: small(self.cache_write),
             reasoning_tokens: small(self.thinking),
+            ..Usage::default()
         }
     }
 }

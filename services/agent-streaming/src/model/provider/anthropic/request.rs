@@ -1,5 +1,6 @@
-//! Encodes requests for the Messages API. The order of keys and tools is stable, and two `cache_control` marks (after the system prompt
-//! and after the newest block) let the provider cache everything before them. So each step of a turn reuses the cache of the previous one.
+//! Encodes requests for the Messages API. The order of keys and tools is stable, and `cache_control` marks let the provider cache everything
+//! before them. The last mark, after the newest block, is for the next step of the turn. The others are for the next turns: each ends before
+//! a part that may be another one then.
 
 use std::collections::HashMap;
 
@@ -15,13 +16,24 @@ use crate::model::provider::{
 /// the model accepts.
 pub(super) fn body(request: &ModelRequest, paused: &[Vec<Value>], max_tokens: u32) -> Value {
     let ids = wire_ids(request, NAME);
-    let mut messages: Vec<Value> = request.messages.iter().filter_map(|each| message(each, &ids)).collect();
-    if let Some(block) = messages.iter_mut().rev().find(|m| m["role"] == "user").and_then(|m| m["content"].as_array_mut()?.last_mut()) {
-        block["cache_control"] = json!({"type": "ephemeral"});
+    let (history, turn) = request.messages.split_at(request.history.min(request.messages.len()));
+    let encode = |messages: &[ModelMessage]| -> Vec<Value> { messages.iter().filter_map(|each| message(each, &ids)).collect() };
+    let (mut messages, mut turn) = (encode(history), encode(turn));
+    let has_history = messages.last_mut().is_some_and(|message| mark(last_block(message)));
+    mark(turn.iter_mut().rev().find(|message| message["role"] == "user").and_then(last_block));
+    messages.append(&mut turn);
+    if let Some(mut tree) = text_block(&request.tree) {
+        mark(Some(&mut tree));
+        before_first(&mut messages, tree);
     }
     let mut body = json!({"model": request.model, "max_tokens": max_tokens, "stream": true});
     if !request.tools.is_empty() {
-        body["tools"] = request.tools.iter().copied().map(tool).collect();
+        let mut tools: Vec<Value> = request.tools.iter().copied().map(tool).collect();
+        if !has_history {
+            // At most four marks are allowed. Agents change less often than conversations grow.
+            mark(tools.last_mut());
+        }
+        body["tools"] = tools.into();
     }
     if !request.system.is_empty() {
         body["system"] = json!([{"type": "text", "text": request.system, "cache_control": {"type": "ephemeral"}}]);
@@ -29,6 +41,27 @@ pub(super) fn body(request: &ModelRequest, paused: &[Vec<Value>], max_tokens: u3
     messages.extend(paused.iter().map(|content| json!({"role": "assistant", "content": content})));
     body["messages"] = messages.into();
     body
+}
+
+fn last_block(message: &mut Value) -> Option<&mut Value> {
+    message["content"].as_array_mut()?.last_mut()
+}
+
+/// Marks the end of what can be cached. Returns whether there is a block to mark.
+fn mark(block: Option<&mut Value>) -> bool {
+    match block {
+        Some(block) => block["cache_control"] = json!({"type": "ephemeral"}),
+        None => return false,
+    }
+    true
+}
+
+/// Puts a block before the first one of the user.
+fn before_first(messages: &mut Vec<Value>, block: Value) {
+    match messages.first_mut().filter(|first| first["role"] == "user").and_then(|first| first["content"].as_array_mut()) {
+        Some(content) => content.insert(0, block),
+        None => messages.insert(0, json!({"role": "user", "content": [block]})),
+    }
 }
 
 fn tool(spec: &ToolSpec) -> Value {
@@ -92,7 +125,16 @@ mod tests {
         static LIST: std::sync::LazyLock<ToolSpec> =
             std::sync::LazyLock::new(|| ToolSpec { name: "list_files", description: "Lists.", input_schema: json!({"type": "object"}) });
         let tools = vec![&*LIST];
-        ModelRequest { model: "m".into(), system: "Be brief.".into(), messages, tools, max_tokens: 9, prompt_key: "t".into() }
+        ModelRequest {
+            model: "m".into(),
+            system: "Be brief.".into(),
+            tree: String::new(),
+            messages,
+            history: 0,
+            tools,
+            max_tokens: 9,
+            prompt_key: "t".into(),
+        }
     }
 
     #[test]
@@ -118,7 +160,7 @@ mod tests {
             ]),
         ];
         let expected = concat!(
-            r#"{"model":"m","max_tokens":9,"stream":true,"tools":[{"name":"list_files","description":"Lists.","input_schema":{"type":"object"}}],"#,
+            r#"{"model":"m","max_tokens":9,"stream":true,"tools":[{"name":"list_files","description":"Lists.","input_schema":{"type":"object"},"cache_control":{"type":"ephemeral"}}],"#,
             r#""system":[{"type":"text","text":"Be brief.","cache_control":{"type":"ephemeral"}}],"messages":["#,
             r#"{"role":"user","content":[{"type":"text","text":"Hi"}]},"#,
             r#"{"role":"assistant","content":[{"type":"thinking","thinking":"hm","signature":"c2ln"},{"type":"redacted_thinking","data":"ZGF0YQ"},"#,
@@ -137,6 +179,27 @@ mod tests {
         bare.tools.clear();
         let expected = r#"{"model":"m","max_tokens":9,"stream":true,"messages":[{"role":"user","content":[{"type":"text","text":"Hi","cache_control":{"type":"ephemeral"}}]}]}"#;
         assert_eq!(body(&bare, &[], 9).to_string(), expected);
+    }
+
+    #[test]
+    fn there_are_at_most_four_marks() {
+        let text = |text: &str| ModelMessage::User { text: text.into() };
+        let answer = || ModelMessage::Assistant { blocks: vec![AssistantBlock::Text("Done.".into())] };
+        let marks = |request: &ModelRequest| {
+            let body = body(request, &[], 9);
+            let all = [body["tools"].as_array(), body["system"].as_array()].into_iter().flatten().flatten();
+            let blocks =
+                body["messages"].as_array().into_iter().flatten().flat_map(|message| message["content"].as_array().into_iter().flatten());
+            let marked = all.chain(blocks).filter(|block| block.get("cache_control").is_some());
+            marked.map(|block| block["name"].as_str().or(block["text"].as_str()).unwrap_or_default().to_owned()).collect::<Vec<_>>()
+        };
+        let first = ModelRequest { tree: "Files.".into(), ..request(vec![text("One")]) };
+        assert_eq!(marks(&first), ["list_files", "Be brief.", "Files.", "One"]);
+        let second =
+            ModelRequest { history: 2, ..ModelRequest { tree: "Files.".into(), ..request(vec![text("One"), answer(), text("Two")]) } };
+        assert_eq!(marks(&second), ["Be brief.", "Files.", "Done.", "Two"]);
+        let bare = ModelRequest { tree: String::new(), ..second };
+        assert_eq!(marks(&bare), ["Be brief.", "Done.", "Two"]);
     }
 
     #[test]

@@ -105,7 +105,7 @@ fn size(request: &ModelRequest) -> usize {
             .sum(),
         ModelMessage::ToolResults(results) => results.iter().map(|result| result.content.len()).sum(),
     });
-    request.system.len() + tools.sum::<usize>() + messages.sum::<usize>()
+    request.system.len() + request.tree.len() + tools.sum::<usize>() + messages.sum::<usize>()
 }
 
 /// Splits text into pieces of about `size` bytes. With `words` it splits only between words.

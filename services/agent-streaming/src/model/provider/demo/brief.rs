@@ -2,13 +2,17 @@
 
 use serde_json::Value;
 
+use super::talk;
 use crate::{
-    model::prompt,
+    context::show,
     model::provider::{AssistantBlock, ModelMessage, ModelRequest, ToolResult},
+    model::{mode, prompt::tree},
+    turn::mode::Mode,
 };
 
 pub(super) struct Brief<'a> {
     pub(super) prompt: &'a str,
+    pub(super) mode: Mode,
     /// The paths of the tree at the start of the turn.
     pub(super) paths: Vec<&'a str>,
     /// The steps of this turn so far.
@@ -32,9 +36,14 @@ impl<'a> Brief<'a> {
             Some(at) => (user_text(&request.messages[at]), &request.messages[at + 1..]),
             None => ("", &request.messages[..]),
         };
-        let (paths, prompt) = prompt::split(text);
+        // The findings of a check are another message after the request, and the demo answers them with a new app.
+        let paths = if last == Some(request.history) { tree::paths(&request.tree) } else { Vec::new() };
+        let (plan, prompt) = mode::split_plan(show::request_of(text));
+        // The demo's own plan begins with the request that it is for.
+        let prompt = plan.and_then(talk::planned).unwrap_or(prompt);
+        let mode = mode::of_system(&request.system);
         let steps = turn.chunks(2).filter_map(Step::of).collect();
-        Self { prompt, paths, steps, tools: request.tools.iter().map(|tool| tool.name).collect() }
+        Self { prompt, mode, paths, steps, tools: request.tools.iter().map(|tool| tool.name).collect() }
     }
 
     /// Whether the agent has all of these tools.

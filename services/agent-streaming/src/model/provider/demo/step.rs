@@ -8,9 +8,11 @@ use super::{
     brief::{Brief, Step},
     change::{self, EditedFile, escape},
     modification::{self, Modification},
+    talk,
 };
 use crate::{
     model::provider::{ModelEvent, ModelRequest},
+    turn::mode::Mode,
     workspace::tools::read::whole_text,
 };
 
@@ -21,6 +23,8 @@ pub(super) fn events(request: &ModelRequest) -> Vec<ModelEvent> {
     let brief = Brief::of(request);
     let mut answer = AnswerBuilder::new(request);
     match brief.page() {
+        _ if brief.mode == Mode::Ask => answer.text(&answer_question(&brief)),
+        page if brief.mode == Mode::Plan => answer.text(&answer_plan(&brief, page)),
         _ if !brief.has_tools(&["write_file"]) => {
             answer.text("I am the demo model of Backlot, and all that I can do is to write files, which this agent may not. Please choose another agent.");
         }
@@ -30,6 +34,37 @@ pub(super) fn events(request: &ModelRequest) -> Vec<ModelEvent> {
         _ => build_app(&brief, &mut answer),
     }
     answer.finish()
+}
+
+fn answer_question(brief: &Brief<'_>) -> String {
+    let files = talk::files(&brief.paths);
+    let opens = brief.page().map_or_else(String::new, |page| format!(" A preview opens {page}."));
+    format!(
+        "I am the demo model of Backlot, no provider is configured, so I can only tell you what is there. {files}{opens} Nothing was changed. {REAL_MODEL_HINT}"
+    )
+}
+
+fn answer_plan(brief: &Brief<'_>, page: Option<&str>) -> String {
+    let steps = match page {
+        Some(page) if !wants_another_app(brief.prompt) => {
+            let mut wanted = modification::parse(brief.prompt);
+            if wanted.is_empty() {
+                wanted.push(modification::note(brief.prompt));
+            }
+            let files = brief.style_sheet().map_or_else(|| page.to_owned(), |sheet| format!("{page} and {sheet}"));
+            let changes = wanted.iter().map(|modification| format!("Change {files} so that {}.", modification.description()));
+            let read = std::iter::once(format!("Read {files}."));
+            read.chain(changes).collect()
+        }
+        _ => {
+            let what = app::named(brief.prompt).unwrap_or(&APPS[0]).what;
+            [("index.html", "the page"), ("styles.css", "its looks"), ("app.js", "what it does")]
+                .map(|(file, part)| format!("Write {file}: {part} of {what}."))
+                .to_vec()
+        }
+    };
+    let plan = talk::plan(brief.prompt, &steps);
+    format!("I am the demo model of Backlot, no provider is configured. Nothing was changed yet.\n\n{plan}\n\n{REAL_MODEL_HINT}")
 }
 
 /// Whether a prompt asks for a new app instead of a change.

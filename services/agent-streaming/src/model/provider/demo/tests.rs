@@ -6,8 +6,10 @@ use proto::project_storage::FileChange;
 use super::*;
 use crate::{
     model::agents::Agents,
-    model::prompt,
+    model::mode,
+    model::prompt::{Prompt, SystemParts, tree},
     model::provider::{AssistantBlock, FinishReason, ModelMessage, ToolResult},
+    turn::mode::Mode,
     workspace::overlay::{Content, Overlay, tests::Memory},
     workspace::tools,
 };
@@ -24,15 +26,22 @@ struct Turn {
     changes: Vec<FileChange>,
 }
 
-fn request(messages: Vec<ModelMessage>, system: String, max_tokens: u32) -> ModelRequest {
+fn request(messages: Vec<ModelMessage>, (system, tree): (String, String), max_tokens: u32) -> ModelRequest {
     ModelRequest {
         model: "demo".into(),
         system,
+        tree,
         messages,
+        history: 0,
         tools: tools::specs(&tools::catalogue::NAMES),
         max_tokens,
         prompt_key: "t".into(),
     }
+}
+
+fn first_prompt(system: SystemParts<'_>, base: &Memory, request: &str) -> Prompt {
+    let tree = tree::text(&base.entries(), &[], 4_000).0;
+    Prompt { system: system.text(), tree, history: Vec::new(), request: request.to_owned() }
 }
 
 async fn turn(files: &BTreeMap<String, String>, prompt: &str) -> Turn {
@@ -42,8 +51,10 @@ async fn turn(files: &BTreeMap<String, String>, prompt: &str) -> Turn {
 async fn turn_of(files: &BTreeMap<String, String>, prompt: &str, max_tokens: u32) -> Turn {
     let base = Memory::new(&files.iter().map(|(p, t)| (p.as_str(), t.as_str())).collect::<Vec<_>>());
     let mut overlay = Overlay::new(base.entries(), proto::project_storage::ProjectLimits { file_bytes: 51_200, ..Default::default() });
-    let agents = Agents::load(None).unwrap();
-    let (system, mut messages) = prompt::build(agents.default(), &[], &base.entries(), prompt);
+    let agents = Agents::load(None).unwrap().0;
+    let parts = SystemParts { agent: &agents.default().body, ..SystemParts::default() };
+    let prompt = first_prompt(parts, &base, prompt);
+    let mut messages = vec![ModelMessage::User { text: prompt.request }];
     let demo = Demo::new(Duration::ZERO);
     let mut done = Turn {
         events: Vec::new(),
@@ -58,7 +69,7 @@ async fn turn_of(files: &BTreeMap<String, String>, prompt: &str, max_tokens: u32
     while done.finish == FinishReason::ToolCalls {
         assert!(done.steps < 6, "the turn does not end");
         done.steps += 1;
-        let request = Arc::new(request(messages.clone(), system.clone(), max_tokens));
+        let request = Arc::new(request(messages.clone(), (prompt.system.clone(), prompt.tree.clone()), max_tokens));
         let events: Vec<ModelEvent> = demo.stream(request.clone()).try_collect().await.unwrap();
         assert_eq!(events, demo.stream(request).try_collect::<Vec<_>>().await.unwrap(), "the same request, the same answer");
         step(&events, &mut messages, &mut overlay, &base, &mut done).await;
@@ -179,6 +190,34 @@ async fn pages_of_users_are_changed() {
     assert_eq!(turn(&notes, "counter").await.files.len(), 4);
 }
 
+/// The answer of the demo to one request of a mode, with the tools that the mode has.
+async fn answer_in(mode: Mode, paths: &[&str], request_text: &str) -> String {
+    let files: Vec<(&str, &str)> = paths.iter().map(|path| (*path, "x")).collect();
+    let agents = Agents::load(None).unwrap().0;
+    let agent = agents.default();
+    let parts = SystemParts { agent: &agent.body, mode: mode::rules(mode), ..SystemParts::default() };
+    let prompt = first_prompt(parts, &Memory::new(&files), request_text);
+    let messages = vec![ModelMessage::User { text: prompt.request }];
+    let tools = tools::specs(&tools::policy::of_turn(&agent.tools, mode, &[]));
+    let request = ModelRequest { tools, ..request(messages, (prompt.system, prompt.tree), 32_000) };
+    let events: Vec<ModelEvent> = Demo::new(Duration::ZERO).stream(request.into()).try_collect().await.unwrap();
+    assert!(events.iter().all(|event| !matches!(event, ModelEvent::ToolStarted { .. })), "{events:?}");
+    events.iter().filter_map(|event| if let ModelEvent::TextDelta { text, .. } = event { Some(text.as_str()) } else { None }).collect()
+}
+
+#[tokio::test]
+async fn a_question_and_a_plan_are_answered_without_changes() {
+    let asked = answer_in(Mode::Ask, &["index.html", "app.js"], "What is here?").await;
+    assert!(asked.contains("The project has 2 files: app.js, index.html. A preview opens index.html."), "{asked}");
+    let planned = answer_in(Mode::Plan, &[], "Build a calculator").await;
+    assert!(planned.contains("\n\n1. Write index.html: the page of a calculator.\n2. Write styles.css"), "{planned}");
+    let planned = answer_in(Mode::Plan, &["index.html"], "make it dark").await;
+    assert!(planned.contains("1. Read index.html.\n2. Change index.html so that the colours are dark."), "{planned}");
+    // A turn that carries out the plan builds what the plan was for.
+    let done = turn(&BTreeMap::new(), &mode::with_plan("go", Some(&answer_in(Mode::Plan, &[], "Build a calculator").await))).await;
+    assert!(done.files["index.html"].contains("<h1>Calculator</h1>"));
+}
+
 #[tokio::test]
 async fn the_limit_cuts_the_answer_and_its_call() {
     let done = turn_of(&BTreeMap::new(), "counter", 100).await;
@@ -189,7 +228,7 @@ async fn the_limit_cuts_the_answer_and_its_call() {
 
 #[tokio::test]
 async fn usage_counts_four_bytes_as_a_token() {
-    let mut small = request(vec![ModelMessage::User { text: "x".repeat(40) }], "s".repeat(4), 1_000);
+    let mut small = request(vec![ModelMessage::User { text: "x".repeat(40) }], ("s".repeat(4), String::new()), 1_000);
     small.tools.clear();
     let events: Vec<ModelEvent> = Demo::new(Duration::ZERO).stream(small.into()).try_collect().await.unwrap();
     let said: usize = events.iter().map(|event| if let ModelEvent::TextDelta { text, .. } = event { text.len() } else { 0 }).sum();
@@ -199,7 +238,7 @@ async fn usage_counts_four_bytes_as_a_token() {
 
 #[tokio::test]
 async fn events_come_at_the_configured_pace() {
-    let request = request(vec![ModelMessage::User { text: "counter".into() }], String::new(), 32_000);
+    let request = request(vec![ModelMessage::User { text: "counter".into() }], (String::new(), String::new()), 32_000);
     let begun = tokio::time::Instant::now();
     let events: Vec<ModelEvent> = Demo::new(Duration::from_millis(1)).stream(request.into()).try_collect().await.unwrap();
     assert!(begun.elapsed() >= Duration::from_millis(1) * u32::try_from(events.len()).unwrap());

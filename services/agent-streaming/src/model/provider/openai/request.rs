@@ -35,8 +35,21 @@ pub(super) fn body(request: &ModelRequest, dialect: &Dialect, max_tokens: u32, i
     }
     let system = (!request.system.is_empty()).then(|| json!({"role": "system", "content": request.system}));
     let ids = wire_ids(request, NAME);
-    body["messages"] = system.into_iter().chain(request.messages.iter().flat_map(|message| messages(message, &ids))).collect();
+    let mut sent: Vec<Value> = request.messages.iter().flat_map(|message| messages(message, &ids)).collect();
+    before_first(&mut sent, &request.tree);
+    body["messages"] = system.into_iter().chain(sent).collect();
     body
+}
+
+/// Puts a text before the first one of the user.
+fn before_first(messages: &mut Vec<Value>, text: &str) {
+    if text.is_empty() {
+        return;
+    }
+    match messages.first_mut().filter(|first| first["role"] == "user") {
+        Some(first) => first["content"] = format!("{text}{}", first["content"].as_str().unwrap_or_default()).into(),
+        None => messages.insert(0, json!({"role": "user", "content": text})),
+    }
 }
 
 fn tool(spec: &ToolSpec) -> Value {
@@ -153,7 +166,24 @@ mod tests {
         static LIST: std::sync::LazyLock<ToolSpec> =
             std::sync::LazyLock::new(|| ToolSpec { name: "list_files", description: "Lists.", input_schema: json!({"type": "object"}) });
         let tools = vec![&*LIST];
-        ModelRequest { model: "m".into(), system: "Be brief.".into(), messages, tools, max_tokens: 9, prompt_key: "turn".into() }
+        ModelRequest {
+            model: "m".into(),
+            system: "Be brief.".into(),
+            tree: String::new(),
+            messages,
+            history: 0,
+            tools,
+            max_tokens: 9,
+            prompt_key: "turn".into(),
+        }
+    }
+
+    #[test]
+    fn the_files_come_before_the_first_message() {
+        let of = |messages| body(&ModelRequest { tree: "Files.\n\n".into(), ..request(messages) }, &PLAIN, 9, false)["messages"].clone();
+        let sent = of(vec![ModelMessage::User { text: "Hi".into() }]);
+        assert_eq!(sent[1], json!({"role": "user", "content": "Files.\n\nHi"}));
+        assert_eq!(of(Vec::new())[1], json!({"role": "user", "content": "Files.\n\n"}));
     }
 
     const PLAIN: Dialect = Dialect { stream_options: true, max_tokens: MaxTokensField::MaxTokens, without_reasoning: false };

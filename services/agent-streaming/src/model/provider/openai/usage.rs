@@ -31,6 +31,7 @@ fn read(usage: &Value) -> Usage {
         ]),
         cache_write_input_tokens: count(&["/prompt_tokens_details/cache_write_tokens"]),
         reasoning_tokens: reasoning,
+        ..Usage::default()
     }
 }
 

@@ -1,0 +1,178 @@
+//! Folds the conversation. Turns are told word for word until they have more tokens than a high-water mark. Then the oldest of them become
+//! one line each, until the others are below a low-water mark. So the beginning of the conversation is the same in most turns. What is folded
+//! follows from the turns alone, oldest first, and not from what an earlier turn has folded.
+
+use std::collections::HashMap;
+
+use proto::project_storage::{Message, MessageRole};
+
+use super::tokens::count;
+use crate::{
+    digest::sha256,
+    model::message::{AssistantBlock, ModelMessage},
+};
+
+/// The most turns that have a line each, and how many are left when there are more.
+const MAX_LINES: usize = 200;
+const LEFT_LINES: usize = 100;
+/// The part of a request that its line has.
+const REQUEST_CHARS: usize = 160;
+/// The files that a line names.
+const LINE_FILES: usize = 5;
+/// The part of the high-water mark that is the low-water mark.
+const LOW_PART: u32 = 2;
+/// In a conversation whose beginning is not known, one of so many turns can be the first.
+const ANCHORS: u8 = 16;
+
+/// What is known of an ended turn besides its messages.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Record {
+    /// Such as `completed` or `failed`.
+    pub(crate) outcome: String,
+    /// The files that it has changed. Empty if it has made no revision.
+    pub(crate) files: Vec<String>,
+}
+
+/// A turn of the conversation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct PastTurn {
+    id: String,
+    request: String,
+    /// What the model gets as the answer.
+    answers: Vec<String>,
+    record: Record,
+    /// Of the request and the answers.
+    tokens: u32,
+}
+
+/// The turns of a conversation, the oldest first. `known` is what is known of them, by their ids.
+pub(crate) fn turns(messages: &[Message], known: &HashMap<String, Record>) -> Vec<PastTurn> {
+    let mut turns: Vec<PastTurn> = Vec::new();
+    for message in messages.iter().filter(|message| !message.text.trim().is_empty()) {
+        match turns.last_mut() {
+            _ if message.role() == MessageRole::User => turns.push(PastTurn {
+                id: message.turn_id.clone(),
+                request: message.text.clone(),
+                answers: Vec::new(),
+                record: known.get(&message.turn_id).cloned().unwrap_or_default(),
+                tokens: count(&message.text),
+            }),
+            Some(turn) => {
+                let text = answer(message);
+                turn.tokens = turn.tokens.saturating_add(count(&text));
+                turn.answers.push(text);
+            }
+            // An answer whose request is not known.
+            None => {}
+        }
+    }
+    turns
+}
+
+/// The tokens of all messages of a conversation.
+#[must_use]
+pub(crate) fn tokens(messages: &[Message]) -> u32 {
+    messages.iter().map(|message| count(&message.text)).fold(0, u32::saturating_add)
+}
+
+/// The turns without those before a turn that later calls are likely to find, too. For a conversation whose beginning is not known: what is
+/// folded would be another part in every turn.
+pub(crate) fn anchored(turns: &[PastTurn]) -> &[PastTurn] {
+    let is_anchor = |turn: &PastTurn| sha256(&turn.id).bytes().next().is_some_and(|digit| digit % ANCHORS == 0);
+    let first = turns.iter().take(turns.len() / 2).position(is_anchor).unwrap_or(0);
+    turns.get(first..).unwrap_or_default()
+}
+
+/// What the model gets of the conversation.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Folding {
+    /// The oldest turns, which are left out.
+    pub(crate) omitted: usize,
+    /// The turns after them, of one line each.
+    pub(crate) folded: usize,
+    /// The other turns, word for word.
+    pub(crate) kept: usize,
+}
+
+/// How turns are folded. `high` is the most tokens of the turns that are kept.
+#[must_use]
+pub(crate) fn fold(turns: &[PastTurn], high: u32) -> Folding {
+    let low = high / LOW_PART;
+    let (mut first, mut omitted, mut tokens) = (0, 0, 0_u64);
+    for (at, turn) in turns.iter().enumerate() {
+        tokens += u64::from(turn.tokens);
+        if tokens <= u64::from(high) {
+            continue;
+        }
+        // The newest turn is kept unless it alone is too long.
+        while tokens > u64::from(low) && (first < at || tokens > u64::from(high)) {
+            tokens -= turns.get(first).map_or(0, |turn| u64::from(turn.tokens));
+            first += 1;
+        }
+        if first - omitted > MAX_LINES {
+            omitted = first - LEFT_LINES;
+        }
+    }
+    Folding { omitted, folded: first - omitted, kept: turns.len() - first }
+}
+
+/// The messages of a folded conversation. Those of user and assistant alternate, because some chat templates require that, and the last one
+/// is of the assistant.
+#[must_use]
+pub(crate) fn messages(turns: &[PastTurn], folding: Folding) -> Vec<ModelMessage> {
+    let known = turns.get(folding.omitted..).unwrap_or_default();
+    let (folded, kept) = known.split_at(folding.folded.min(known.len()));
+    let mut messages = Vec::new();
+    if !folded.is_empty() {
+        let lines: String = folded.iter().map(line).collect();
+        messages.push(user(format!("<earlier_requests>\n{lines}</earlier_requests>")));
+        messages.push(assistant("(These requests are done.)".to_owned()));
+    }
+    for turn in kept {
+        messages.push(user(turn.request.clone()));
+        messages.push(match turn.answers.as_slice() {
+            [] => assistant("(This turn ended without an answer.)".to_owned()),
+            answers => ModelMessage::Assistant { blocks: answers.iter().cloned().map(AssistantBlock::Text).collect() },
+        });
+    }
+    messages
+}
+
+fn user(text: String) -> ModelMessage {
+    ModelMessage::User { text }
+}
+
+fn assistant(text: String) -> ModelMessage {
+    ModelMessage::Assistant { blocks: vec![AssistantBlock::Text(text)] }
+}
+
+fn answer(message: &Message) -> String {
+    if message.partial {
+        return format!("{}\n\n(This turn ended here; none of its file changes were kept.)", message.text);
+    }
+    message.text.clone()
+}
+
+/// The line of a turn: its request, its outcome, and the files that it has changed.
+fn line(turn: &PastTurn) -> String {
+    let request: String = turn.request.split_whitespace().collect::<Vec<_>>().join(" ");
+    let cut: String = request.chars().take(REQUEST_CHARS).collect();
+    let more = if cut.len() < request.len() { "…" } else { "" };
+    let outcome = match (turn.record.outcome.as_str(), turn.answers.is_empty()) {
+        ("", true) => "no answer",
+        ("", false) => "answered",
+        (outcome, _) => outcome,
+    };
+    let mut line = format!("- {cut}{more} ({outcome}");
+    let files = &turn.record.files;
+    if !files.is_empty() {
+        let named = files.iter().take(LINE_FILES).map(String::as_str).collect::<Vec<_>>().join(", ");
+        let rest = files.len().saturating_sub(LINE_FILES);
+        let rest = if rest > 0 { format!(" and {rest} more") } else { String::new() };
+        line.push_str(&format!("; changed {named}{rest}"));
+    }
+    line + ")\n"
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,112 @@
+use proptest::prelude::*;
+
+use super::*;
+
+fn message(turn: &str, role: MessageRole, text: &str) -> Message {
+    Message { turn_id: turn.into(), role: role as i32, text: text.into(), ..Message::default() }
+}
+
+/// A turn of this many tokens.
+fn turn(number: usize, tokens: u32) -> PastTurn {
+    let record = Record { outcome: "completed".into(), files: vec![format!("{number}.js")] };
+    PastTurn { id: number.to_string(), request: format!("Request {number}"), answers: vec![format!("Answer {number}")], record, tokens }
+}
+
+fn shown(messages: &[ModelMessage]) -> Vec<String> {
+    let lines = messages.iter().map(|message| match message {
+        ModelMessage::User { text } => format!("u {text}"),
+        ModelMessage::Assistant { blocks } => {
+            blocks.iter().map(|b| if let AssistantBlock::Text(t) = b { format!("a {t}") } else { "?".into() }).collect()
+        }
+        ModelMessage::ToolResults(_) => "?".into(),
+    });
+    lines.collect()
+}
+
+fn all(messages: &[Message]) -> Vec<String> {
+    let turns = turns(messages, &HashMap::new());
+    let folding = fold(&turns, 10_000);
+    shown(&super::messages(&turns, folding))
+}
+
+#[test]
+fn the_conversation_alternates_and_ends_with_an_answer() {
+    let user = |text| message("", MessageRole::User, text);
+    let assistant = |text| message("", MessageRole::Assistant, text);
+    assert_eq!(all(&[]), [] as [&str; 0]);
+    assert_eq!(all(&[user("1"), assistant("2")]), ["u 1", "a 2"]);
+    let unanswered = "a (This turn ended without an answer.)";
+    assert_eq!(
+        all(&[assistant("0"), user("1"), user("2"), assistant(" "), user("3")]),
+        ["u 1", unanswered, "u 2", unanswered, "u 3", unanswered]
+    );
+    let partial = Message { partial: true, ..assistant("half") };
+    assert_eq!(all(&[user("1"), partial])[1], "a half\n\n(This turn ended here; none of its file changes were kept.)");
+    assert_eq!(all(&[user("1"), assistant("2"), assistant("3")]), ["u 1", "a 2a 3"]);
+}
+
+#[test]
+fn a_folded_turn_has_one_line() {
+    let files = |count: usize| (0..count).map(|n| format!("f{n}.js")).collect();
+    let of = |request: &str, outcome: &str, count, answers: &[&str]| {
+        let record = Record { outcome: outcome.into(), files: files(count) };
+        let answers = answers.iter().map(|answer| (*answer).to_owned()).collect();
+        line(&PastTurn { request: request.into(), answers, record, ..turn(0, 0) })
+    };
+    assert_eq!(of("Make it\n dark", "completed", 1, &["Done"]), "- Make it dark (completed; changed f0.js)\n");
+    assert_eq!(of("x", "failed", 0, &[]), "- x (failed)\n");
+    assert_eq!(of("x", "", 0, &["Hi"]), "- x (answered)\n");
+    assert_eq!(of("x", "", 0, &[]), "- x (no answer)\n");
+    assert_eq!(of("x", "completed", 7, &[]), "- x (completed; changed f0.js, f1.js, f2.js, f3.js, f4.js and 2 more)\n");
+    assert_eq!(of(&"é".repeat(500), "completed", 0, &[]), format!("- {}… (completed)\n", "é".repeat(REQUEST_CHARS)));
+}
+
+#[test]
+fn the_oldest_turns_are_folded_down_to_the_low_mark() {
+    let turns: Vec<PastTurn> = (0..10).map(|n| turn(n, 100)).collect();
+    for (count, folded) in [(5, 0), (6, 4), (9, 4), (10, 8)] {
+        let folding = fold(&turns[..count], 500);
+        assert_eq!((folding.omitted, folding.folded, folding.kept), (0, folded, count - folded), "{count}");
+    }
+    let sent = shown(&messages(&turns, fold(&turns, 500)));
+    assert!(sent[0].starts_with("u <earlier_requests>\n- Request 0 (completed; changed 0.js)\n"), "{sent:?}");
+    assert_eq!(sent[1..], ["a (These requests are done.)", "u Request 8", "a Answer 8", "u Request 9", "a Answer 9"]);
+    let long = [turn(0, 10), turn(1, 9_000), turn(2, 20)];
+    assert_eq!(fold(&long, 500), Folding { omitted: 0, folded: 2, kept: 1 }, "a turn that is too long is folded at once");
+    let newest = [turn(0, 100), turn(1, 450)];
+    assert_eq!(fold(&newest, 500), Folding { omitted: 0, folded: 1, kept: 1 }, "the newest one is kept above the low mark");
+}
+
+#[test]
+fn a_conversation_without_its_beginning_starts_at_the_same_turn() {
+    let turns: Vec<PastTurn> = (0..400).map(|n| turn(n, 100)).collect();
+    let first = |window: &[PastTurn]| anchored(window)[0].id.clone();
+    let starts: Vec<String> = (0..100).map(|n| first(&turns[n..n + 300])).collect();
+    let changes = starts.windows(2).filter(|pair| pair[0] != pair[1]).count();
+    assert!((1..20).contains(&changes), "{changes} changes in 100 turns");
+    assert!(anchored(&[]).is_empty());
+}
+
+/// How many turns of a conversation see another beginning than the turn before.
+fn changes(turns: &[PastTurn], high: u32) -> usize {
+    let sent: Vec<Vec<ModelMessage>> = (0..=turns.len()).map(|count| messages(&turns[..count], fold(&turns[..count], high))).collect();
+    sent.windows(2).filter(|pair| !pair[1].starts_with(&pair[0])).count()
+}
+
+proptest! {
+    #[test]
+    fn the_beginning_changes_rarely_and_nothing_is_lost(sizes in prop::collection::vec(1_u32..200, 0..300)) {
+        let turns: Vec<PastTurn> = sizes.iter().enumerate().map(|(n, size)| turn(n, *size)).collect();
+        let folding = fold(&turns, 1_000);
+        prop_assert_eq!(folding.omitted + folding.folded + folding.kept, turns.len());
+        prop_assert!(folding.folded <= MAX_LINES && (folding.kept > 0 || turns.is_empty()));
+        let kept: u32 = sizes.iter().skip(turns.len() - folding.kept).sum();
+        prop_assert!(kept <= 1_000);
+        // Between two changes more than high - low - one turn tokens arrive.
+        let all: usize = sizes.iter().sum::<u32>() as usize;
+        prop_assert!(changes(&turns, 1_000) <= all / 300 + 1);
+        let sent = messages(&turns, folding);
+        let alternates = sent.chunks(2).all(|pair| matches!(pair, [ModelMessage::User { .. }, ModelMessage::Assistant { .. }]));
+        prop_assert!(alternates);
+    }
+}

@@ -1,0 +1,93 @@
+//! Outlines of files by the role compile: what they declare and import.
+
+#![allow(dead_code, reason = "the planner of turns uses it next")]
+
+use std::{collections::BTreeMap, time::Duration};
+
+use proto::{
+    compile::{FileOutline, SymbolKind, outline_tree_response::Part},
+    error::Fault,
+    id::UserId,
+};
+
+use crate::{
+    check::{
+        dialogue::{Contents, Dialogue, context, invalid, limited},
+        tree::SourceTree,
+    },
+    upstream::{Upstream, fault},
+};
+
+/// How long the outlines of a tree may take, with the files that compile asks for.
+const OUTLINE_TIME: Duration = Duration::from_secs(60);
+
+/// What a file declares and imports.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Outline {
+    /// Such as `typescript`.
+    pub(crate) language: String,
+    /// In the order of the file. At most 200.
+    pub(crate) symbols: Vec<Symbol>,
+    /// Specifiers as the file writes them, in its order. At most 200.
+    pub(crate) imports: Vec<String>,
+}
+
+/// Something that a file declares.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Symbol {
+    pub(crate) kind: SymbolKind,
+    /// At most 120 characters. See `proto::compile::Symbol`.
+    pub(crate) name: String,
+    /// From 1.
+    pub(crate) first_line: u32,
+    pub(crate) last_line: u32,
+    /// Whether other files can import it.
+    pub(crate) is_exported: bool,
+}
+
+/// The outlines of the files of a tree, by the ids of their contents. Files without an outline are left out. `person` has the share of
+/// the limits that is used.
+///
+/// # Errors
+/// Compile or a content is not available, or the call was refused or took too long.
+pub(crate) async fn outlines(
+    upstream: &Upstream,
+    tree: &SourceTree,
+    person: UserId,
+    contents: &mut dyn Contents,
+) -> Result<BTreeMap<String, Outline>, Fault> {
+    limited("the outline of the files", OUTLINE_TIME, unlimited(upstream, tree, person, contents)).await
+}
+
+async fn unlimited(
+    upstream: &Upstream,
+    tree: &SourceTree,
+    person: UserId,
+    contents: &mut dyn Contents,
+) -> Result<BTreeMap<String, Outline>, Fault> {
+    let (mut dialogue, stream) = Dialogue::start(tree, person, contents)?;
+    let call = upstream.compile().outline_tree(context(OUTLINE_TIME).stream_request(stream)).await;
+    let mut answers = call.map_err(|status| fault(&status))?.into_inner();
+    let mut outlines = BTreeMap::new();
+    while let Some(answer) = answers.message().await.map_err(|status| fault(&status))? {
+        match answer.part {
+            Some(Part::NeedTree(_)) => dialogue.send_tree().await,
+            Some(Part::NeedContents(need)) => dialogue.send_contents(need.blob_ids).await?,
+            Some(Part::Outlines(part)) => outlines.extend(part.outlines.into_iter().map(outline)),
+            None => return Err(invalid("compile asked for something that is not known")),
+        }
+    }
+    Ok(outlines)
+}
+
+fn outline(file: FileOutline) -> (String, Outline) {
+    let symbols = file.symbols.into_iter().map(|symbol| Symbol {
+        kind: symbol.kind(),
+        first_line: symbol.first_line,
+        last_line: symbol.last_line,
+        is_exported: symbol.is_exported,
+        name: symbol.name,
+    });
+    let imports = file.imports.into_iter().map(|import| import.specifier);
+    (file.blob_id, Outline { language: file.language, symbols: symbols.collect(), imports: imports.collect() })
+}

@@ -1,0 +1,133 @@
+//! What a turn is told: the guidance of the project, and skills. Both are fixed when the turn starts. And the tools that it is allowed.
+
+use std::{fs, path::Path};
+
+use proto::agent_streaming::{TurnEvent, turn_event::Kind};
+use serde_json::Value;
+
+use crate::harness::{Cluster, Person, prompt, save, types};
+
+fn failed(events: &[TurnEvent]) -> Vec<&str> {
+    let reasons = events.iter().filter_map(|event| match &event.kind {
+        Some(Kind::ToolFailed(failed)) => Some(failed.reason.as_str()),
+        _ => None,
+    });
+    reasons.collect()
+}
+
+fn system(request: &Value) -> String {
+    request[0]["content"].to_string()
+}
+
+fn skill(name: &str, body: &str) -> String {
+    format!("---\nname: {name}\ndescription: What {name} is for.\n---\n{body}\n")
+}
+
+fn mount(folder: &Path, name: &str, body: &str) {
+    fs::create_dir_all(folder.join(name)).unwrap();
+    fs::write(folder.join(name).join("SKILL.md"), skill(name, body)).unwrap();
+    fs::write(folder.join(name).join("more.md"), format!("More about {name}.")).unwrap();
+}
+
+/// Starts a turn, lets its replica crash in the middle of an answer, and changes something before another one continues.
+async fn interrupted(cluster: &Cluster, text: &str, change: impl AsyncFnOnce(&Person)) -> Vec<Value> {
+    let (dying, user) = (cluster.replica(), cluster.user());
+    let mut person = user.at(&dying);
+    save(&person, "d", &[("AGENTS.md", "Use tabs, always."), (".agents/skills/own/SKILL.md", &skill("own", "The old way."))]).await;
+    let turn = person.start(prompt("d", text)).await;
+    person.follow_until(&turn.id, 0, |event| matches!(event.kind, Some(Kind::TextDelta(_)))).await.1.unwrap();
+    dying.crash();
+    change(&person).await;
+    let replica = cluster.replica();
+    let mut person = user.at(&replica);
+    person.run(prompt("warm", "SAY up")).await;
+    let events = person.see(&turn.id).await;
+    assert_eq!(*types(&events).last().unwrap(), "turn.completed");
+    cluster.model.requests(text.lines().last().unwrap())
+}
+
+#[tokio::test]
+async fn the_guidance_of_the_project_stands_below_the_rules() {
+    let cluster = Cluster::start(&[]).await;
+    let replica = cluster.replica();
+    let mut person = cluster.user().at(&replica);
+    save(
+        &person,
+        "d",
+        &[("AGENTS.md", "---\ntools: [read_file, edit_file, bash]\n---\nUse tabs, always."), ("docs/AGENTS.md", "Use spaces.")],
+    )
+    .await;
+    let order = r#"TOOLS [["write_file", "{\"path\": \"a.txt\", \"content\": \"x\"}"]]"#;
+    let (turn, events) = person.run(prompt("d", order)).await;
+    assert_eq!((failed(&events), turn.revision.as_str()), (vec!["UNKNOWN_TOOL"], ""));
+    assert_eq!(cluster.model.offered(order)[0], ["read_file", "edit_file", "read_skill"], "the project only narrows");
+    let text = system(&cluster.model.requests(order)[0]);
+    let (rules, guidance) = (text.find("# Rules of this workspace").unwrap(), text.find("# Guidance of the project").unwrap());
+    assert!(
+        rules < guidance && text.contains("Use tabs, always.") && !text.contains("Use spaces.") && !text.contains("tools: ["),
+        "{text}"
+    );
+    person.run(prompt("e", "SAY hi")).await;
+    assert!(!system(&cluster.model.requests("SAY hi")[0]).contains("# Guidance"));
+}
+
+#[tokio::test]
+async fn a_recovered_turn_has_the_same_guidance_and_skills() {
+    let folder = tempfile::tempdir().unwrap();
+    mount(folder.path(), "zebra", "The old stripes.");
+    let cluster = Cluster::start(&[("BACKLOT_AGENTS_DIR", folder.path().to_str().unwrap())]).await;
+    let order = r#"TOOLS_HANG [["read_skill", "{\"name\": \"zebra\"}"], ["read_skill", "{\"name\": \"own\"}"]]"#;
+    let requests = interrupted(&cluster, order, async |person| {
+        save(person, "d", &[("AGENTS.md", "Use spaces."), (".agents/skills/own/SKILL.md", &skill("own", "The new way."))]).await;
+        mount(folder.path(), "zebra", "The new stripes.");
+        mount(folder.path(), "gnu", "Another one.");
+    })
+    .await;
+    let [.., hung, resumed] = &requests[..] else { panic!("{} requests", requests.len()) };
+    assert_eq!(hung, resumed, "the same input");
+    let text = resumed.to_string();
+    for part in
+        ["Use tabs, always.", "- zebra: What zebra is for.", "- own (project): What own is for.", "The old stripes.", "The old way."]
+    {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    assert!(!text.contains("gnu"), "{text}");
+}
+
+#[tokio::test]
+async fn skills_are_read_by_a_tool() {
+    let folder = tempfile::tempdir().unwrap();
+    mount(folder.path(), "zebra", "Stripes.");
+    mount(folder.path(), "charts", "Own charts.");
+    let cluster = Cluster::start(&[("BACKLOT_AGENTS_DIR", folder.path().to_str().unwrap())]).await;
+    let replica = cluster.replica();
+    let mut person = cluster.user().at(&replica);
+    let files =
+        [(".agents/skills/zebra/SKILL.md", skill("zebra", "Stripes of the project.")), (".agents/skills/zebra/a.md", "A.".to_owned())];
+    let files: Vec<(&str, &str)> = files.iter().map(|(path, text)| (*path, text.as_str())).collect();
+    save(&person, "d", &files).await;
+    let order = r#"TOOLS [["read_skill", "{\"name\": \"zebra\"}"], ["read_skill", "{\"name\": \"zebra\", \"file\": \"a.md\"}"], ["read_skill", "{\"name\": \"charts\", \"file\": \"more.md\"}"], ["read_skill", "{\"name\": \"dark-mode\"}"], ["read_skill", "{\"name\": \"nothing\"}"], ["read_skill", "{\"name\": \"zebra\", \"file\": \"more.md\"}"]]"#;
+    let (_, events) = person.run(prompt("d", order)).await;
+    assert_eq!(failed(&events), ["SKILL_NOT_FOUND", "FILE_NOT_FOUND"]);
+    let requests = cluster.model.requests(order);
+    let last = requests.last().unwrap().as_array().unwrap();
+    let results: Vec<&str> = last.iter().filter(|m| m["role"] == "tool").filter_map(|m| m["content"].as_str()).collect();
+    assert_eq!(results[..3], ["Stripes of the project.\n\nFurther files, for read_skill with file: a.md", "A.", "More about charts."]);
+    assert!(results[3].starts_with("# Dark mode"), "{}", results[3]);
+    let text = system(&requests[0]);
+    assert!(text.contains("- zebra (project): What zebra is for.\\n"), "{text}");
+    assert!(text.contains("- form-validation: ") && text.contains("- charts: What charts is for."), "{text}");
+}
+
+#[tokio::test]
+async fn the_operator_denies_tools() {
+    let cluster = Cluster::start(&[("BACKLOT_TOOLS_DENIED", "delete_file, check,read_skill")]).await;
+    let replica = cluster.replica();
+    let mut person = cluster.user().at(&replica);
+    save(&person, "d", &[("a.txt", "x"), ("AGENTS.md", "---\ntools: '*'\n---\nDelete what you like.")]).await;
+    let order = r#"TOOLS [["delete_file", "{\"path\": \"a.txt\"}"], ["read_skill", "{\"name\": \"charts\"}"]]"#;
+    let (turn, events) = person.run(prompt("d", order)).await;
+    assert_eq!((failed(&events), turn.revision.as_str()), (vec!["UNKNOWN_TOOL", "UNKNOWN_TOOL"], ""));
+    assert_eq!(cluster.model.offered(order)[0], ["list_files", "read_file", "search", "write_file", "edit_file", "rename_file"]);
+    assert!(!system(&cluster.model.requests(order)[0]).contains("# Skills"));
+}

@@ -1,0 +1,197 @@
+//! Keeps the packages of a project for machines without a registry, and bundles those that its page imports.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use chassis::share::Holder;
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use npm::{Excerpt, Lock, PackageJson, Registry as _, RegistryError, Resolution, Tree};
+use proto::compile::{Bundle, KeptPackage, ResolvedPackages, add_packages_response::Part};
+use tokio::sync::mpsc::Sender;
+
+use super::{
+    ImportRequest, Packages, Sources, Texts, build_tools::is_build_tool, compute, fetcher::Fetcher, plan::Plan, refresh, refusal, tools,
+};
+use crate::{error::Error, findings, store::modules, vendored, workers};
+
+/// How long the versions of a project may take to be found.
+const RESOLVE_TIMEOUT: Duration = Duration::from_secs(600);
+/// Versions that are fetched at once.
+const CONCURRENCY: usize = 4;
+/// The mode of the bundles of previews.
+const PAGE_MODE: &str = "development";
+
+/// What is to be kept.
+pub(crate) struct Addition {
+    pub(crate) manifest: Vec<u8>,
+    /// The name and the text of a lock file.
+    pub(crate) lock: Option<(String, Vec<u8>)>,
+    /// What a page imports.
+    pub(crate) specifiers: Vec<String>,
+    /// Compilers that a page needs.
+    pub(crate) tools: Vec<String>,
+}
+
+/// The versions that a project needs, each with whether its tarball is needed.
+type Needs = BTreeMap<(String, String), bool>;
+
+impl Packages {
+    /// Keeps all that the project needs, and says what happens.
+    ///
+    /// # Errors
+    /// The project cannot be resolved, a package cannot be fetched, there is no room, or nobody reads what happens.
+    pub(crate) async fn vendor(&self, addition: Addition, workers: &workers::Pool, parts: &Sender<Part>) -> Result<(), Error> {
+        let holder = Holder::default();
+        let _slot = self.vendor_slot()?;
+        let manifest = PackageJson::parse(&addition.manifest, &self.shared.limits).map_err(Error::Package)?;
+        let Resolution { tree, considered, .. } = self.resolve_for_operator(&manifest, addition.lock.as_ref(), &holder).await?;
+        let mut needs = needs(&tree, considered, &manifest);
+        let refreshes = refresh::versions(|framework| needs.keys().any(|(name, _)| name == framework));
+        needs.extend(refreshes.into_iter().map(|version| (version, true)));
+        send(parts, Part::Resolved(ResolvedPackages { versions: needs.len() as u32 })).await?;
+        let memory = Arc::new(Mutex::new(self.memory(&holder)?));
+        let fetcher = Fetcher::new(Arc::clone(&self.shared), holder, memory, Some(&tree)).for_operator();
+        let versions = needs.iter().map(|((name, version), needs_tarball)| self.keep_version(&fetcher, name, version, *needs_tarball));
+        let mut kept = stream::iter(versions.collect::<Vec<_>>()).buffer_unordered(CONCURRENCY);
+        while let Some(package) = kept.try_next().await? {
+            send(parts, Part::Package(package)).await?;
+        }
+        drop(kept);
+        let texts = Texts { manifest: addition.manifest, lock: None };
+        let pages = Some(addition.specifiers).filter(|specifiers| !specifiers.is_empty()).map(|specifiers| (specifiers, PAGE_MODE));
+        let tools = addition.tools.into_iter().map(|tool| (vec![tool], tools::MODE));
+        for (specifiers, mode) in pages.into_iter().chain(tools) {
+            let bundle = self.bundle_for_operator(&tree, (&specifiers, mode), &texts, (&holder, workers)).await?;
+            send(parts, Part::Bundle(bundle)).await?;
+        }
+        Ok(())
+    }
+
+    async fn resolve_for_operator(
+        &self,
+        manifest: &PackageJson,
+        lock: Option<&(String, Vec<u8>)>,
+        holder: &Holder,
+    ) -> Result<Resolution, Error> {
+        let limits = self.shared.limits;
+        let lock = lock.map(|(name, text)| Lock::parse(name, text, &limits)).transpose().map_err(Error::Package)?;
+        let memory = Arc::new(Mutex::new(self.memory(holder)?));
+        let fetcher = Fetcher::new(Arc::clone(&self.shared), *holder, memory, None).for_operator();
+        let options = npm::Options { accepts_peer_conflicts: true, limits, ..npm::Options::default() };
+        let manifest = manifest.clone();
+        let work = move || async move { npm::resolve(&manifest, lock.as_ref(), &fetcher, &options).await };
+        compute(RESOLVE_TIMEOUT, work).await?.map_err(Error::Package)
+    }
+
+    /// Keeps one version, unless it is kept.
+    async fn keep_version(&self, fetcher: &Fetcher, name: &str, version: &str, needs_tarball: bool) -> Result<KeptPackage, Error> {
+        let pool = &self.shared.pool;
+        if let Some(kept) = vendored::find(pool, name, version, needs_tarball).await? {
+            return Ok(kept);
+        }
+        let label = || format!("{name}@{version}");
+        let failed = |error| match error {
+            RegistryError::NotFound => Error::Package(npm::Error::NoPackage { package: label(), by: String::new() }),
+            RegistryError::Failed(problem) => Error::Package(npm::Error::Registry { package: label(), problem }),
+        };
+        let packument = fetcher.packument(name).await.map_err(failed)?;
+        let excerpt = Excerpt::of(name, version, &packument, &self.shared.limits).map_err(Error::Package)?;
+        let excerpt = excerpt.ok_or_else(|| failed(RegistryError::NotFound))?;
+        // Without a published hash no page can use it.
+        let tarball = if needs_tarball && excerpt.integrity().is_some() {
+            let tarball = fetcher.tarball(name, version).await.map_err(failed)?;
+            fetcher.release(tarball.len());
+            Some(tarball.to_vec())
+        } else {
+            None
+        };
+        vendored::keep(pool, excerpt, tarball, self.vendor_bytes).await
+    }
+
+    async fn bundle_for_operator(
+        &self,
+        tree: &Tree,
+        (specifiers, mode): (&[String], &'static str),
+        texts: &Texts,
+        (holder, workers): (&Holder, &workers::Pool),
+    ) -> Result<Bundle, Error> {
+        let memory = Arc::new(Mutex::new(self.memory(holder)?));
+        let imports = ImportRequest { sources: &Sources::default(), texts, specifiers, mode, holder, workers, memory };
+        let plan = Plan::new(tree, specifiers);
+        let provided = match self.bundled(tree, &plan, &imports).await {
+            Ok(provided) => provided,
+            Err(refusal::Stop::Refused(refusal)) => return Err(Error::Package(refusal.0)),
+            Err(refusal::Stop::Failed(error)) => return Err(error),
+        };
+        let bytes = modules::bytes(&self.shared.pool, &provided.outputs).await?;
+        let specifiers = provided.packages.into_iter().map(|package| package.specifier).collect();
+        Ok(Bundle { specifiers, bytes: bytes as u64, findings: findings::sorted(provided.findings.iter()) })
+    }
+}
+
+/// The versions that were looked at. Tarballs are needed of what the project can import, and of what this depends on.
+fn needs(tree: &Tree, considered: BTreeSet<(String, String)>, manifest: &PackageJson) -> Needs {
+    let is_tool = |name: &str| manifest.dev_dependencies.iter().any(|(own, _)| own == name) && is_build_tool(name);
+    let roots = tree.dependencies.iter().filter(|(name, _)| !is_tool(name)).map(|(_, path)| path.clone());
+    let (mut open, mut paths): (Vec<_>, BTreeSet<String>) = (roots.collect(), BTreeSet::new());
+    while let Some(path) = open.pop() {
+        let Some(package) = tree.packages.get(&path).filter(|package| !package.is_skipped) else { continue };
+        if paths.insert(path) {
+            open.extend(package.dependencies.values().chain(&package.link).cloned());
+        }
+    }
+    let mut needs: Needs = considered.into_iter().map(|version| (version, false)).collect();
+    for package in paths.iter().map(|path| &tree.packages[path]) {
+        needs.insert((package.name.clone(), package.version.clone()), true);
+    }
+    needs.retain(|(name, version), _| !name.is_empty() && !version.is_empty());
+    needs
+}
+
+async fn send(parts: &Sender<Part>, part: Part) -> Result<(), Error> {
+    parts.send(part).await.map_err(|_| Error::UnexpectedMessage("the caller is gone"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tools_of_development_are_kept_without_their_files() {
+        let mut tree = Tree::default();
+        for (name, dependencies) in
+            [("react", vec![]), ("vite", vec!["rollup", "shared"]), ("rollup", vec![]), ("svelte", vec!["shared"]), ("shared", vec![])]
+        {
+            let path = |name: &&str| ((*name).to_owned(), format!("node_modules/{name}"));
+            let package = npm::Package {
+                name: name.to_owned(),
+                version: "1.0.0".to_owned(),
+                integrity: None,
+                dependencies: dependencies.iter().map(path).collect(),
+                bundled: Vec::new(),
+                is_dev: false,
+                is_optional: false,
+                is_skipped: false,
+                link: None,
+            };
+            tree.packages.insert(format!("node_modules/{name}"), package);
+        }
+        for name in ["react", "vite", "svelte"] {
+            tree.dependencies.insert(name.to_owned(), format!("node_modules/{name}"));
+        }
+        let manifest = |text: &str| PackageJson::parse(text.as_bytes(), &npm::Limits::default()).expect("a package.json");
+        let with_files = |text: &str| {
+            let considered = ["react", "vite", "rollup", "svelte", "shared", "less"].map(|name| (name.to_owned(), "1.0.0".to_owned()));
+            let needs = needs(&tree, considered.into(), &manifest(text));
+            assert_eq!(needs.len(), 6);
+            needs.into_iter().filter(|(_, needs_tarball)| *needs_tarball).map(|((name, _), _)| name).collect::<Vec<_>>()
+        };
+        let dev = r#"{"dependencies": {"react": "1"}, "devDependencies": {"vite": "1", "svelte": "1"}}"#;
+        assert_eq!(with_files(dev), ["react", "shared", "svelte"]);
+        let own = r#"{"dependencies": {"react": "1", "vite": "1", "svelte": "1"}}"#;
+        assert_eq!(with_files(own), ["react", "rollup", "shared", "svelte", "vite"]);
+    }
+}

@@ -1,0 +1,35 @@
+//! Published sites, compared with `vite build`.
+
+use anyhow::Result;
+
+use super::{project::Project, role::Role, vite::Modules};
+use crate::{
+    environment::progress,
+    sample::{Samples, median},
+    table::{Goal, Table, Unit},
+};
+
+const ROUNDS: usize = 5;
+/// The goal for the bytes.
+const BYTES: f64 = 1.15;
+
+pub(crate) async fn measure(role: &Role, modules: &Modules, shop: &Project, table: &mut Table) -> Result<()> {
+    progress("previews: sites");
+    let folder = modules.project(shop)?;
+    let (mut theirs, mut ours) = ((Samples::default(), Vec::new(), 0), (Samples::default(), Vec::new(), 0));
+    for _ in 0..ROUNDS {
+        let build = modules.build(folder.path()).await?;
+        theirs.0.push(build.time);
+        theirs.1.push(build.cpu);
+        theirs.2 = build.bytes;
+        let cpu = role.cpu()?;
+        ours.2 = ours.0.time(role.site(shop)).await?;
+        ours.1.push(role.cpu()? - cpu);
+    }
+    #[allow(clippy::cast_precision_loss, reason = "far below 2^52 bytes")]
+    let bytes = (theirs.2 as f64, ours.2 as f64);
+    table.row("site of the shop, bytes", Unit::Bytes, bytes, Goal::Times(BYTES));
+    table.row("site of the shop, time, p50", Unit::Time, (theirs.0.p50(), ours.0.p50()), Goal::Times(1.0));
+    table.row("site of the shop, CPU", Unit::Time, (median(theirs.1), median(ours.1)), Goal::Shown);
+    Ok(())
+}
