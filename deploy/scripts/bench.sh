@@ -18,6 +18,11 @@ if [[ $# == 0 || " $* " == *" previews "* ]]; then
     export BACKLOT_CHROMIUM
     cargo build --release --quiet -p compiler
 fi
+# `tokens` runs turns on published templates.
+if [[ $# == 0 || " $* " == *" tokens "* ]]; then
+    need_token_trees
+    export BACKLOT_TOKEN_TREES="$trees_folder"
+fi
 # One process has both ends of 2,000 streams, which are 4,000 sockets.
 ulimit -Sn "$(ulimit -Hn)"
 # Built without other packages, so that the cluster under measurement has no failpoints (see tests/bench/Cargo.toml).

@@ -216,6 +216,18 @@ need_agent_packages() {
     need_packages services/agent-streaming/tests/packages.txt "$agents_folder" "the packages of agents that the tests mount"
 }
 
+# The published project templates that prompts are measured with, unpacked in a folder that is named by the pinned versions. Sets trees_folder.
+need_token_trees() {
+    trees_folder="$cache/token-trees-$(cksum <tests/bench/tokens/packages.txt | cut -d ' ' -f 1)"
+    need_packages tests/bench/tokens/packages.txt "$trees_folder" "the project templates that prompts are measured with"
+    local archive
+    for archive in "$trees_folder"/*.tgz; do
+        [[ -d "${archive%.tgz}" ]] && continue
+        rm -rf "${archive%.tgz}.part" && mkdir "${archive%.tgz}.part"
+        tar -xzf "$archive" -C "${archive%.tgz}.part" --strip-components=1 && mv "${archive%.tgz}.part" "${archive%.tgz}"
+    done
+}
+
 # Installs the packages that the tests bundle, in a folder that is named by the lock file. Sets bundled_folder.
 need_bundled_packages() {
     bundled_folder="$cache/bundled-packages-$(cksum <services/compiler/tests/packages/package-lock.json | cut -d ' ' -f 1)"

@@ -27,7 +27,6 @@ mod folds;
 mod grpc;
 mod intake;
 mod log;
-mod measure;
 mod metrics;
 mod model;
 mod outline;
@@ -75,11 +74,7 @@ use self::{
     model::agents,
     watch::{follow, tail::Tails},
 };
-pub use self::{
-    catalogue::Catalogue,
-    config::Config,
-    measure::{TurnTokens, turn_tokens},
-};
+pub use self::{catalogue::Catalogue, config::Config, context::tokens::count as count_tokens};
 
 /// How long the background tasks of a stopping service may take to end.
 const TASKS_TIMEOUT: Duration = Duration::from_secs(2);

@@ -12,7 +12,9 @@ use chassis::{
     context::Context,
 };
 use clap::Subcommand;
-use proto::agent_streaming::{AgentSelected, ReplaySelectionRequest, agent_streaming_service_client::AgentStreamingServiceClient};
+use proto::agent_streaming::{
+    AgentChoice, AgentSelected, ReplaySelectionRequest, agent_streaming_service_client::AgentStreamingServiceClient,
+};
 
 use crate::{
     operator::{Access, refusal},
@@ -132,11 +134,20 @@ fn explain(out: &mut impl Write, selection: &AgentSelected) -> Result<()> {
     let reason = match selection.rule.as_str() {
         "named" => "the request named it",
         "matched" => "it is clearly the best candidate",
+        "chosen" => "a model chose it among the best candidates, which are too close to each other",
         "close" => "the default: the best candidates are too close to each other",
         "weak" => "the default: no agent matches enough",
         _ => "the default",
     };
     writeln!(out, "{} ({reason})", selection.agent)?;
+    if let Some(AgentChoice { model, agent, error, .. }) = &selection.choice {
+        let answer = match (error.as_str(), agent.as_str()) {
+            ("", "") => "none of the candidates",
+            ("", agent) => agent,
+            (error, _) => error,
+        };
+        writeln!(out, "{model}: {answer}")?;
+    }
     writeln!(out, "margin {}, catalogue {}", decimal(selection.margin), selection.catalogue)?;
     for candidate in &selection.candidates {
         let terms: Vec<_> = candidate.terms.iter().map(|term| format!("{} {}", term.term, decimal(term.weight))).collect();
@@ -188,6 +199,16 @@ mod tests {
         let text = String::from_utf8(text).unwrap();
         assert!(text.starts_with("kanban-board (it is clearly the best candidate)\nmargin 0."), "{text}");
         assert!(text.contains("kanban"), "{text}");
+        for (agent, error, line) in [
+            ("kanban-board", "", "\nopenai/small: kanban-board\n"),
+            ("", "", "\nopenai/small: none of the candidates\n"),
+            ("", "no answer within 5s", "\nopenai/small: no answer within 5s\n"),
+        ] {
+            let choice = AgentChoice { model: "openai/small".into(), agent: agent.into(), error: error.into(), usage: None };
+            let mut text = Vec::new();
+            explain(&mut text, &AgentSelected { choice: Some(choice), ..AgentSelected::default() }).unwrap();
+            assert!(String::from_utf8(text).unwrap().contains(line), "{line}");
+        }
         assert_eq!((decimal(0), decimal(1_020), decimal(7)), ("0.000".to_owned(), "1.020".to_owned(), "0.007".to_owned()));
     }
 }

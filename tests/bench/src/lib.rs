@@ -91,7 +91,7 @@ async fn measure(wanted: &[&str]) -> Result<ExitCode> {
         selection::measure(&mut table).context("selection")?;
     }
     if is_wanted("tokens") {
-        tokens::measure(&mut table).context("tokens")?;
+        tokens::measure(&environment, &mut table).await.context("tokens")?;
     }
     if is_wanted("limiter") {
         limiter::measure(&environment, &mut table).await.context("limiter")?;

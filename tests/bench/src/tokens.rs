@@ -1,93 +1,149 @@
-//! Input tokens of turns with a planned context, compared with the same turns with every file in the prompt. The projects are the starters that
-//! ship with Backlot. A scripted expert edits the same files in both. Tokens that an earlier request of the turn had count once, as if every
-//! provider cached them.
+//! Uncached input tokens of turns with planned contexts, compared with prompts that have every file and the whole conversation. A cluster runs the
+//! turns of a session on each project, and a scripted expert answers as the model. It makes the same changes with both prompts, and the same
+//! rule says on both sides what a provider has in its cache.
 
-use std::{collections::BTreeMap, fs, path::Path};
+mod expert;
+mod prompt;
+mod trees;
 
-use agent_streaming::{TurnTokens, turn_tokens};
+use std::collections::BTreeMap;
+
+use agent_streaming::count_tokens;
 use anyhow::{Context as _, Result, ensure};
+use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
+use serde_json::json;
+use test_support::{Person, model_server::ModelServer};
 
-use crate::{environment::progress, table::Table};
+use self::{
+    expert::Expert,
+    prompt::Session,
+    trees::{Kind, Task, Tree},
+};
+use crate::{
+    environment::{Environment, progress},
+    table::Table,
+};
 
-/// `BACKLOT_CONTEXT_TOKENS`.
-const BUDGET: u32 = 12_000;
-/// The quantile of the normal distribution for an interval of 95 %.
-const Z: f64 = 1.96;
-/// The starter, the request, and the files that it changes.
-const TASKS: [(&str, &str, &[&str]); 30] = [
-    ("blog", "Let visitors filter the posts by year, too", &["scripts/filter.js", "index.html"]),
-    ("blog", "Fix the typos in the post about bread", &["posts/bread.html"]),
-    ("blog", "Make the text of the posts larger", &["styles/blog.css"]),
-    ("dashboard", "Draw the bar chart horizontally", &["scripts/charts.js"]),
-    ("dashboard", "Add the data of another month", &["scripts/data.js"]),
-    ("dashboard", "Use three columns on wide screens", &["styles/dashboard.css"]),
-    ("data-table", "Sort the table by date first", &["scripts/main.js", "scripts/view.js"]),
-    ("data-table", "Add ten more orders", &["scripts/orders.js"]),
-    ("data-table", "Keep the header of the table visible", &["styles/table.css"]),
-    ("form-validation", "Require a phone number with a country code", &["index.html", "scripts/rules.js"]),
-    ("form-validation", "Send the form as JSON", &["scripts/send.js"]),
-    ("form-validation", "Show the error messages in red below each field", &["styles/form.css"]),
-    ("game", "Make the snake faster with every ten points", &["scripts/rules.js", "scripts/main.js"]),
-    ("game", "Draw the board with rounded cells", &["scripts/draw.js"]),
-    ("game", "Keep the five best results", &["scripts/best.js"]),
-    ("landing-page", "Add a yearly price to the pricing section", &["index.html", "scripts/pricing.js"]),
-    ("landing-page", "Put the pricing cards below each other on phones", &["styles/pricing.css"]),
-    ("landing-page", "Rewrite the headline of the page", &["index.html"]),
-    ("react-tailwind", "Let me delete all finished tasks at once", &["src/components/TaskList.tsx", "src/useTasks.ts"]),
-    ("react-tailwind", "Show the progress in percent", &["src/components/Progress.tsx"]),
-    ("react-tailwind", "Add a filter for tasks that are due today", &["src/components/FilterBar.tsx", "src/tasks.ts"]),
-    ("rest-client", "Retry failed HTTP requests twice", &["scripts/http.js"]),
-    ("rest-client", "Add the address to the contacts", &["scripts/contacts.js", "scripts/mock.js"]),
-    ("rest-client", "Change the base address of the configuration", &["scripts/config.js"]),
-    ("static-site", "Add opening hours to the contact page", &["contact.html"]),
-    ("static-site", "Close the menu with the Escape key", &["scripts/menu.js"]),
-    ("static-site", "Tell the story of the founders on the about page", &["about.html"]),
-    ("vue", "Sort the books by title", &["src/useBooks.ts"]),
-    ("vue", "Show the cover on each book card", &["src/components/BookCard.vue", "src/books.ts"]),
-    ("vue", "Require an author in the book form", &["src/components/BookForm.vue"]),
-];
+/// `BACKLOT_MODEL_WINDOW_TOKENS`: a project whose prompt with every file does not fit has no baseline.
+const WINDOW: u32 = 200_000;
+/// The goal: the part of the tokens that is saved.
+const GOAL: f64 = 0.7;
+/// How often the sessions are drawn again for an interval, and the seed.
+const DRAWS: usize = 4_000;
+const SEED: u64 = 1;
+/// Files of one save.
+const SAVE: usize = 100;
 
-pub(crate) fn measure(table: &mut Table) -> Result<()> {
+/// The tokens of one task.
+#[derive(Debug, Clone, Copy)]
+struct Cost {
+    planned: u32,
+    full: u32,
+}
+
+pub(crate) async fn measure(environment: &Environment, table: &mut Table) -> Result<()> {
     progress("tokens");
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../services/project-storage/templates");
-    let mut saved = Vec::new();
-    let (mut planned, mut full) = (0_u64, 0_u64);
-    for (starter, request, edited) in TASKS {
-        let mut files = BTreeMap::new();
-        read(&root.join(starter).join("files"), "", &mut files)?;
-        ensure!(edited.iter().all(|path| files.contains_key(*path)), "{starter} has no {edited:?}");
-        let TurnTokens { planned: ours, full: all } = turn_tokens(&files, request, edited, BUDGET);
-        saved.push(1.0 - f64::from(ours) / f64::from(all));
-        planned += u64::from(ours);
-        full += u64::from(all);
-    }
-    table.note(format!("tokens: {} tasks on starters, {planned} uncached input tokens with a plan, {full} with every file", TASKS.len()));
-    let (mean, half) = interval(&saved);
-    table.note(format!("tokens: saved per task {:.1} % ({:.1} to {:.1})", mean * 100.0, (mean - half) * 100.0, (mean + half) * 100.0));
-    Ok(())
-}
-
-/// The mean, and half of its interval of 95 %.
-#[expect(clippy::cast_precision_loss, reason = "small counts")]
-fn interval(values: &[f64]) -> (f64, f64) {
-    let n = values.len() as f64;
-    let mean = values.iter().sum::<f64>() / n;
-    let variance = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / (n - 1.0);
-    (mean, Z * (variance / n).sqrt())
-}
-
-/// Reads the text files of a folder.
-fn read(folder: &Path, prefix: &str, files: &mut BTreeMap<String, String>) -> Result<()> {
-    for entry in fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))? {
-        let path = entry?.path();
-        let name = format!("{prefix}{}", path.file_name().context("a name")?.to_string_lossy());
-        if path.is_dir() {
-            read(&path, &format!("{name}/"), files)?;
-        } else if let Ok(text) = fs::read_to_string(&path) {
-            files.insert(name, text);
+    let expert = Expert::default();
+    let models = ModelServer::start(expert.script()).await;
+    let cluster = environment.cluster("tokens", models.url(), &[]).await?;
+    let mut sessions: BTreeMap<Kind, Vec<Vec<Cost>>> = BTreeMap::new();
+    for tree in trees::all()? {
+        let full: u32 = tree.files.iter().map(|(path, text)| count_tokens(&prompt::file(path, text))).sum();
+        if full > WINDOW {
+            table.note(format!("tokens: {} has {full} tokens, which no prompt can have; it is not counted", tree.name));
+            continue;
         }
+        progress(&format!("tokens: {}", tree.name));
+        let found = session(&cluster.person, (&expert, &models), &tree).await.with_context(|| tree.name.clone())?;
+        table.note(format!(
+            "tokens: {}: {} files with {full} tokens, {} tasks, saved {:.0} %",
+            tree.name,
+            tree.files.len(),
+            found.len(),
+            saved(&found) * 100.0
+        ));
+        sessions.entry(tree.kind).or_default().push(found);
     }
+    for (kind, sessions) in &sessions {
+        table.note(summary(kind.name(), sessions));
+    }
+    let all: Vec<Vec<Cost>> = sessions.into_values().flatten().collect();
+    table.note(format!("{}; the goal is {:.0} %", summary("all projects", &all), GOAL * 100.0));
     Ok(())
+}
+
+/// Runs the tasks of a tree one after the other in one project.
+async fn session(person: &Person, (expert, models): (&Expert, &ModelServer), tree: &Tree) -> Result<Vec<Cost>> {
+    let mut files = tree.files.clone();
+    let project = save(person, tree).await?;
+    let (mut planned, mut full) = (Session::default(), Session::default());
+    let mut costs = Vec::new();
+    let mut conversation = Vec::new();
+    for Task { request, edited } in &tree.tasks {
+        let before = models.requests().len();
+        let changed = expert.take(&files, edited)?;
+        let turn = person.turn(json!({ "projectId": project, "prompt": request, "agent": "builder" })).await?;
+        ensure!(
+            turn.outcome() == "turn.completed",
+            "{request}: {}",
+            turn.frames.last().map(|frame| frame.json().to_string()).unwrap_or_default()
+        );
+        let requests: Vec<_> = models.requests().split_off(before).into_iter().map(|request| request.body).collect();
+        let plain = prompt::plain(&requests, &files, &conversation, request)?;
+        files.extend(changed);
+        costs.push(Cost {
+            planned: requests.iter().map(|request| planned.uncached(prompt::segments(request))).sum(),
+            full: plain.into_iter().map(|request| full.uncached(request)).sum(),
+        });
+        conversation.extend([request.clone(), expert::ANSWER.to_owned()]);
+    }
+    let stored = person.files(&project).await?;
+    ensure!(files.iter().all(|(path, text)| stored.get(path) == Some(text)), "the final files are others");
+    Ok(costs)
+}
+
+async fn save(person: &Person, tree: &Tree) -> Result<String> {
+    let files: Vec<_> = tree.files.iter().collect();
+    let mut project = String::new();
+    for files in files.chunks(SAVE) {
+        let changes: Vec<_> = files.iter().map(|(path, text)| json!({ "path": path, "write": { "text": text } })).collect();
+        let saved = person.post("/api/projects/save", json!({ "draftId": tree.name.replace(['/', '.'], "-"), "changes": changes })).await?;
+        saved["project"]["id"].as_str().context("no project")?.clone_into(&mut project);
+    }
+    Ok(project)
+}
+
+/// The part of the tokens that tasks save together.
+fn saved<'a>(costs: impl IntoIterator<Item = &'a Cost>) -> f64 {
+    let sums = costs.into_iter().fold((0.0, 0.0), |(planned, full), cost| (planned + f64::from(cost.planned), full + f64::from(cost.full)));
+    1.0 - sums.0 / sums.1
+}
+
+fn summary(of: &str, sessions: &[Vec<Cost>]) -> String {
+    let costs = || sessions.iter().flatten();
+    let total = |tokens: fn(&Cost) -> u32| costs().map(|cost| u64::from(tokens(cost))).sum::<u64>();
+    let (low, high) = interval(sessions);
+    let cheaper = costs().filter(|cost| cost.planned < cost.full).count();
+    format!(
+        "tokens: {of}: {} sessions of {} tasks, {} uncached input tokens with a plan, {} with every file; saved {:.1} % ({:.1} to {:.1}); {cheaper} tasks \
+            were cheaper",
+        sessions.len(),
+        costs().count(),
+        total(|cost| cost.planned),
+        total(|cost| cost.full),
+        saved(costs()) * 100.0,
+        low * 100.0,
+        high * 100.0
+    )
+}
+
+/// The interval of 95 % of what is saved, by drawing whole sessions again: the tasks of one depend on each other.
+fn interval(sessions: &[Vec<Cost>]) -> (f64, f64) {
+    let mut random = StdRng::seed_from_u64(SEED);
+    let mut draw = || saved((0..sessions.len()).flat_map(|_| &sessions[random.random_range(0..sessions.len())]));
+    let mut drawn: Vec<f64> = (0..DRAWS).map(|_| draw()).collect();
+    drawn.sort_by(f64::total_cmp);
+    (drawn[DRAWS / 40], drawn[DRAWS - 1 - DRAWS / 40])
 }
 
 #[cfg(test)]
@@ -95,14 +151,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_interval_is_that_of_a_mean() {
-        let (mean, half) = interval(&[0.5, 0.7]);
-        assert!((mean - 0.6).abs() < 1e-9 && (half - 0.196).abs() < 1e-9, "{mean} {half}");
-    }
-
-    #[test]
-    fn the_tasks_can_be_measured() {
-        let mut table = Table::default();
-        measure(&mut table).unwrap();
+    fn the_interval_has_what_is_saved() {
+        let session = |planned, full| vec![Cost { planned, full }; 3];
+        let same = interval(&[session(1, 2), session(10, 20)]);
+        assert!((same.0 - 0.5).abs() < 1e-9 && (same.1 - 0.5).abs() < 1e-9, "{same:?}");
+        let mixed = [session(1, 10), session(9, 10), session(5, 10), session(4, 10)];
+        let (low, high) = interval(&mixed);
+        let middle = saved(mixed.iter().flatten());
+        assert!(low < middle && middle < high && low >= 0.1 && high <= 0.9, "{low} {middle} {high}");
+        assert_eq!(interval(&mixed), (low, high), "the same in each run");
     }
 }

@@ -1,4 +1,4 @@
-// Tests that an open preview exchanges modules after a save and keeps its state: React, Vue, Svelte, code that accepts itself, and a browser with one import map. Packages come
+// Tests that an open preview exchanges modules after a save and keeps its state: React, Vue, Svelte, Preact, code that accepts itself, and a browser with one import map. Packages come
 // from the registry of the cluster. Exits with 0 only if all steps passed.
 
 import assert from "node:assert/strict";
@@ -51,7 +51,7 @@ try {
   await page.goto(url);
   await api("/api/auth/signup", { email: `${crypto.randomUUID()}@example.com`, password: PASSWORD });
   // The last one changes the browser.
-  const cases = [react, components.vue, components.svelte, components.own, components.plain, components.oneMap];
+  const cases = [react, components.vue, components.svelte, components.preact, components.own, components.plain, components.oneMap];
   for (const { name, files, steps, init } of cases) {
     if (init) await page.addInitScript(init);
     const project = await open(name, files);

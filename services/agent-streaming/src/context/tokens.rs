@@ -10,7 +10,7 @@ pub(crate) fn load() {
 
 /// The tokens of a text. The time grows with the length of the text, whatever is in it.
 #[must_use]
-pub(crate) fn count(text: &str) -> u32 {
+pub fn count(text: &str) -> u32 {
     u32::try_from(bpe_openai::o200k_base().count(text)).unwrap_or(u32::MAX)
 }
 

@@ -8,14 +8,17 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::store::{
-    Pool, StoreError, context,
+    Pool, StoreError, agents, context,
     partitions::{self, Partition, PartitionState},
 };
 
 const DAYS_AHEAD: i64 = 2;
 const PERIOD: Duration = Duration::from_secs(3600);
+/// Unused agents and skills are kept for this long at least. Replicas say every hour which they use.
+const MIN_AGE: Duration = Duration::from_secs(24 * 3600);
 
-/// Creates and removes partitions once an hour. Events are kept for `retention` after the end of their turn.
+/// Creates and removes partitions once an hour, and deletes what no turn needs any more. Events are kept for `retention` after the end of their
+/// turn, and so are the agents that it was selected from.
 pub(crate) async fn maintain(db: Pool, retention: Duration, stop: CancellationToken) {
     let mut ticks = Ticks::new(PERIOD, stop);
     while ticks.next().await {
@@ -28,6 +31,9 @@ pub(crate) async fn maintain(db: Pool, retention: Duration, stop: CancellationTo
         }
         if let Err(error) = context::delete_old_parts(&db).await {
             tracing::warn!(error = %error, "the prompts of ended turns could not be deleted");
+        }
+        if let Err(error) = agents::delete_old(&db, retention.max(MIN_AGE)).await {
+            tracing::warn!(error = %error, "old agents and skills could not be deleted");
         }
     }
 }

@@ -6,16 +6,16 @@ use sqlx::{PgPool, types::Json};
 use super::StoreError;
 use crate::model::skills::{Skill, Skills};
 
-/// Stores a set of skills, unless it is stored.
+/// Stores a set of skills, or that it is still in use.
 pub(crate) async fn store(db: &PgPool, set: &Skills) -> Result<(), StoreError> {
     let skills: Vec<&Skill> = set.all().collect();
     let versions: Vec<String> = skills.iter().map(|skill| skill.version.clone()).collect();
     let insert = sqlx::query!(
-        "WITH stored AS (INSERT INTO skill_sets (version, skills) VALUES ($1, $2) ON CONFLICT DO NOTHING)
+        "WITH stored AS (INSERT INTO skill_sets (version, skills) VALUES ($1, $2) ON CONFLICT (version) DO UPDATE SET stored_at = clock_timestamp())
         INSERT INTO skills (version, definition)
         SELECT version, definition FROM unnest($2::text[]) WITH ORDINALITY v (version, at)
             JOIN jsonb_array_elements($3) WITH ORDINALITY d (definition, at) USING (at)
-        ON CONFLICT DO NOTHING",
+        ON CONFLICT (version) DO UPDATE SET stored_at = clock_timestamp()",
         set.version(),
         &versions,
         Json(&skills) as _,

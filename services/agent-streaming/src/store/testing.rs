@@ -1,5 +1,7 @@
 //! Changes of rows that only tests make.
 
+use std::time::Duration;
+
 use proto::id::TurnId;
 use sqlx::{PgPool, Postgres, Transaction};
 
@@ -20,6 +22,12 @@ pub(crate) async fn rename(db: &PgPool, turn: TurnId, to: TurnId) {
 pub(crate) async fn end(db: &PgPool, turn: TurnId, hours: f64) {
     let end = "UPDATE turns SET state = 'failed', end_due = NULL, ended_at = now() - $2 * interval '1 hour' WHERE id = $1";
     sqlx::query(end).bind(turn.0).bind(hours).execute(db).await.unwrap();
+}
+
+/// Makes the rows of a table with `stored_at` older.
+pub(crate) async fn age(db: &PgPool, table: &'static str, by: Duration) {
+    let age = sqlx::AssertSqlSafe(format!("UPDATE {table} SET stored_at = stored_at - $1 * interval '1 second'"));
+    sqlx::query(age).bind(by.as_secs_f64()).execute(db).await.unwrap();
 }
 
 /// The number of rows of a table, which may be followed by a WHERE clause.

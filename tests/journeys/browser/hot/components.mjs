@@ -1,4 +1,4 @@
-// Projects of Vue and Svelte, one whose code accepts itself, and one of plain files.
+// Projects of Vue, Svelte and Preact, one whose code accepts itself, and one of plain files.
 
 import assert from "node:assert/strict";
 
@@ -67,6 +67,7 @@ const SVELTE_APP = `<script lang="ts">
   let count: number = $state(0);
 </script>
 <Child text="label" />
+<p>a   b</p>
 <button onclick={() => (count += 1)}>count {count}</button>
 `;
 
@@ -75,6 +76,7 @@ export const svelte = {
   files: {
     "index.html": page("main.ts"),
     "package.json": '{ "private": true, "type": "module", "devDependencies": { "svelte": "5.57.3" } }\n',
+    "svelte.config.js": "export default { compilerOptions: { preserveWhitespace: true } };\n",
     "src/main.ts": "import { mount } from 'svelte';\nimport App from './App.svelte';\nmount(App, { target: document.getElementById('app')! });\n",
     "src/App.svelte": SVELTE_APP,
     "src/Child.svelte": SVELTE_CHILD,
@@ -83,6 +85,7 @@ export const svelte = {
     await click("count 0");
     await shows("count 1");
     await frame.locator("body").evaluate((body) => body.setAttribute("data-kept", "yes"));
+    assert.equal(await frame.locator("p").evaluate((element) => element.textContent), "a   b", "the option of svelte.config.js");
 
     // Another component. Svelte makes the one that has changed anew.
     assert.equal(await save({ "src/Child.svelte": SVELTE_CHILD.replace("first", "second") }), "modules");
@@ -101,6 +104,39 @@ export const svelte = {
     assert.equal(await save({ "src/App.svelte": SVELTE_APP.replace("count {count}", "total {count}") }), "modules");
     await shows("total 0");
     assert.equal(await frame.locator("body").getAttribute("data-kept"), "yes", "the page was not loaded again");
+  },
+};
+
+const PREACT_COUNTER = `import { useState } from 'preact/hooks';
+export function Counter() {
+  const [count, setCount] = useState(0);
+  return <button onClick={() => setCount(count + 1)}>{'count ' + count}</button>;
+}
+`;
+const PREACT_LABEL = "export const Label = () => <h1>first label</h1>;\n";
+
+export const preact = {
+  name: "preact",
+  files: {
+    "index.html": page("main.tsx"),
+    "package.json": '{ "private": true, "type": "module", "dependencies": { "preact": "11.2.0" } }\n',
+    "tsconfig.json": '{ "compilerOptions": { "jsx": "react-jsx", "jsxImportSource": "preact" } }\n',
+    "src/main.tsx": "import { render } from 'preact';\nimport { App } from './App';\nrender(<App />, document.getElementById('app')!);\n",
+    "src/App.tsx": "import { Counter } from './Counter';\nimport { Label } from './Label';\nexport const App = () => <><Label /><Counter /></>;\n",
+    "src/Counter.tsx": PREACT_COUNTER,
+    "src/Label.tsx": PREACT_LABEL,
+  },
+  async steps({ shows, click, save }) {
+    await click("count 0");
+    await shows("count 1");
+    assert.equal(await save({ "src/Label.tsx": PREACT_LABEL.replace("first", "second") }), "modules");
+    await shows("second label");
+    await shows("count 1");
+    assert.equal(await save({ "src/Counter.tsx": PREACT_COUNTER.replace("'count '", "'total '") }), "modules");
+    await shows("total 1");
+    assert.equal(await save({ "src/Counter.tsx": PREACT_COUNTER.replace("return", "return (") }), "errors");
+    assert.equal(await save({ "src/Counter.tsx": PREACT_COUNTER }), "modules");
+    await shows("count 1");
   },
 };
 

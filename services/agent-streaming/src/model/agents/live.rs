@@ -4,7 +4,7 @@ use std::{
     io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError, RwLock},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use chassis::task::{Ticks, blocking};
@@ -21,6 +21,8 @@ use crate::{
 
 /// How often the folder is looked at.
 const INTERVAL: Duration = Duration::from_secs(5);
+/// How often the database is told that agents and skills are still in use. Unused ones are deleted after a day at the earliest.
+const KEPT_FOR: Duration = Duration::from_secs(3600);
 
 /// The current agents. A turn keeps those that it has started with.
 #[derive(Debug)]
@@ -29,8 +31,8 @@ pub(crate) struct LiveAgents {
     current: RwLock<Arc<Agents>>,
     /// The state of the folder that the current agents are of.
     seen: Mutex<Option<Fingerprint>>,
-    /// The versions of the catalogue and of the skills that the database has for certain.
-    kept: Mutex<String>,
+    /// The versions of the catalogue and of the skills that were stored last, and when.
+    kept: Mutex<Option<(String, Instant)>>,
 }
 
 impl LiveAgents {
@@ -55,12 +57,14 @@ impl LiveAgents {
     /// The database does not answer.
     pub(crate) async fn keep(&self, db: &Pool, agents: &Agents) -> Result<(), StoreError> {
         let versions = format!("{} {}", agents.version(), agents.skills().version());
-        if *self.kept.lock().unwrap_or_else(PoisonError::into_inner) == versions {
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if kept.is_some_and(|(kept, at)| kept == versions && at.elapsed() < KEPT_FOR) {
             return Ok(());
         }
+        let now = Instant::now();
         store::agents::store(db, agents.version(), agents.catalogue(), &agents.all().collect::<Vec<_>>()).await?;
         store::skills::store(db, agents.skills()).await?;
-        *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = versions;
+        *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = Some((versions, now));
         Ok(())
     }
 
@@ -132,6 +136,7 @@ mod tests {
     use std::fs;
 
     use super::*;
+    use crate::{store::turns, turn::Turn};
 
     #[test]
     fn a_changed_folder_is_read_again() {
@@ -158,5 +163,44 @@ mod tests {
         live.reload();
         assert!(live.now().get("mine").is_some(), "a folder that is gone changes nothing");
         assert!(LiveAgents::load(Some(dir.path())).is_err());
+    }
+
+    #[tokio::test]
+    async fn agents_and_skills_are_deleted_when_nothing_has_them() {
+        const DAY: Duration = Duration::from_secs(24 * 3600);
+        let db = crate::testing::database().await.pool;
+        let live = LiveAgents::load(None).unwrap();
+        let agents = live.now();
+        let count = |table: &'static str| store::testing::count(&db, table);
+        let age = async || {
+            for table in ["agents", "catalogues", "skills", "skill_sets"] {
+                store::testing::age(&db, table, 3 * DAY).await;
+            }
+        };
+        live.keep(&db, &agents).await.unwrap();
+        let (agent, skill) = (agents.get("chess-game").unwrap(), count("skills").await);
+        assert!(count("agents").await == 154 && count("catalogues").await == 1 && skill == 12 && count("skill_sets").await == 1);
+        let turn =
+            Turn { agent_version: Some(agent.version.clone()), skills: Some(agents.skills().version().into()), ..crate::testing::draft() };
+        turns::insert(&db, &turn, None).await.unwrap().unwrap();
+        age().await;
+        store::agents::delete_old(&db, 4 * DAY).await.unwrap();
+        assert_eq!((count("agents").await, count("catalogues").await), (154, 1), "not old enough");
+        store::agents::delete_old(&db, DAY).await.unwrap();
+        assert_eq!((count("agents").await, count("catalogues").await), (1, 0), "the agent of the open turn stays");
+        assert_eq!((count("skills").await, count("skill_sets").await), (skill, 1), "and so do its skills");
+        assert_eq!(store::agents::find(&db, &agent.version).await.unwrap().unwrap().name, "chess-game");
+
+        // Another replica stores all again, and then says that they are in use.
+        LiveAgents::load(None).unwrap().keep(&db, &agents).await.unwrap();
+        assert_eq!(count("agents").await, 154);
+        age().await;
+        LiveAgents::load(None).unwrap().keep(&db, &agents).await.unwrap();
+        store::testing::end(&db, turn.id, 1.0).await;
+        store::agents::delete_old(&db, DAY).await.unwrap();
+        assert_eq!((count("agents").await, count("skills").await), (154, skill));
+        age().await;
+        store::agents::delete_old(&db, DAY).await.unwrap();
+        assert_eq!((count("agents").await, count("skills").await, count("skill_sets").await), (0, 0, 0));
     }
 }
