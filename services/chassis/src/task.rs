@@ -5,7 +5,7 @@ mod ticks;
 
 use std::{future::Future, time::Duration};
 
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle};
 use tokio_util::{
     sync::CancellationToken,
     task::{AbortOnDropHandle, TaskTracker},
@@ -34,7 +34,12 @@ where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
 {
-    match AbortOnDropHandle::new(spawn(future)).await {
+    output_of(AbortOnDropHandle::new(spawn(future)).await).await
+}
+
+/// The output of a task. A panic of the task goes on in the caller.
+async fn output_of<T>(ended: Result<T, JoinError>) -> T {
+    match ended {
         Ok(output) => output,
         Err(error) => match error.try_into_panic() {
             Ok(panic) => std::panic::resume_unwind(panic),
@@ -53,6 +58,15 @@ where
     let span = Span::current();
     #[allow(clippy::disallowed_methods, reason = "the span is kept here")]
     tokio::task::spawn_blocking(move || span.in_scope(work))
+}
+
+/// Runs blocking work as [`blocking`] and waits for its output. It runs to its end, also if the caller is dropped.
+pub async fn blocking_and_wait<F, T>(work: F) -> T
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    output_of(blocking(work).await).await
 }
 
 /// A group of tasks that are shut down together.

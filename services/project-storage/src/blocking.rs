@@ -10,9 +10,5 @@ pub(crate) async fn run<T: Send + 'static>(bytes: usize, work: impl FnOnce() -> 
 
 /// Runs work on a thread for blocking work.
 pub(crate) async fn on_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    match chassis::task::blocking(work).await {
-        Ok(result) => result,
-        // The runtime is never shut down during a request, so the work has panicked. The panic continues in the caller.
-        Err(error) => std::panic::resume_unwind(error.into_panic()),
-    }
+    chassis::task::blocking_and_wait(work).await
 }
