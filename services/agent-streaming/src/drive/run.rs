@@ -53,11 +53,8 @@ pub(crate) enum DriveError {
 pub(crate) async fn run(app: &App, log: &TurnLog, turn: &Turn, stored: Stored, recorded: Option<RecordedTurn>) -> Result<(), DriveError> {
     let started = recorded.is_some();
     let unfinished = recorded.as_ref().and_then(RecordedTurn::unfinished);
-    let mut recorder = Recorder::new(
-        log,
-        // The choice of the agent may have cost tokens.
-        recorded.map_or_else(|| Transcript::of_new(turn.usage), |recorded| recorded.transcript),
-    );
+    let transcript = recorded.map_or_else(|| Transcript::new(turn.usage), |recorded| recorded.transcript);
+    let mut recorder = Recorder::new(log, transcript);
     if let Some((from, to)) = unfinished.filter(|_| !seeded_bug::is("no-superseded")) {
         recorder.push(Kind::StepSuperseded(StepSuperseded { from, to })).await?;
     }

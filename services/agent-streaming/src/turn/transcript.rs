@@ -93,8 +93,8 @@ struct PartialCall {
 }
 
 impl Transcript {
-    /// Of a turn that has not started, with what was used before it.
-    pub(crate) fn of_new(usage: Usage) -> Self {
+    /// The transcript of a turn that has not started. The choice of its agent may have cost tokens.
+    pub(crate) fn new(usage: Usage) -> Self {
         Self { usage, ..Self::default() }
     }
 

@@ -111,7 +111,7 @@ async fn a_model_chooses_on_a_close_call() {
         ("CHOOSE 1", "zebra-two", "chosen", ""),
         ("SAY none", "builder", "close", ""),
         ("SAY zebra-three", "builder", "close", "the answer names no candidate"),
-        ("BUSY 1 hello", "builder", "close", "overloaded"),
+        ("BUSY 1 none", "builder", "close", "overloaded"),
         ("HANG1", "builder", "close", "no answer within 5s"),
     ] {
         let text = format!("Paint zebra stripes on the zebra page.\n{order}");
