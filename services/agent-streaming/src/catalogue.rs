@@ -33,7 +33,7 @@ impl Catalogue {
     /// The agents that have all words of a query and a category, as [`Catalogue::agents`] gives them. Empty texts select all.
     pub fn find(&self, query: &str, category: &str) -> impl Iterator<Item = (&str, &str, &str)> {
         let filter = agents::AgentFilter { category: category.to_owned(), query: Query::new(query) };
-        let found = self.0.all().filter(move |agent| filter.matches(agent));
+        let found = self.0.all().filter(move |agent| self.0.matches(&filter, agent));
         found.map(|agent| (agent.name.as_str(), agent.category.as_str(), agent.description.as_str()))
     }
 

@@ -8,7 +8,7 @@ mod weights;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-pub(crate) use self::search::Query;
+pub(crate) use self::search::{Query, Words};
 use self::{
     index::{Index, Score},
     weights::{Field, Weights, thousandths},

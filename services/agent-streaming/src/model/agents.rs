@@ -11,7 +11,7 @@ use std::{
     fmt, io,
     ops::Bound,
     path::Path,
-    sync::{Arc, LazyLock, OnceLock},
+    sync::{Arc, LazyLock},
 };
 
 use serde::{Deserialize, Serialize};
@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) use self::live::{LiveAgents, follow};
 use crate::{
     model::skills::Skills,
-    selection::{Catalogue, Decision, Profile, Query, Selector},
+    selection::{Catalogue, Decision, Profile, Query, Selector, Words},
 };
 
 const BUILT_IN: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/agents.rs"));
@@ -78,8 +78,9 @@ pub(crate) enum Model {
 pub(crate) struct Agents {
     agents: BTreeMap<String, Agent>,
     catalogue: Catalogue,
-    /// Made when it is needed first.
-    selector: OnceLock<Selector>,
+    selector: Selector,
+    /// The words that a list is searched for, by agent.
+    words: BTreeMap<String, Words>,
     version: String,
     skills: Arc<Skills>,
 }
@@ -90,12 +91,6 @@ pub(crate) struct AgentFilter {
     /// Empty for all.
     pub category: String,
     pub query: Query,
-}
-
-impl AgentFilter {
-    pub(crate) fn matches(&self, agent: &Agent) -> bool {
-        (self.category.is_empty() || self.category == agent.category) && self.query.finds(&profile(agent))
-    }
 }
 
 /// What of a file was ignored or guessed, or why the whole file is ignored.
@@ -141,8 +136,11 @@ impl Agents {
     }
 
     fn of(agents: BTreeMap<String, Agent>, skills: Skills) -> Self {
-        let catalogue = Catalogue::new(agents.values().map(profile).collect(), DEFAULT);
-        Self { selector: OnceLock::new(), version: catalogue.version(), catalogue, agents, skills: Arc::new(skills) }
+        let profiles: Vec<Profile> = agents.values().map(profile).collect();
+        let words = profiles.iter().map(|profile| (profile.name.clone(), Words::of(profile))).collect();
+        let catalogue = Catalogue::new(profiles, DEFAULT);
+        let (selector, version) = (Selector::new(&catalogue), catalogue.version());
+        Self { agents, catalogue, selector, words, version, skills: Arc::new(skills) }
     }
 
     #[must_use]
@@ -155,12 +153,18 @@ impl Agents {
         &self.version
     }
 
+    /// Whether a filter selects an agent.
+    pub(crate) fn matches(&self, filter: &AgentFilter, agent: &Agent) -> bool {
+        let is_found = || self.words.get(&agent.name).is_some_and(|words| filter.query.finds(words));
+        (filter.category.is_empty() || filter.category == agent.category) && is_found()
+    }
+
     /// The agents that match a filter after the one with the given name, at most `size`, sorted by name. Returns also the name of the last
     /// one if there are more.
     pub(crate) fn page(&self, filter: &AgentFilter, after: Option<&str>, size: i64) -> (Vec<&Agent>, Option<&str>) {
         let start = after.map_or(Bound::Unbounded, Bound::Excluded);
         let after = self.agents.range::<str, _>((start, Bound::Unbounded)).map(|(_, agent)| agent);
-        let mut rest = after.filter(|agent| filter.matches(agent));
+        let mut rest = after.filter(|agent| self.matches(filter, agent));
         let page: Vec<_> = rest.by_ref().take(usize::try_from(size).unwrap_or_default()).collect();
         let next = rest.next().and_then(|_| page.last().map(|agent| agent.name.as_str()));
         (page, next)
@@ -168,7 +172,7 @@ impl Agents {
 
     /// Selects the agent for a request that names none.
     pub(crate) fn select(&self, request: &str) -> Decision {
-        self.selector.get_or_init(|| Selector::new(&self.catalogue)).select(request)
+        self.selector.select(request)
     }
 
     /// What selection reads of the agents.

@@ -14,12 +14,19 @@ impl Query {
 
     /// Whether an agent has all words: in another form, or as the beginning of a word.
     #[must_use]
-    pub(crate) fn finds(&self, profile: &Profile) -> bool {
-        if self.0.is_empty() {
-            return true;
-        }
-        let own: Vec<_> = profile.texts().flat_map(|(_, text)| terms::words_and_stems(text)).collect();
-        self.0.iter().all(|(word, stem)| own.iter().any(|(own_word, own_stem)| own_word.starts_with(word.as_str()) || own_stem == stem))
+    pub(crate) fn finds(&self, own: &Words) -> bool {
+        self.0.iter().all(|(word, stem)| own.0.iter().any(|(own_word, own_stem)| own_word.starts_with(word.as_str()) || own_stem == stem))
+    }
+}
+
+/// The words of an agent, and their basic forms.
+#[derive(Debug, Clone)]
+pub(crate) struct Words(Vec<(String, String)>);
+
+impl Words {
+    #[must_use]
+    pub(crate) fn of(profile: &Profile) -> Self {
+        Self(profile.texts().flat_map(|(_, text)| terms::words_and_stems(text)).collect())
     }
 }
 
@@ -48,7 +55,7 @@ mod tests {
             ("kanban chess", false),
             ("anban", false),
         ] {
-            assert_eq!(Query::new(query).finds(&profile), found, "{query:?}");
+            assert_eq!(Query::new(query).finds(&Words::of(&profile)), found, "{query:?}");
         }
     }
 }
