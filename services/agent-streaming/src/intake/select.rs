@@ -76,14 +76,12 @@ pub(crate) fn recorded(turn: &Turn) -> AgentSelected {
 pub(crate) async fn replay(db: &Pool, id: TurnId) -> Result<(AgentSelected, AgentSelected), Error> {
     let turn = turns::find_of_anyone(db, id).await?.ok_or(Error::TurnNotFound)?;
     let recorded = turn.selection.ok_or(Error::TurnNotFound)?;
-    if recorded.rule == Rule::Named.name() {
-        return Ok((recorded.clone(), wire(Decision::named(&turn.agent), &recorded.catalogue, &recorded.version)));
-    }
     let catalogue = agents::find_catalogue(db, &recorded.catalogue).await?.ok_or(Error::TurnNotFound)?;
-    let decision = Selector::new(&catalogue).select(&turn.prompt);
+    let decision =
+        if recorded.rule == Rule::Named.name() { Decision::named(&turn.agent) } else { Selector::new(&catalogue).select(&turn.prompt) };
     let version = |agent: &str| catalogue.agent_version(agent).unwrap_or_default().to_owned();
-    let of_default = version(&decision.agent);
-    let mut replayed = wire(decision, &catalogue.version(), &of_default);
+    let of_agent = version(&decision.agent);
+    let mut replayed = wire(decision, &catalogue.version(), &of_agent);
     // What a model chose is taken as recorded: asked again, it might choose another agent.
     if let Some(choice) = &recorded.choice {
         choose::apply(&mut replayed, choice.clone(), version);

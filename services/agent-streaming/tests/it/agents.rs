@@ -3,6 +3,7 @@
 use std::fs;
 
 use chassis::{client, context::Context, identity::Caller, secret::ClusterSecret, testing::eventually};
+use prost::Message as _;
 use proto::agent_streaming::{
     AgentSelected, GetAgentRequest, ReplaySelectionRequest, ReplaySelectionResponse, SelectAgentRequest, StartTurnRequest, TurnEvent,
     agent_streaming_service_client::AgentStreamingServiceClient, turn_event::Kind,
@@ -47,6 +48,12 @@ async fn the_agent_of_a_turn_is_selected_explained_and_replayed() {
     let selection = selected(&events);
     assert_eq!((selection.agent.as_str(), selection.rule.as_str(), selection.candidates.len()), ("chess-game", "named", 0));
     assert!(replay(&replica, &turn.id).await.unwrap().is_same);
+    // The version is that of the stored catalogue, not that of the event.
+    let other = AgentSelected { version: "0".into(), ..selection.clone() };
+    let change = sqlx::query("UPDATE turns SET selection = $2 WHERE id::text = $1").bind(&turn.id).bind(other.encode_to_vec());
+    change.execute(&mut cluster.turns_db().await).await.unwrap();
+    let replayed = replay(&replica, &turn.id).await.unwrap();
+    assert!(!replayed.is_same && replayed.replayed.unwrap() == selection, "the event was changed");
 
     let (_, events) = person.run(prompt("d", "SAY thanks")).await;
     assert_eq!((selected(&events).agent.as_str(), selected(&events).rule.as_str()), ("builder", "weak"));
