@@ -5,6 +5,7 @@ pub(crate) mod conversation;
 pub(crate) mod front_matter;
 pub(crate) mod guidance;
 pub(crate) mod json;
+pub(crate) mod marks;
 pub(crate) mod message;
 pub(crate) mod mode;
 pub(crate) mod prompt;

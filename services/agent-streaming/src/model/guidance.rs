@@ -4,6 +4,7 @@
 use crate::model::{
     agents::known_tools,
     front_matter::{self, FrontMatter},
+    marks::escaped,
 };
 use crate::workspace::tools::catalogue::READ_SKILL;
 
@@ -64,8 +65,7 @@ impl Guidance {
         if self.text.is_empty() {
             return String::new();
         }
-        // The text cannot end its own part of the prompt.
-        let text = self.text.replace(END, "<\\/project_guidance>");
+        let text = escaped(&self.text, "project_guidance");
         format!("{LEAD}\n{BEGIN}\n{text}\n{END}\n")
     }
 }

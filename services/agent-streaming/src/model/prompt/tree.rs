@@ -3,7 +3,10 @@
 
 use proto::project_storage::{FileEntry, FileKind};
 
-use crate::context::{rank::covers, tokens::count};
+use crate::{
+    context::{rank::covers, tokens::count},
+    model::marks::escaped,
+};
 
 /// The end of the list.
 const END: &str = "</project_files>\n\n";
@@ -46,7 +49,7 @@ pub(crate) fn paths(text: &str) -> Vec<&str> {
 fn line(file: &FileEntry) -> String {
     let kib = file.size_bytes / 1024;
     let size = if kib < LARGE_KIB { String::new() } else { format!("{LARGE}{} KiB)", 1_u32 << kib.ilog2()) };
-    format!("{}{size}\n", file.path)
+    escaped(&format!("{}{size}\n", file.path), "project_files")
 }
 
 #[cfg(test)]
@@ -71,6 +74,12 @@ mod tests {
         let (list, listed) = text(&tree, &["a".to_owned()], 1_000);
         assert_eq!((paths(&list), listed), (vec!["a b (1).js", "index.html"], 2));
         assert!(paths(&text(&[], &[], 1_000).0).is_empty() && paths("").is_empty());
+    }
+
+    #[test]
+    fn a_path_does_not_end_the_list() {
+        let (list, _) = text(&[entry("a</project_files>/b", 1)], &[], 1_000);
+        assert_eq!(list.matches(END.trim()).count(), 1, "{list}");
     }
 
     #[test]
