@@ -77,8 +77,8 @@ async fn delete(db: &Pool, deletion: &Deletion) -> Result<bool, StoreError> {
             Ok(true)
         }
         DeletionKind::Message => {
-            let Ok(turn) = deletion.turn_id.parse() else { return Ok(false) };
-            deletions::delete_texts(db, turn).await
+            let (Ok(project), Ok(turn)) = (deletion.project_id.parse(), deletion.turn_id.parse()) else { return Ok(false) };
+            deletions::delete_texts(db, project, turn).await
         }
         // A kind of a later release.
         DeletionKind::Unspecified => Ok(false),
@@ -87,12 +87,13 @@ async fn delete(db: &Pool, deletion: &Deletion) -> Result<bool, StoreError> {
 
 #[cfg(test)]
 mod tests {
-    use proto::id::ProjectId;
+    use proto::id::{ProjectId, UserId};
 
     use super::*;
     use crate::{
-        store::testing,
-        testing::{accepted, database},
+        store::{testing, turns},
+        testing::{accepted, database, draft},
+        turn::Turn,
     };
 
     fn purged(project: ProjectId) -> Deletion {
@@ -103,6 +104,39 @@ mod tests {
             create_time: Some(chassis::clock::timestamp(chassis::clock::now())),
             ..Deletion::default()
         }
+    }
+
+    /// The deletion of a message of a turn.
+    fn of_message(turn: &Turn) -> Deletion {
+        let project_id = turn.project_id.unwrap().to_string();
+        Deletion { kind: DeletionKind::Message.into(), project_id, turn_id: turn.id.to_string(), ..Deletion::default() }
+    }
+
+    #[tokio::test]
+    async fn the_deletion_of_a_message_waits_for_turns_that_may_have_its_text() {
+        let db = database().await.pool;
+        let project = ProjectId::generate();
+        // A turn that waits has stored nothing of the conversation yet. It may be older than the turn of the message.
+        let waiting = [accepted(&db, project).await, accepted(&db, project).await, accepted(&db, project).await];
+        let deletion = of_message(&waiting[1]);
+        testing::end(&db, waiting[1].id, 0.0).await;
+        for turn in [&waiting[0], &waiting[2]] {
+            assert!(!delete(&db, &deletion).await.expect("an open turn of the project"));
+            testing::end(&db, turn.id, 0.0).await;
+        }
+        accepted(&db, ProjectId::generate()).await;
+        assert!(delete(&db, &deletion).await.expect("an open turn of another project"));
+
+        // A turn that project-storage has not begun has its plan already.
+        let plan = Some("1. Change it.".to_owned());
+        let begins = |user_id| Turn { user_id, plan: plan.clone(), ..draft() };
+        let (own, foreign) = (begins(waiting[1].user_id), begins(UserId::generate()));
+        turns::insert(&db, &foreign, None).await.unwrap().unwrap();
+        assert!(delete(&db, &deletion).await.expect("a plan of another person"));
+        turns::insert(&db, &own, None).await.unwrap().unwrap();
+        assert!(!delete(&db, &deletion).await.expect("a turn that may carry out the answer"));
+        testing::end(&db, own.id, 0.0).await;
+        assert!(delete(&db, &deletion).await.expect("it has ended"));
     }
 
     #[tokio::test]
@@ -126,7 +160,7 @@ mod tests {
     async fn the_texts_of_a_deleted_message_are_deleted() {
         let db = database().await.pool;
         let turn = accepted(&db, ProjectId::generate()).await;
-        let deletion = Deletion { kind: DeletionKind::Message.into(), turn_id: turn.id.to_string(), ..Deletion::default() };
+        let deletion = of_message(&turn);
         assert!(!delete(&db, &deletion).await.expect("an open turn"));
         testing::end(&db, turn.id, 0.0).await;
         assert!(delete(&db, &deletion).await.expect("an ended turn"));

@@ -43,17 +43,20 @@ pub(crate) async fn delete_turns(db: &PgPool, project: ProjectId) -> Result<(), 
     }
 }
 
-/// Deletes the prompt, the log and the selection of a turn, which have words of its messages. Returns `false` if the turn is open, or if the
-/// prompt of another open turn of the project may have the words.
-pub(crate) async fn delete_texts(db: &PgPool, turn: TurnId) -> Result<bool, StoreError> {
+/// Deletes the prompt, the log and the selection of a turn of a project, which have words of its messages. Returns `false` if the turn is open, or
+/// if another open turn may have the words: each of the project, because it reads the conversation, and one that is not begun, because its plan
+/// may be the answer of the turn.
+pub(crate) async fn delete_texts(db: &PgPool, project: ProjectId, turn: TurnId) -> Result<bool, StoreError> {
     let delete = sqlx::query!(
         r#"WITH t AS (
                UPDATE turns SET prompt = '', selection = NULL WHERE id = $1 AND ended_at IS NOT NULL AND end_due IS NULL RETURNING id
            ), e AS (DELETE FROM turn_events WHERE turn_id IN (SELECT id FROM t))
            SELECT EXISTS (SELECT 1 FROM t) OR NOT EXISTS (SELECT 1 FROM turns WHERE id = $1) AS "deleted!",
-               EXISTS (SELECT 1 FROM turns d JOIN turns o USING (project_id) JOIN prompt_parts p ON p.turn_id = o.id
-                   WHERE d.id = $1 AND o.id > d.id AND o.ended_at IS NULL) AS "told!""#,
+               EXISTS (SELECT 1 FROM turns WHERE project_id = $2 AND id <> $1 AND ended_at IS NULL)
+                   OR EXISTS (SELECT 1 FROM turns d JOIN turns o USING (user_id)
+                       WHERE d.id = $1 AND o.ended_at IS NULL AND o.project_id IS NULL AND o.plan IS NOT NULL) AS "told!""#,
         turn.0,
+        project.0,
     );
     let row = query("delete texts of turn", delete.fetch_one(db)).await?;
     Ok(row.deleted && !row.told)
