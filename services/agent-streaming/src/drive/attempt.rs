@@ -47,7 +47,7 @@ pub(crate) async fn ask_model(
             .await?;
         // If this process was paused for long, another worker may have claimed the turn and requested the model already.
         recorder.log.wait_for_lease().await?;
-        recorder.count_request(context.tokens);
+        recorder.count_request(context.tokens).await?;
         let started = Instant::now();
         let outcome = stream_answer(recorder, &context, Arc::clone(&request)).await;
         let used = recorder.finish_attempt();

@@ -92,11 +92,13 @@ impl<'a> Recorder<'a> {
         }
     }
 
-    /// Counts a request whose tokens are these. What it would have had with every file and the whole conversation follows from the plan.
-    pub(super) fn count_request(&mut self, tokens: u32) {
+    /// Records a request whose tokens are these. What it would have had with every file and the whole conversation follows from the plan. Not
+    /// every provider reports a usage, and not every request is answered.
+    pub(super) async fn count_request(&mut self, tokens: u32) -> Result<(), WriteError> {
         let plan = self.transcript.context.as_ref().filter(|plan| plan.full_prompt_tokens > 0);
         let full = plan.map(|plan| tokens.saturating_sub(plan.prompt_tokens).saturating_add(plan.full_prompt_tokens));
-        self.meter.add_request(tokens, full);
+        let total = self.meter.add_request(tokens, full);
+        self.push_with(Kind::Usage(total), Change::usage(total)).await
     }
 
     /// Finishes the usage of the current attempt, and returns it.

@@ -12,7 +12,7 @@ use crate::harness::{Cluster, Person, failure, prompt, save, types};
 
 const CART: &str = "export function cartTotal(items) {\n  return items.length;\n}\n";
 
-fn planned(events: &[TurnEvent]) -> &ContextPlanned {
+pub(crate) fn planned(events: &[TurnEvent]) -> &ContextPlanned {
     let plan = events.iter().find_map(|event| if let Some(Kind::ContextPlanned(plan)) = &event.kind { Some(plan) } else { None });
     plan.unwrap()
 }

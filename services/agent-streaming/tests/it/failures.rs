@@ -3,7 +3,10 @@
 use chassis::testing::eventually;
 use proto::agent_streaming::{StartTurnRequest, TurnEvent, TurnState, turn_event::Kind};
 
-use crate::harness::{Cluster, SOON, failure, prompt, types};
+use crate::{
+    context::planned,
+    harness::{Cluster, SOON, failure, prompt, types},
+};
 
 #[tokio::test]
 async fn each_failure_of_the_model_has_its_reason_and_commits_nothing() {
@@ -35,6 +38,8 @@ async fn each_failure_of_the_model_has_its_reason_and_commits_nothing() {
         } else {
             assert_eq!((turn.state(), failure(&events), turn.failure_reason.as_str()), (TurnState::Failed, reason, reason), "{order}");
             assert!(!types(&events).contains(&"turn.committing"), "{order}");
+            let sent = turn.usage.unwrap_or_default().context_tokens;
+            assert!(sent > 0 && sent >= planned(&events).prompt_tokens, "{order}: {sent} tokens, also if the provider reports none");
         }
         assert!(person.load(&turn.project_id).await.files.is_empty(), "{order}");
         let partial = || {

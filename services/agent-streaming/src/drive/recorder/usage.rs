@@ -17,12 +17,13 @@ impl UsageMeter {
         Self { requests: (finished.context_tokens, finished.full_context_tokens), finished, current: Usage::default() }
     }
 
-    /// Adds the tokens of a request, as Backlot counts them. `full` is `None` if it is not known.
-    pub(super) fn add_request(&mut self, tokens: u32, full: Option<u32>) {
+    /// Adds the tokens of a request, as Backlot counts them. `full` is `None` if it is not known. Returns the total of the turn.
+    pub(super) fn add_request(&mut self, tokens: u32, full: Option<u32>) -> Usage {
         let (sent, all) = self.requests;
         // A sum with an unknown part would be too small.
         let known = full.filter(|_| all > 0 || sent == 0);
         self.requests = (sent.saturating_add(tokens), known.map_or(0, |full| all.saturating_add(full)));
+        self.total()
     }
 
     /// Replaces the usage of the current attempt. Returns the total of the turn if it has changed.
@@ -75,18 +76,11 @@ mod tests {
     #[test]
     fn requests_are_summed_and_an_unknown_one_makes_the_sum_unknown() {
         let mut meter = UsageMeter::new(Usage { context_tokens: 100, full_context_tokens: 900, ..Usage::default() });
-        let of = |meter: &mut UsageMeter, n| {
-            let total = meter.update(Usage { input_tokens: n, ..Usage::default() }).unwrap();
-            (total.context_tokens, total.full_context_tokens)
-        };
-        meter.add_request(10, Some(90));
-        assert_eq!(of(&mut meter, 1), (110, 990));
-        meter.add_request(10, None);
-        assert_eq!(of(&mut meter, 2), (120, 0));
-        meter.add_request(10, Some(90));
-        assert_eq!(of(&mut meter, 3), (130, 0));
-        let mut fresh = UsageMeter::default();
-        fresh.add_request(10, Some(90));
-        assert_eq!(of(&mut fresh, 1), (10, 90));
+        let of = |total: Usage| (total.context_tokens, total.full_context_tokens);
+        assert_eq!(of(meter.add_request(10, Some(90))), (110, 990));
+        assert_eq!(of(meter.add_request(10, None)), (120, 0));
+        assert_eq!(of(meter.add_request(10, Some(90))), (130, 0));
+        assert_eq!(of(meter.update(Usage { input_tokens: 3, ..Usage::default() }).unwrap()), (130, 0));
+        assert_eq!(of(UsageMeter::default().add_request(10, Some(90))), (10, 90));
     }
 }
