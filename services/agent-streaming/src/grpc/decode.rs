@@ -182,6 +182,11 @@ fn check_pins(violations: &mut Violations, pinned: &[String], excluded: &[String
             violations.add(format!("pinned_paths[{at}]"), "must not be excluded, too");
         }
     }
+    for (at, path) in excluded.iter().take(MAX_PINS).enumerate() {
+        if pinned.iter().any(|folder| folder != path && path::is_within(path, folder)) {
+            violations.add(format!("excluded_paths[{at}]"), "must not be in a pinned folder");
+        }
+    }
 }
 
 /// The mode, and the turn whose plan is carried out.
@@ -348,6 +353,15 @@ mod tests {
         assert_eq!(violated(|r| r.excluded_paths = vec!["/a".into(); MAX_PINS + 1]).len(), 1 + MAX_PINS);
         let both = |r: &mut StartTurnRequest| (r.pinned_paths, r.excluded_paths) = (vec!["a/b".into()], vec!["a".into()]);
         assert_eq!(violated(both), ["pinned_paths[0]"]);
+        for (pinned, excluded, fields) in [
+            ("src", "src/a.js", &["excluded_paths[0]"][..]),
+            ("src/a.js", "src", &["pinned_paths[0]"]),
+            ("src", "src", &["pinned_paths[0]"]),
+            ("src", "src2/a.js", &[]),
+        ] {
+            let set = |r: &mut StartTurnRequest| (r.pinned_paths, r.excluded_paths) = (vec![pinned.into()], vec![excluded.into()]);
+            assert_eq!(violated(set), fields, "{pinned} and {excluded}");
+        }
         assert_eq!(violated(|r| r.prompt = "a\0b".into()), ["prompt"]);
         for blank in [" ", "\n\r\t", "\u{a0}\u{3000}", "\u{200b}\u{feff}"] {
             assert_eq!(violated(|r| r.prompt = blank.into()), ["prompt"], "{blank:?}");
