@@ -1,14 +1,16 @@
 //! The plan that a turn carries out: the answer of an earlier turn in mode plan.
 
+use chassis::context::Context;
 use proto::{
     error::Violations,
-    id::{ProjectId, TurnId, UserId},
+    id::{ProjectId, TurnId},
 };
 
 use crate::{
+    app::App,
     error::{Error, SERVICE},
-    store::{Pool, events, turns},
-    turn::{State, Turn, mode::Mode, transcript::RecordedTurn},
+    store::{Pool, StoreError, events, turns},
+    turn::{State, answer::Answer, mode::Mode},
 };
 
 /// The most bytes of a plan that a turn gets.
@@ -21,36 +23,36 @@ type Project<'a> = (Option<ProjectId>, Option<&'a str>);
 ///
 /// # Errors
 /// INVALID_FIELD: the turn is not a completed one of this person and project in mode plan, or its events were deleted.
-pub(crate) async fn find(db: &Pool, user: UserId, turn: Option<TurnId>, project: Project<'_>) -> Result<Option<String>, Error> {
+pub(crate) async fn find(app: &App, context: &Context, turn: Option<TurnId>, project: Project<'_>) -> Result<Option<String>, Error> {
     let Some(id) = turn else { return Ok(None) };
-    let turn = turns::find(db, id, user).await?.ok_or_else(|| invalid("must be a turn of yours on the same project"))?;
-    if !is_same_project(db, user, project, &turn).await? {
-        return Err(invalid("must be a turn of yours on the same project"));
+    let other = || invalid("must be a turn of yours on the same project");
+    let turn = turns::find(&app.db, id, context.user()?.id).await?.ok_or_else(other)?;
+    if turn.project_id.is_none() || turn.project_id != project_of(app, context, project).await? {
+        return Err(other());
     }
     if turn.mode != Mode::Plan || turn.state != State::Completed {
         return Err(invalid("must be a completed turn in TURN_MODE_PLAN"));
     }
-    let answer = answer(db, id).await?;
-    if answer.trim().is_empty() {
+    let answer = answer(&app.db, id).await?;
+    let text = answer.text();
+    if text.trim().is_empty() {
         return Err(invalid("must be a turn whose events are still kept"));
     }
-    Ok(Some(answer[..answer.floor_char_boundary(MAX_BYTES)].to_owned()))
+    Ok(Some(text[..text.floor_char_boundary(MAX_BYTES)].to_owned()))
 }
 
-async fn is_same_project(db: &Pool, user: UserId, (project, draft): Project<'_>, turn: &Turn) -> Result<bool, Error> {
-    let project = match draft {
-        Some(draft) if turn.draft_id.as_deref() == Some(draft) => return Ok(true),
-        Some(draft) => turns::project_of_draft(db, user, draft).await?,
-        None => project,
-    };
-    Ok(project.is_some() && project == turn.project_id)
+/// The id of a project, if it is known here. The draft id of a deleted project can become that of another one.
+async fn project_of(app: &App, context: &Context, (project, draft): Project<'_>) -> Result<Option<ProjectId>, Error> {
+    let Some(draft) = draft else { return Ok(project) };
+    let Some(newest) = turns::project_of_draft(&app.db, context.user()?.id, draft).await? else { return Ok(None) };
+    Ok(app.upstream.may_read(context, newest).await?.then_some(newest))
 }
 
-/// The text of the answer of a turn.
-async fn answer(db: &Pool, id: TurnId) -> Result<String, Error> {
-    let mut recorded = RecordedTurn::default();
-    events::read_all(db, id, |seq, kind| recorded.apply(seq, kind)).await?;
-    Ok(recorded.transcript.answer.text().to_owned())
+/// The answer of a turn.
+async fn answer(db: &Pool, id: TurnId) -> Result<Answer, StoreError> {
+    let mut answer = Answer::default();
+    events::read_all(db, id, |_, kind| answer.apply(kind)).await?;
+    Ok(answer)
 }
 
 fn invalid(text: &str) -> Error {

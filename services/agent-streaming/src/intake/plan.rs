@@ -64,7 +64,7 @@ pub(crate) async fn plan(app: &App, context: &Context, request: PlanRequest) -> 
     let selection = select::select_agent(&agents, (&request.agent, &request.prompt))?;
     let selected = select::with_model(&agents, &app.providers, selection, &request.model)?;
     let agent = agents.get(&selected.selection.agent).ok_or_else(|| Error::agent_not_found(&selected.selection.agent))?;
-    let steps = earlier_plan::find(&app.db, user, request.plan_turn, (Some(project), None)).await?;
+    let steps = earlier_plan::find(app, context, request.plan_turn, (Some(project), None)).await?;
     let files = app.upstream.list_files(context, project, request.base_revision);
     let limit = conversation::LIMIT.unsigned_abs() as usize;
     let (listed, messages) = tokio::try_join!(files, app.upstream.list_messages(context, project, limit))?;

@@ -77,13 +77,13 @@ pub(crate) async fn start(app: &App, context: &Context, start: StartRequest, now
     let agents = app.agents.now();
     let selection = select::select_agent(&agents, (&start.agent, &start.prompt))?;
     let selected = select::with_model(&agents, &app.providers, selection, &start.model)?;
-    let plan = earlier_plan::find(&app.db, user, start.plan_turn, (start.project, start.draft.as_deref())).await?;
     if start.if_active == IfActive::Reject
         && let Some(running) = turns::find_active(&app.db, user, start.project, start.draft.as_deref()).await?
     {
         return Err(Error::TurnActive { turn: Some(running) });
     }
     app.upstream.check_rate_limit(context, user).await?;
+    let plan = earlier_plan::find(app, context, start.plan_turn, (start.project, start.draft.as_deref())).await?;
     let selected = match choose::choose(&app.providers, &agents, &start.prompt, &selected.selection).await {
         Some(selection) => select::with_model(&agents, &app.providers, selection, &start.model)?,
         None => selected,

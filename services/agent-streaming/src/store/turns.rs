@@ -179,10 +179,11 @@ pub(crate) async fn find_blocking(db: &PgPool, project: ProjectId, of: TurnId) -
     Ok(query("select turn in front", id.fetch_optional(db)).await?.map(TurnId))
 }
 
-/// The project of the user's draft id, if a turn was begun with that draft id.
+/// The newest project of the user's draft id, if a turn was begun with that draft id.
 pub(crate) async fn project_of_draft(db: &PgPool, user: UserId, draft: &str) -> Result<Option<ProjectId>, StoreError> {
     let id = sqlx::query_scalar!(
-        r#"SELECT project_id AS "project_id!" FROM turns WHERE user_id = $1 AND draft_id = $2 AND project_id IS NOT NULL LIMIT 1"#,
+        r#"SELECT project_id AS "project_id!" FROM turns WHERE user_id = $1 AND draft_id = $2 AND project_id IS NOT NULL
+        ORDER BY id DESC LIMIT 1"#,
         user.0,
         draft,
     );

@@ -4,6 +4,7 @@ use proto::{
     agent_streaming::{StartTurnRequest, TurnMode, TurnState, turn_event::Kind},
     error::Fault,
     id::TurnId,
+    project_storage::DeleteProjectRequest,
 };
 
 use crate::harness::{Cluster, Person, prompt, save, types};
@@ -75,6 +76,24 @@ async fn a_turn_carries_out_the_plan_of_an_earlier_one() {
     assert_eq!(field(&stranger.try_start(with_plan("d", &plan.id)).await.unwrap_err()), ("INVALID_FIELD", "plan_turn_id"));
     let asks = StartTurnRequest { mode: TurnMode::Ask as i32, ..with_plan("d", &plan.id) };
     assert_eq!(field(&person.try_start(asks).await.unwrap_err()), ("INVALID_FIELD", "plan_turn_id"));
+}
+
+#[tokio::test]
+async fn a_plan_of_a_deleted_project_is_not_one_of_a_project_with_its_draft_id() {
+    let cluster = Cluster::start(&[]).await;
+    let replica = cluster.replica();
+    let mut person = cluster.user().at(&replica);
+    let (old, _) = person.run(in_mode(TurnMode::Plan, "d", "SAY 1. Write a.txt with a greeting.")).await;
+    let delete = DeleteProjectRequest { project_id: old.project_id.clone(), ..DeleteProjectRequest::default() };
+    person.files.delete_project(delete).await.unwrap();
+    let with_plan = |id: &str| StartTurnRequest { plan_turn_id: id.to_owned(), ..prompt("d", "WRITE a.txt hello") };
+    let refused = person.try_start(with_plan(&old.id)).await.unwrap_err();
+    assert_eq!(field(&refused), ("INVALID_FIELD", "plan_turn_id"), "the project is deleted");
+    let (new, _) = person.run(in_mode(TurnMode::Plan, "d", "SAY 1. Write b.txt.")).await;
+    assert_ne!(new.project_id, old.project_id);
+    let refused = person.try_start(with_plan(&old.id)).await.unwrap_err();
+    assert_eq!(field(&refused), ("INVALID_FIELD", "plan_turn_id"), "another project has the draft id");
+    assert!(person.try_start(with_plan(&new.id)).await.is_ok());
 }
 
 #[tokio::test]

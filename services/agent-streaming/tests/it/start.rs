@@ -69,6 +69,9 @@ async fn one_key_starts_one_turn_and_is_counted_once() {
     let limited = person.try_start(keyed("k4", "SAY four")).await.unwrap_err();
     assert_eq!((limited.code, limited.reason.as_str()), (ErrorCode::RateLimited, "RATE_LIMITED"));
     assert_eq!(limited.quota[0].policy, "agent");
+    // The limit goes before the plan, whose log would have to be read.
+    let unknown = StartTurnRequest { plan_turn_id: turn.id.clone(), ..keyed("k5", "SAY five") };
+    assert_eq!(person.try_start(unknown).await.unwrap_err().reason, "RATE_LIMITED");
     assert!(limited.retry_after.is_some_and(|wait| wait > Duration::ZERO && wait <= Duration::from_secs(60)));
     assert_eq!(person.start(keyed("k", "SAY one")).await.id, turn.id);
 }
