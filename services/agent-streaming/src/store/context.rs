@@ -42,7 +42,7 @@ pub(crate) async fn delete_old_parts(db: &PgPool) -> Result<(), StoreError> {
 pub(crate) struct EndedTurn {
     pub(crate) id: TurnId,
     pub(crate) state: State,
-    /// The first files that it has changed.
+    /// The first files that it has changed. A turn without a revision of the project has changed none.
     pub(crate) files: Vec<String>,
 }
 
@@ -50,7 +50,8 @@ pub(crate) struct EndedTurn {
 pub(crate) async fn ended(db: &PgPool, project: ProjectId, turns: &[TurnId]) -> Result<Vec<EndedTurn>, StoreError> {
     let ids: Vec<Uuid> = turns.iter().map(|id| id.0).collect();
     let rows = sqlx::query!(
-        "SELECT id, state, files FROM turns WHERE project_id = $1 AND id = ANY($2) AND ended_at IS NOT NULL ORDER BY id",
+        "SELECT id, state, CASE WHEN state = 'completed' AND revision <> '' THEN files END AS files
+        FROM turns WHERE project_id = $1 AND id = ANY($2) AND ended_at IS NOT NULL ORDER BY id",
         project.0,
         &ids,
     );
@@ -61,4 +62,33 @@ pub(crate) async fn ended(db: &PgPool, project: ProjectId, turns: &[TurnId]) -> 
             Ok(EndedTurn { id: TurnId(row.id), state, files: row.files.unwrap_or_default() })
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        store::testing,
+        testing::{accepted, database},
+    };
+
+    #[tokio::test]
+    async fn only_a_turn_with_a_revision_has_changed_files() {
+        let db = database().await.pool;
+        let project = ProjectId::generate();
+        for (state, revision, files) in [
+            ("completed", "r1", &["a.txt"][..]),
+            ("completed", "", &[]),
+            ("conflicted", "r2", &[]),
+            ("failed", "", &[]),
+            ("cancelled", "", &[]),
+        ] {
+            let turn = accepted(&db, project).await.id;
+            testing::end_with(&db, turn, state, revision).await;
+            let [found] = ended(&db, project, &[turn]).await.unwrap().try_into().ok().unwrap();
+            assert_eq!((found.id, found.state.as_str(), found.files), (turn, state, files.iter().map(|path| (*path).to_owned()).collect()));
+        }
+        let open = accepted(&db, project).await.id;
+        assert!(ended(&db, project, &[open]).await.unwrap().is_empty());
+    }
 }

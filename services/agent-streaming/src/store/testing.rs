@@ -34,3 +34,9 @@ pub(crate) async fn age(db: &PgPool, table: &'static str, by: Duration) {
 pub(crate) async fn count(db: &PgPool, rows: &str) -> i64 {
     sqlx::query_scalar(sqlx::AssertSqlSafe(format!("SELECT count(*) FROM {rows}"))).fetch_one(db).await.unwrap()
 }
+
+/// Ends a turn that has changed `a.txt`.
+pub(crate) async fn end_with(db: &PgPool, turn: TurnId, state: &str, revision: &str) {
+    let end = "UPDATE turns SET state = $2, revision = $3, files = '{a.txt}', ended_at = now() WHERE id = $1";
+    sqlx::query(end).bind(turn.0).bind(state).bind(revision).execute(db).await.unwrap();
+}
