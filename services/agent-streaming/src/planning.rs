@@ -1,32 +1,33 @@
-//! Plans what the model gets of a project and of its conversation: reads what the rules of [`crate::context`] need, and applies them.
+//! Plans what the model gets of a project and of its conversation: reads what the rules of [`crate::context`] need, and applies them. The rules
+//! run on threads for blocking work, because those of requests are shared with other turns.
+
+mod everything;
+mod rules;
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::{Arc, LazyLock},
+    sync::Arc,
     time::Duration,
 };
 
+use chassis::task::blocking_and_wait;
 use proto::{
-    agent_streaming::{ContextConversation, ContextPlanned, OutlinesStatus},
+    agent_streaming::ContextPlanned,
     id::{ProjectId, TurnId, UserId},
-    project_storage::{FileEntry, FileKind, Message, ProjectLimits},
+    project_storage::{FileEntry, FileKind, ProjectLimits},
 };
 use tokio::time::timeout;
 
+use self::rules::Known;
 use crate::{
     check::{staged::StagedFiles, tree::SourceTree},
     context::{
         choose::{self, PinError},
-        fold::{self, Record},
-        rank::{self, Signals},
-        tokens::{COUNTER, count},
+        fold::Record,
+        rank,
     },
     digest::sha256,
-    model::{
-        message::{ModelMessage, ToolSpec},
-        prompt::{Prompt, tree},
-        size,
-    },
+    model::{conversation::Conversation, message::ToolSpec, prompt::Prompt},
     outline::{self, Outline},
     store::{Pool, StoreError, context},
     upstream::Upstream,
@@ -37,14 +38,6 @@ use crate::{
 const OUTLINE_WAIT: Duration = Duration::from_secs(3);
 /// Larger files have no outline.
 const OUTLINE_BYTES: u32 = 512 * 1024;
-/// The last turns whose changed files count as recent.
-const RECENT_TURNS: usize = 3;
-/// The tokens of all files are counted only in smaller projects.
-const FULL_BYTES: u64 = 4 * 1024 * 1024;
-/// The contents whose tokens are remembered.
-const COUNTED_FILES: usize = 50_000;
-/// The part of the budget for files that the list of their paths may have.
-const LIST_SHARE: u32 = 3;
 
 /// The limits of a prompt, in tokens.
 #[derive(Debug, Clone, Copy)]
@@ -67,13 +60,14 @@ pub(crate) struct Material {
     pub(crate) files: Vec<FileEntry>,
     pub(crate) limits: ProjectLimits,
     pub(crate) base: Arc<dyn BaseFiles>,
-    /// The conversation before the request, the oldest message first.
-    pub(crate) messages: Vec<Message>,
-    /// Whether there may be older messages.
-    pub(crate) is_cut: bool,
+    /// Before the request.
+    pub(crate) conversation: Conversation,
     pub(crate) system: String,
     pub(crate) tools: Vec<&'static ToolSpec>,
-    pub(crate) request: String,
+    /// What the person asks for.
+    pub(crate) prompt: String,
+    /// The steps that are carried out.
+    pub(crate) plan: Option<String>,
     pub(crate) pinned: Vec<String>,
     pub(crate) excluded: Vec<String>,
 }
@@ -83,6 +77,8 @@ pub(crate) struct Material {
 pub(crate) struct Plan {
     pub(crate) event: ContextPlanned,
     pub(crate) prompt: Prompt,
+    /// The texts of the prompt with their ids.
+    pub(crate) parts: Vec<(String, String)>,
 }
 
 /// Why there is no plan.
@@ -104,116 +100,59 @@ pub(crate) enum PlanError {
 ///
 /// # Errors
 /// What the request pins cannot be shown, the prompt is too long for the model, or a file or the database could not be read.
-pub(crate) async fn plan(db: &Pool, upstream: &Upstream, limits: ContextLimits, material: &Material) -> Result<Plan, PlanError> {
-    let files: Vec<&FileEntry> = material.files.iter().filter(|file| file.kind() != FileKind::Folder).collect();
-    let missing = |pin: &&String| !files.iter().any(|file| rank::covers(std::slice::from_ref(*pin), &file.path));
-    if let Some(pin) = material.pinned.iter().find(missing) {
-        return Err(PlanError::PinMissing(pin.clone()));
-    }
-    let known = records(db, material).await?;
-    let outlines = outlines(upstream, material).await;
-    let status = if outlines.is_some() { OutlinesStatus::Complete } else { OutlinesStatus::Unavailable };
-    let outlines = outlines.unwrap_or_default();
-    let recent = recent(&material.messages, &known);
-    let (pinned, excluded) = (&material.pinned, &material.excluded);
-    let signals = Signals { files: &material.files, request: &material.request, outlines: &outlines, recent: &recent, pinned, excluded };
-    let ranked = rank::rank(&signals);
-    let contents = contents(material, &choose::wanted(&ranked)).await?;
-
-    let (list, listed) = tree::text(&material.files, excluded, limits.files / LIST_SHARE);
-    let list_tokens = count(&list);
-    let chosen = choose::choose(&ranked, &outlines, &contents, (&material.request, limits.files.saturating_sub(list_tokens)))?;
-    let (history, conversation) = conversation(material, &known, limits.conversation);
-    let event = ContextPlanned {
-        budget_tokens: limits.files,
-        tokens: list_tokens.saturating_add(count(&chosen.text)),
-        counter: COUNTER.to_owned(),
-        files_total: number(files.len()),
-        files: chosen.files,
-        omitted_files: number(files.len().saturating_sub(listed)),
-        conversation: Some(conversation),
-        outlines: status.into(),
-        ..ContextPlanned::default()
-    };
-    let request = format!("{}{}", chosen.text, material.request);
-    let prompt = Prompt { system: material.system.clone(), tree: list, history, request };
-    let parts = parts(&prompt);
-    let prompt_tokens = check_window(&prompt, &material.tools, limits)?;
-    let rest = [count(&prompt.system), size::of_tools(&material.tools), count(&material.request), fold::tokens(&material.messages)];
-    let full = all_files(material).await?.map(|files| rest.into_iter().fold(files, u32::saturating_add));
-    let event = ContextPlanned {
-        prompt_tokens,
-        full_prompt_tokens: full.unwrap_or(0),
-        part_ids: parts.into_iter().map(|(id, _)| id).collect(),
-        ..event
-    };
-    Ok(Plan { event, prompt })
+pub(crate) async fn plan(db: &Pool, upstream: &Upstream, limits: ContextLimits, material: Material) -> Result<Plan, PlanError> {
+    check_pins(&material, limits.files)?;
+    let known = Known { records: records(db, &material).await?, outlines: outlines(upstream, &material).await };
+    let (material, known) = (Arc::new(material), Arc::new(known));
+    let (of, with) = (Arc::clone(&material), Arc::clone(&known));
+    let (ranked, wanted) = blocking_and_wait(move || {
+        let ranked = rules::rank(&of, &with);
+        let wanted = choose::wanted(&ranked, of.limits.file_bytes);
+        (ranked, wanted)
+    })
+    .await;
+    let mut overlay = Overlay::new(material.files.clone(), material.limits);
+    let contents = texts(&mut overlay, &*material.base, &wanted).await?;
+    let of = Arc::clone(&material);
+    let (plan, rest) = blocking_and_wait(move || rules::plan(&of, &known, limits, (&ranked, &contents))).await?;
+    let files = everything::tokens(&material, &mut overlay).await?;
+    let full_prompt_tokens = files.map_or(0, |files| files.saturating_add(rest));
+    Ok(Plan { event: ContextPlanned { full_prompt_tokens, ..plan.event }, ..plan })
 }
 
 /// The texts of a prompt with their ids: the system prompt, the list of files, the conversation as JSON, and the request with the files that
 /// come with it.
-#[must_use]
-pub(crate) fn parts(prompt: &Prompt) -> Vec<(String, String)> {
+fn parts(prompt: &Prompt) -> Vec<(String, String)> {
     let history = serde_json::to_string(&prompt.history).unwrap_or_default();
     let texts = [prompt.system.clone(), prompt.tree.clone(), history, prompt.request.clone()];
     texts.into_iter().map(|text| (sha256(&text), text)).collect()
 }
 
-/// The prompt of the texts of [`parts`]. `None` if they are other ones.
+/// The prompt of the texts of a [`Plan`]. `None` if they are other ones.
 #[must_use]
 pub(crate) fn prompt(texts: Vec<String>) -> Option<Prompt> {
     let [system, tree, history, request] = texts.try_into().ok()?;
     Some(Prompt { system, tree, history: serde_json::from_str(&history).ok()?, request })
 }
 
-/// The tokens of a prompt.
-///
-/// # Errors
-/// The prompt and an answer do not fit into the window of the model.
-fn check_window(prompt: &Prompt, tools: &[&'static ToolSpec], limits: ContextLimits) -> Result<u32, PlanError> {
-    let parts = [
-        ("the agent and its tools", count(&prompt.system).saturating_add(size::of_tools(tools))),
-        ("the list of files", count(&prompt.tree)),
-        ("the conversation", size::of_messages(&prompt.history)),
-        ("the request with its files", count(&prompt.request)),
-    ];
-    let tokens = parts.iter().fold(0_u32, |sum, (_, tokens)| sum.saturating_add(*tokens));
-    size::check(tokens, limits.window, limits.output).map_err(|text| {
-        let (longest, most) = parts.into_iter().max_by_key(|(_, tokens)| *tokens).unwrap_or_default();
-        PlanError::TooLong(format!("{text}; the longest part is {longest} with {most}"))
-    })?;
-    Ok(tokens)
+/// Checks what is pinned before a file is read.
+fn check_pins(material: &Material, budget: u32) -> Result<(), PlanError> {
+    let files = || material.files.iter().filter(|file| file.kind() != FileKind::Folder);
+    let missing = |pin: &&String| !files().any(|file| rank::covers(std::slice::from_ref(*pin), &file.path));
+    if let Some(pin) = material.pinned.iter().find(missing) {
+        return Err(PlanError::PinMissing(pin.clone()));
+    }
+    let pinned: Vec<&FileEntry> = files().filter(|file| rank::covers(&material.pinned, &file.path)).collect();
+    Ok(choose::check_pins(&pinned, material.limits.file_bytes, budget)?)
 }
 
 /// What is known of the turns of the conversation, by their ids.
 async fn records(db: &Pool, material: &Material) -> Result<HashMap<String, Record>, StoreError> {
     let Some(project) = material.project else { return Ok(HashMap::new()) };
-    let mut turns: Vec<TurnId> = material.messages.iter().filter_map(|message| message.turn_id.parse().ok()).collect();
+    let mut turns: Vec<TurnId> = material.conversation.messages.iter().filter_map(|message| message.turn_id.parse().ok()).collect();
     turns.dedup();
     let ended = context::ended(db, project, &turns).await?;
     Ok(ended.into_iter().map(|turn| (turn.id.to_string(), Record { outcome: turn.state.as_str().to_owned(), files: turn.files })).collect())
-}
-
-/// The files that the last turns have changed, the newest turn first.
-fn recent(messages: &[Message], known: &HashMap<String, Record>) -> Vec<Vec<String>> {
-    let mut turns: Vec<&str> = messages.iter().rev().map(|message| message.turn_id.as_str()).collect();
-    turns.dedup();
-    let files = turns.into_iter().filter_map(|turn| known.get(turn)).map(|record| record.files.clone());
-    files.filter(|files| !files.is_empty()).take(RECENT_TURNS).collect()
-}
-
-fn conversation(material: &Material, known: &HashMap<String, Record>, high: u32) -> (Vec<ModelMessage>, ContextConversation) {
-    let turns = fold::turns(&material.messages, known);
-    let turns = if material.is_cut { fold::anchored(&turns) } else { &turns };
-    let folding = fold::fold(turns, high);
-    let messages = fold::messages(turns, folding);
-    let counted = ContextConversation {
-        turns: number(folding.kept),
-        folded_turns: number(folding.folded),
-        omitted_turns: number(folding.omitted),
-        tokens: size::of_messages(&messages),
-    };
-    (messages, counted)
 }
 
 /// The outlines of the readable files. `None` if they are not known in time.
@@ -240,43 +179,13 @@ async fn outlines(upstream: &Upstream, material: &Material) -> Option<BTreeMap<S
 }
 
 /// The texts of files. Others are left out.
-async fn contents(material: &Material, paths: &[&str]) -> Result<BTreeMap<String, String>, BaseError> {
-    let mut overlay = Overlay::new(material.files.clone(), material.limits);
-    let read = overlay.read(&*material.base, paths).await?;
+async fn texts(overlay: &mut Overlay, base: &dyn BaseFiles, paths: &[String]) -> Result<BTreeMap<String, String>, BaseError> {
+    let paths: Vec<&str> = paths.iter().map(String::as_str).collect();
+    let read = overlay.read(base, &paths).await?;
     let texts = read.into_iter().filter_map(|(path, content)| match content {
         // PostgreSQL stores no text with this character.
         Content::Text(text) if !text.contains('\0') => Some((path, text.to_string())),
         Content::Text(_) | Content::Binary(_) | Content::Asset => None,
     });
     Ok(texts.collect())
-}
-
-/// The tokens of all text files with their paths. `None` for a large project.
-async fn all_files(material: &Material) -> Result<Option<u32>, BaseError> {
-    let files = material.files.iter().filter(|file| file.kind() != FileKind::Folder && choose::is_readable(&file.path));
-    let files: Vec<&FileEntry> = files.collect();
-    if files.iter().map(|file| u64::from(file.size_bytes)).sum::<u64>() > FULL_BYTES {
-        return Ok(None);
-    }
-    let known: HashMap<&str, u32> = files.iter().filter_map(|file| Some((file.path.as_str(), COUNTED.get(rank::blob(file))?))).collect();
-    let missing: Vec<&str> = files.iter().map(|file| file.path.as_str()).filter(|path| !known.contains_key(path)).collect();
-    let mut read = contents(material, &missing).await?;
-    let mut sum = known.values().copied().fold(0, u32::saturating_add);
-    for file in files.iter().filter(|file| !known.contains_key(file.path.as_str())) {
-        // A binary file is in no prompt.
-        let text = read.remove(&file.path);
-        let tokens = text.map_or(0, |text| count(&text));
-        COUNTED.insert(rank::blob(file).to_owned(), tokens);
-        sum = sum.saturating_add(tokens);
-        // Counting takes a while in a large file, and other turns share this thread.
-        tokio::task::yield_now().await;
-    }
-    Ok(Some(files.iter().map(|file| count(&file.path)).fold(sum, u32::saturating_add)))
-}
-
-/// The tokens of contents, by their ids.
-static COUNTED: LazyLock<quick_cache::sync::Cache<String, u32>> = LazyLock::new(|| quick_cache::sync::Cache::new(COUNTED_FILES));
-
-fn number(count: usize) -> u32 {
-    u32::try_from(count).unwrap_or(u32::MAX)
 }

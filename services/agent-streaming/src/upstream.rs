@@ -2,25 +2,26 @@
 
 use std::{future::Future, time::Duration};
 
+use bytes::Bytes;
 use chassis::{
     client::{MAX_MESSAGE_BYTES, ServiceChannel},
     context::Context,
     limit,
 };
 use proto::{
+    build_input::ReadContents,
     compile::compile_service_client::CompileServiceClient,
     error::{DEFAULT_DOMAIN, ErrorCode, Fault},
     id::{MessageId, ProjectId, TurnId, UserId},
     project_storage::{
         AcknowledgeDeletionsRequest, BeginTurnRequest, CommitTurnRequest, CommitTurnResponse, Deletion, EndTurnRequest, File,
         GetProjectRequest, GetTurnTreeRequest, GetTurnTreeResponse, ListDeletionsRequest, ListFilesRequest, ListFilesResponse,
-        ListMessagesRequest, ListTurnMessagesRequest, Message, ReadFilesRequest, ReadFilesResponse, ReadTurnFilesRequest,
+        ListMessagesRequest, ListTurnMessagesRequest, Message, Project, ReadFilesRequest, ReadTurnFilesRequest,
         project_storage_service_client::ProjectStorageServiceClient,
     },
     rate_limit::rate_limit_service_client::RateLimitServiceClient,
 };
 use tokio::time::{Instant, sleep};
-use tonic::Streaming;
 
 use crate::{
     error::SERVICE,
@@ -31,6 +32,8 @@ use crate::{
 const POLICY: &str = "agent";
 const MIN_PAUSE: Duration = Duration::from_millis(100);
 const MAX_PAUSE: Duration = Duration::from_secs(2);
+/// Paths of one request.
+const PATHS: usize = 200;
 
 #[derive(Clone)]
 pub(crate) struct Upstream {
@@ -102,15 +105,21 @@ impl Upstream {
 impl Upstream {
     /// Whether the user of the request may read a project.
     pub(crate) async fn may_read(&self, context: &Context, project: ProjectId) -> Result<bool, Fault> {
-        let request = GetProjectRequest { project_id: project.to_string() };
-        match self.storage.clone().get_project(context.request(request)).await.map_err(|status| fault(&status)) {
+        match self.project(context, project).await {
             Ok(_) => Ok(true),
             Err(fault) if fault.code == ErrorCode::NotFound => Ok(false),
             Err(fault) => Err(fault),
         }
     }
 
-    /// The newest messages of a project, at most `limit`, the oldest first, which the user of the request may read.
+    /// A project, which the user of the request may read.
+    pub(crate) async fn project(&self, context: &Context, project: ProjectId) -> Result<Project, Fault> {
+        let request = GetProjectRequest { project_id: project.to_string() };
+        let answer = self.storage.clone().get_project(context.request(request)).await.map_err(|status| fault(&status))?;
+        Ok(answer.into_inner().project.unwrap_or_default())
+    }
+
+    /// The newest messages of a project that are not deleted, at most `limit`, the oldest first, which the user of the request may read.
     pub(crate) async fn list_messages(&self, context: &Context, project: ProjectId, limit: usize) -> Result<Vec<Message>, Fault> {
         let (mut messages, mut page_token) = (Vec::new(), String::new());
         loop {
@@ -118,7 +127,7 @@ impl Upstream {
                 ListMessagesRequest { project_id: project.to_string(), page_size: 200, page_token, ..ListMessagesRequest::default() };
             let answer = self.storage.clone().list_messages(context.request(request)).await.map_err(|status| fault(&status))?;
             let page = answer.into_inner();
-            messages.extend(page.messages);
+            messages.extend(page.messages.into_iter().filter(|message| message.delete_time.is_none()));
             page_token = page.next_page_token;
             if page_token.is_empty() || messages.len() >= limit {
                 messages.truncate(limit);
@@ -135,10 +144,26 @@ impl Upstream {
         answer.map(tonic::Response::into_inner).map_err(|status| fault(&status))
     }
 
-    /// Contents of files, which the user of the request may read.
-    pub(crate) async fn read_files(&self, context: &Context, request: ReadFilesRequest) -> Result<Streaming<ReadFilesResponse>, Fault> {
-        let answer = self.storage.clone().read_files(context.request(request)).await;
-        answer.map(tonic::Response::into_inner).map_err(|status| fault(&status))
+    /// Contents of files of a revision, in the order of their paths, which the user of the request may read.
+    pub(crate) async fn read_files(
+        &self,
+        context: &Context,
+        project: ProjectId,
+        revision: &str,
+        paths: &[&str],
+    ) -> Result<Vec<Bytes>, Fault> {
+        let mut contents = ReadContents::default();
+        for paths in paths.chunks(PATHS) {
+            let paths = paths.iter().map(|path| (*path).to_owned()).collect();
+            let request = ReadFilesRequest { project_id: project.to_string(), revision: revision.to_owned(), paths };
+            let answer = self.storage.clone().read_files(context.request(request)).await;
+            let mut stream = answer.map_err(|status| fault(&status))?.into_inner();
+            while let Some(message) = stream.message().await.map_err(|status| fault(&status))? {
+                contents.add(message);
+            }
+        }
+        let missing = || Fault::new(SERVICE, ErrorCode::Internal, "INTERNAL", "project-storage has not sent all files");
+        contents.finish(paths).ok_or_else(missing)
     }
 
     /// Deletions with a higher id that this service has not acknowledged.

@@ -3,21 +3,10 @@
 use bytes::Bytes;
 use chassis::context::Context;
 use futures::{FutureExt as _, future::BoxFuture};
-use proto::{
-    build_input::{ReadContents, tree_file},
-    error::{ErrorCode, Fault},
-    id::ProjectId,
-    project_storage::ReadFilesRequest,
-};
+use proto::{build_input::tree_file, error::Fault, id::ProjectId};
 
 use super::{conversation, dialogue::Contents, findings::Checks, tree::SourceTree};
-use crate::{
-    error::{Error, SERVICE},
-    upstream::{Upstream, fault},
-};
-
-/// Paths of one request.
-const PATHS: usize = 200;
+use crate::{error::Error, upstream::Upstream};
 
 /// Checks a revision, or the head. Returns the id of the revision, too.
 ///
@@ -46,29 +35,6 @@ struct RevisionFiles<'a> {
 
 impl Contents for RevisionFiles<'_> {
     fn read<'a>(&'a mut self, paths: &'a [&'a str]) -> BoxFuture<'a, Result<Vec<Bytes>, Fault>> {
-        async move {
-            let mut contents = ReadContents::default();
-            for paths in paths.chunks(PATHS) {
-                self.read_some(paths, &mut contents).await?;
-            }
-            let ordered = contents.finish(paths);
-            ordered.ok_or_else(|| Fault::new(SERVICE, ErrorCode::Internal, "INTERNAL", "project-storage has not sent all files"))
-        }
-        .boxed()
-    }
-}
-
-impl RevisionFiles<'_> {
-    async fn read_some(&self, paths: &[&str], contents: &mut ReadContents) -> Result<(), Fault> {
-        let request = ReadFilesRequest {
-            project_id: self.project.to_string(),
-            revision: self.revision.to_owned(),
-            paths: paths.iter().map(|path| (*path).to_owned()).collect(),
-        };
-        let mut stream = self.upstream.read_files(self.context, request).await?;
-        while let Some(message) = stream.message().await.map_err(|status| fault(&status))? {
-            contents.add(message);
-        }
-        Ok(())
+        self.upstream.read_files(self.context, self.project, self.revision, paths).boxed()
     }
 }

@@ -1,9 +1,12 @@
 //! What the model gets of each file under a budget: the whole file, some of its lines, or what it declares. All files are listed by path
 //! in any case.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use proto::agent_streaming::{ContextFile, ContextForm, LineRange};
+use proto::{
+    agent_streaming::{ContextFile, ContextForm, LineRange},
+    project_storage::FileEntry,
+};
 
 use super::{
     rank::{Ranked, words},
@@ -25,6 +28,10 @@ const AROUND: u32 = 2;
 const HEAD_LINES: u32 = 40;
 /// With fewer tokens left no further file is considered.
 const LEAST_TOKENS: u32 = 24;
+/// After so many files in a row that do not fit, no further one is considered: each of them is counted.
+const MAX_MISSES: usize = 50;
+/// No token has more bytes.
+const TOKEN_BYTES: u64 = 256;
 /// Names and endings of files that people do not read.
 const MACHINE_NAMES: [&str; 6] = ["package-lock.json", "npm-shrinkwrap.json", "yarn.lock", "pnpm-lock.yaml", "bun.lock", "composer.lock"];
 const MACHINE_ENDINGS: [&str; 22] = [
@@ -39,11 +46,36 @@ pub(crate) fn is_readable(path: &str) -> bool {
     !MACHINE_NAMES.contains(&name.as_str()) && !MACHINE_ENDINGS.iter().any(|ending| name.ends_with(ending))
 }
 
+/// Whether a file is too large to be read as a text of its project. A limit of 0 means no limit.
+#[must_use]
+pub(crate) fn is_asset(bytes: u32, text_limit: u32) -> bool {
+    text_limit > 0 && bytes > text_limit
+}
+
+/// Checks pinned files before any of them is read. `budget` is in tokens.
+///
+/// # Errors
+/// They are too many, one is no text, or they are so large that they cannot fit.
+pub(crate) fn check_pins(pinned: &[&FileEntry], text_limit: u32, budget: u32) -> Result<(), PinError> {
+    if pinned.len() > MAX_FILES {
+        return Err(PinError::TooMany);
+    }
+    if let Some(file) = pinned.iter().find(|file| is_asset(file.size_bytes, text_limit)) {
+        return Err(PinError::Unreadable { path: file.path.clone() });
+    }
+    let bytes: u64 = pinned.iter().map(|file| u64::from(file.size_bytes)).sum();
+    if bytes > u64::from(budget) * TOKEN_BYTES {
+        return Err(PinError::TooLarge { bytes, budget });
+    }
+    Ok(())
+}
+
 /// The files whose contents [`choose`] needs.
-pub(crate) fn wanted<'a>(ranked: &[Ranked<'a>]) -> Vec<&'a str> {
-    let wanted = |file: &&Ranked<'_>| file.is_pinned() || (file.score > 0 && file.bytes <= MAX_CONTENT_BYTES && is_readable(file.path));
+pub(crate) fn wanted(ranked: &[Ranked], text_limit: u32) -> Vec<String> {
+    let is_small = |file: &Ranked| file.bytes <= MAX_CONTENT_BYTES && !is_asset(file.bytes, text_limit);
+    let wanted = |file: &&Ranked| file.is_pinned() || (file.score > 0 && is_small(file) && is_readable(&file.path));
     let pinned = ranked.iter().filter(|file| file.is_pinned()).count();
-    ranked.iter().filter(wanted).take(pinned.clamp(MAX_CONTENTS, MAX_FILES)).map(|file| file.path).collect()
+    ranked.iter().filter(wanted).take(pinned.clamp(MAX_CONTENTS, MAX_FILES)).map(|file| file.path.clone()).collect()
 }
 
 /// The files of which the model gets more than the path.
@@ -61,6 +93,8 @@ pub(crate) enum PinError {
     Unreadable { path: String },
     #[error("the pinned files do not fit into {budget} tokens (BACKLOT_CONTEXT_TOKENS): {path} needs {tokens}, and {left} are left")]
     TooLong { path: String, tokens: u32, left: u32, budget: u32 },
+    #[error("the pinned files have {bytes} bytes, which do not fit into {budget} tokens (BACKLOT_CONTEXT_TOKENS)")]
+    TooLarge { bytes: u64, budget: u32 },
     #[error("the request pins more than {MAX_FILES} files")]
     TooMany,
 }
@@ -70,45 +104,43 @@ pub(crate) enum PinError {
 /// # Errors
 /// A pinned file cannot be shown as a whole.
 pub(crate) fn choose(
-    ranked: &[Ranked<'_>],
+    ranked: &[Ranked],
     outlines: &BTreeMap<String, Outline>,
     contents: &BTreeMap<String, String>,
     (request, budget): (&str, u32),
 ) -> Result<Chosen, PinError> {
-    if ranked.iter().filter(|file| file.is_pinned()).count() > MAX_FILES {
-        return Err(PinError::TooMany);
-    }
     let request = words(request);
-    let (mut left, mut blocks, mut files) = (budget, Vec::new(), Vec::new());
+    let (mut left, mut misses, mut blocks, mut files) = (budget, 0, Vec::new(), Vec::new());
     for file in ranked {
-        let text = contents.get(file.path).map(String::as_str);
-        let outline = outlines.get(file.blob).filter(|outline| !outline.symbols.is_empty());
+        let text = contents.get(&file.path).map(String::as_str);
         let shown = if file.is_pinned() {
             Some(pinned(file, text, (left, budget))?)
-        } else if files.len() >= MAX_FILES || left < LEAST_TOKENS {
-            None
+        } else if files.len() >= MAX_FILES || left < LEAST_TOKENS || misses >= MAX_MISSES {
+            break;
         } else {
-            let most = left.min(budget / SHARE);
             let text = text.filter(|_| file.score > 0);
-            let full = || text.map(|text| Shown::new(ContextForm::Full, show::full(file.path, text), Vec::new()));
-            let ranged = || ranges(file.path, text?, outline, &request, most);
-            let outlined = || outline.map(|outline| Shown::new(ContextForm::Outlined, show::outlined(file.path, outline), Vec::new()));
-            let fits = |shown: &Shown| shown.tokens <= most;
-            full().filter(fits).or_else(ranged).or_else(|| outlined().filter(fits))
+            let outline = outlines.get(&file.blob).filter(|outline| !outline.symbols.is_empty());
+            if text.is_none() && outline.is_none() {
+                continue;
+            }
+            fitting(file, (text, outline), &request, left.min(budget / SHARE))
         };
-        if let Some(Shown { form, block, tokens, ranges }) = shown {
-            left -= tokens;
-            blocks.push(block);
-            files.push(ContextFile {
-                path: file.path.to_owned(),
-                blob_id: file.blob.to_owned(),
-                form: form.into(),
-                tokens,
-                reasons: file.reasons.iter().map(|reason| (*reason).into()).collect(),
-                score_thousandths: file.score,
-                ranges,
-            });
-        }
+        let Some(Shown { form, block, tokens, ranges }) = shown else {
+            misses += 1;
+            continue;
+        };
+        misses = 0;
+        left -= tokens;
+        blocks.push(block);
+        files.push(ContextFile {
+            path: file.path.clone(),
+            blob_id: file.blob.clone(),
+            form: form.into(),
+            tokens,
+            reasons: file.reasons.iter().map(|reason| (*reason).into()).collect(),
+            score_thousandths: file.score,
+            ranges,
+        });
     }
     Ok(Chosen { files, text: show::frame(&blocks) })
 }
@@ -127,18 +159,27 @@ impl Shown {
     }
 }
 
-fn pinned(file: &Ranked<'_>, text: Option<&str>, (left, budget): (u32, u32)) -> Result<Shown, PinError> {
-    let path = || file.path.to_owned();
+fn pinned(file: &Ranked, text: Option<&str>, (left, budget): (u32, u32)) -> Result<Shown, PinError> {
+    let path = || file.path.clone();
     let text = text.ok_or_else(|| PinError::Unreadable { path: path() })?;
-    let shown = Shown::new(ContextForm::Full, show::full(file.path, text), Vec::new());
+    let shown = Shown::new(ContextForm::Full, show::full(&file.path, text), Vec::new());
     if shown.tokens > left {
         return Err(PinError::TooLong { path: path(), tokens: shown.tokens, left, budget });
     }
     Ok(shown)
 }
 
+/// As much of a file as fits into `most` tokens: its text, some of its lines, or what it declares.
+fn fitting(file: &Ranked, (text, outline): (Option<&str>, Option<&Outline>), request: &BTreeSet<String>, most: u32) -> Option<Shown> {
+    let full = || text.map(|text| Shown::new(ContextForm::Full, show::full(&file.path, text), Vec::new()));
+    let ranged = || ranges(&file.path, text?, outline, request, most);
+    let outlined = || outline.map(|outline| Shown::new(ContextForm::Outlined, show::outlined(&file.path, outline), Vec::new()));
+    let fits = |shown: &Shown| shown.tokens <= most;
+    full().filter(fits).or_else(ranged).or_else(|| outlined().filter(fits))
+}
+
 /// The lines of a long file that fit: the declarations that have a word of the request, or the first lines.
-fn ranges(path: &str, text: &str, outline: Option<&Outline>, request: &std::collections::BTreeSet<String>, most: u32) -> Option<Shown> {
+fn ranges(path: &str, text: &str, outline: Option<&Outline>, request: &BTreeSet<String>, most: u32) -> Option<Shown> {
     let total = u32::try_from(text.lines().count()).unwrap_or(u32::MAX);
     let matches = |symbol: &&Symbol| !words(&symbol.name).is_disjoint(request);
     let symbols = outline.map(|outline| outline.symbols.as_slice()).unwrap_or_default();

@@ -1,6 +1,6 @@
 //! Folds the conversation. Turns are told word for word until they have more tokens than a high-water mark. Then the oldest of them become
-//! one line each, until the others are below a low-water mark. So the beginning of the conversation is the same in most turns. What is folded
-//! follows from the turns alone, oldest first, and not from what an earlier turn has folded.
+//! one line each, until the others are below a low-water mark. The newest turn is told word for word, however long it is. So the beginning of the
+//! conversation is the same in most turns. What is folded follows from the turns alone, oldest first, and not from what an earlier turn has folded.
 
 use std::collections::HashMap;
 
@@ -9,7 +9,10 @@ use proto::project_storage::{Message, MessageRole};
 use super::tokens::count;
 use crate::{
     digest::sha256,
-    model::message::{AssistantBlock, ModelMessage},
+    model::{
+        marks::escaped,
+        message::{AssistantBlock, ModelMessage},
+    },
 };
 
 /// The most turns that have a line each, and how many are left when there are more.
@@ -21,8 +24,10 @@ const REQUEST_CHARS: usize = 160;
 const LINE_FILES: usize = 5;
 /// The part of the high-water mark that is the low-water mark.
 const LOW_PART: u32 = 2;
-/// In a conversation whose beginning is not known, one of so many turns can be the first.
-const ANCHORS: u8 = 16;
+/// The answer of a turn that has none.
+const NO_ANSWER: &str = "(This turn ended without an answer.)";
+/// The answer to the lines of folded turns.
+const LINES_ANSWER: &str = "(These requests are done.)";
 
 /// What is known of an ended turn besides its messages.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -41,7 +46,7 @@ pub(crate) struct PastTurn {
     /// What the model gets as the answer.
     answers: Vec<String>,
     record: Record,
-    /// Of the request and the answers.
+    /// Of its messages.
     tokens: u32,
 }
 
@@ -66,21 +71,26 @@ pub(crate) fn turns(messages: &[Message], known: &HashMap<String, Record>) -> Ve
             None => {}
         }
     }
+    let without = count(NO_ANSWER);
+    for turn in turns.iter_mut().filter(|turn| turn.answers.is_empty()) {
+        turn.tokens = turn.tokens.saturating_add(without);
+    }
     turns
 }
 
-/// The tokens of all messages of a conversation.
+/// The tokens of all turns, word for word.
 #[must_use]
-pub(crate) fn tokens(messages: &[Message]) -> u32 {
-    messages.iter().map(|message| count(&message.text)).fold(0, u32::saturating_add)
+pub(crate) fn tokens(turns: &[PastTurn]) -> u32 {
+    turns.iter().map(|turn| turn.tokens).fold(0, u32::saturating_add)
 }
 
-/// The turns without those before a turn that later calls are likely to find, too. For a conversation whose beginning is not known: what is
-/// folded would be another part in every turn.
-pub(crate) fn anchored(turns: &[PastTurn]) -> &[PastTurn] {
-    let is_anchor = |turn: &PastTurn| sha256(&turn.id).bytes().next().is_some_and(|digit| digit % ANCHORS == 0);
+/// The turns without those before a turn that later calls are likely to find, too, and how many those are. For a conversation whose beginning
+/// is not known: what is folded would be another part in every turn.
+pub(crate) fn anchored(turns: &[PastTurn]) -> (&[PastTurn], usize) {
+    // One of sixteen turns can be the first: its hash begins with 0.
+    let is_anchor = |turn: &PastTurn| sha256(&turn.id).starts_with('0');
     let first = turns.iter().take(turns.len() / 2).position(is_anchor).unwrap_or(0);
-    turns.get(first..).unwrap_or_default()
+    (turns.get(first..).unwrap_or_default(), first)
 }
 
 /// What the model gets of the conversation.
@@ -94,6 +104,16 @@ pub(crate) struct Folding {
     pub(crate) kept: usize,
 }
 
+impl Folding {
+    /// The same turns, all of one line or left out.
+    #[must_use]
+    pub(crate) fn without_words(self) -> Self {
+        let lines = self.folded + self.kept;
+        let folded = if lines > MAX_LINES { LEFT_LINES } else { lines };
+        Self { omitted: self.omitted + lines - folded, folded, kept: 0 }
+    }
+}
+
 /// How turns are folded. `high` is the most tokens of the turns that are kept.
 #[must_use]
 pub(crate) fn fold(turns: &[PastTurn], high: u32) -> Folding {
@@ -104,8 +124,8 @@ pub(crate) fn fold(turns: &[PastTurn], high: u32) -> Folding {
         if tokens <= u64::from(high) {
             continue;
         }
-        // The newest turn is kept unless it alone is too long.
-        while tokens > u64::from(low) && (first < at || tokens > u64::from(high)) {
+        // The newest turn is kept.
+        while tokens > u64::from(low) && first < at {
             tokens -= turns.get(first).map_or(0, |turn| u64::from(turn.tokens));
             first += 1;
         }
@@ -116,26 +136,28 @@ pub(crate) fn fold(turns: &[PastTurn], high: u32) -> Folding {
     Folding { omitted, folded: first - omitted, kept: turns.len() - first }
 }
 
-/// The messages of a folded conversation. Those of user and assistant alternate, because some chat templates require that, and the last one
-/// is of the assistant.
+/// The messages of a folded conversation, and their tokens. Those of user and assistant alternate, because some chat templates require that, and
+/// the last one is of the assistant.
 #[must_use]
-pub(crate) fn messages(turns: &[PastTurn], folding: Folding) -> Vec<ModelMessage> {
+pub(crate) fn messages(turns: &[PastTurn], folding: Folding) -> (Vec<ModelMessage>, u32) {
     let known = turns.get(folding.omitted..).unwrap_or_default();
     let (folded, kept) = known.split_at(folding.folded.min(known.len()));
-    let mut messages = Vec::new();
+    let (mut messages, mut tokens) = (Vec::new(), tokens(kept));
     if !folded.is_empty() {
-        let lines: String = folded.iter().map(line).collect();
-        messages.push(user(format!("<earlier_requests>\n{lines}</earlier_requests>")));
-        messages.push(assistant("(These requests are done.)".to_owned()));
+        let lines = escaped(&folded.iter().map(line).collect::<String>(), "earlier_requests");
+        let text = format!("<earlier_requests>\n{lines}</earlier_requests>");
+        tokens = tokens.saturating_add(count(&text)).saturating_add(count(LINES_ANSWER));
+        messages.push(user(text));
+        messages.push(assistant(LINES_ANSWER.to_owned()));
     }
     for turn in kept {
         messages.push(user(turn.request.clone()));
         messages.push(match turn.answers.as_slice() {
-            [] => assistant("(This turn ended without an answer.)".to_owned()),
+            [] => assistant(NO_ANSWER.to_owned()),
             answers => ModelMessage::Assistant { blocks: answers.iter().cloned().map(AssistantBlock::Text).collect() },
         });
     }
-    messages
+    (messages, tokens)
 }
 
 fn user(text: String) -> ModelMessage {

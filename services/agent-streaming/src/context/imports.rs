@@ -1,25 +1,39 @@
 //! Which files of a project refer to which.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, HashMap};
 
 use crate::outline::Outline;
 
-/// What may follow the path of an import.
+/// What may follow the path of an import. An earlier one goes before a later one.
 const ENDINGS: [&str; 14] =
     ["", ".js", ".jsx", ".ts", ".tsx", ".mjs", ".vue", ".svelte", ".css", ".scss", ".json", "/index.js", "/index.ts", "/index.tsx"];
 
-/// The files that are imported by each file, as indices into `files`: paths with the ids of their contents, sorted by path.
-pub(super) fn edges(files: &[(&str, &str)], outlines: &BTreeMap<String, Outline>) -> Vec<BTreeSet<usize>> {
-    let at: BTreeMap<&str, usize> = files.iter().enumerate().map(|(at, (path, _))| (*path, at)).collect();
-    let of = |(path, blob): &(&str, &str)| -> BTreeSet<usize> {
+/// The files that are imported by each file, as indices into `files`: paths with the ids of their contents.
+pub(super) fn edges(files: &[(&str, &str)], outlines: &BTreeMap<String, Outline>) -> Vec<Vec<usize>> {
+    let named = named(files.iter().map(|(path, _)| *path));
+    let of = |(path, blob): &(&str, &str)| {
         let imports = outlines.get(*blob).map(|outline| outline.imports.as_slice()).unwrap_or_default();
-        imports.iter().filter_map(|specifier| target(path, specifier, &at)).collect()
+        imports.iter().filter_map(|specifier| target(path, specifier, &named)).collect()
     };
     files.iter().map(of).collect()
 }
 
+/// The files by the paths that an import may have for them. So each import is looked up once.
+fn named<'a>(paths: impl Iterator<Item = &'a str>) -> HashMap<&'a str, usize> {
+    let mut named: HashMap<&str, (usize, usize)> = HashMap::new();
+    for (at, path) in paths.enumerate() {
+        for (order, ending) in ENDINGS.iter().enumerate() {
+            if let Some(name) = path.strip_suffix(ending) {
+                let first = named.entry(name).or_insert((order, at));
+                *first = (*first).min((order, at));
+            }
+        }
+    }
+    named.into_iter().map(|(name, (_, at))| (name, at)).collect()
+}
+
 /// The file that a specifier means. `None` for a package and for an unknown file.
-fn target(from: &str, specifier: &str, files: &BTreeMap<&str, usize>) -> Option<usize> {
+fn target(from: &str, specifier: &str, named: &HashMap<&str, usize>) -> Option<usize> {
     let specifier = specifier.split(['?', '#']).next()?;
     let path = if let Some(path) = specifier.strip_prefix("@/") {
         format!("src/{path}")
@@ -30,7 +44,7 @@ fn target(from: &str, specifier: &str, files: &BTreeMap<&str, usize>) -> Option<
     } else {
         return None;
     };
-    ENDINGS.iter().find_map(|ending| files.get(format!("{path}{ending}").as_str()).copied())
+    named.get(path.as_str()).copied()
 }
 
 /// The path of a relative specifier. `None` if it is outside of the project.
@@ -53,20 +67,23 @@ mod tests {
 
     #[test]
     fn a_specifier_means_a_file() {
-        let files = BTreeMap::from([("index.html", 0), ("src/app.tsx", 1), ("src/lib/index.ts", 2), ("style.css", 3)]);
+        let files = ["index.html", "src/app.tsx", "src/lib/index.ts", "style.css", "src/app.css", "src/lib.vue", "src/lib/index.js"];
+        let named = named(files.into_iter());
         for (from, specifier, found) in [
-            ("src/main.ts", "./app", Some(1)),
-            ("src/main.ts", "./lib", Some(2)),
-            ("src/main.ts", "../style.css?inline", Some(3)),
-            ("src/main.ts", "@/app", Some(1)),
-            ("src/main.ts", "/style.css", Some(3)),
-            ("index.html", "style.css", Some(3)),
+            ("src/main.ts", "./app", Some("src/app.tsx")),
+            ("src/main.ts", "./app.css", Some("src/app.css")),
+            ("src/main.ts", "./lib", Some("src/lib.vue")),
+            ("src/main.ts", "./lib/index", Some("src/lib/index.js")),
+            ("src/main.ts", "../style.css?inline", Some("style.css")),
+            ("src/main.ts", "@/app", Some("src/app.tsx")),
+            ("src/main.ts", "/style.css", Some("style.css")),
+            ("index.html", "style.css", Some("style.css")),
             ("src/main.ts", "react", None),
             ("src/main.ts", "style.css", None),
             ("src/main.ts", "../../../etc/passwd", None),
             ("src/main.ts", "./missing", None),
         ] {
-            assert_eq!(target(from, specifier, &files), found, "{specifier} in {from}");
+            assert_eq!(target(from, specifier, &named).map(|at| files[at]), found, "{specifier} in {from}");
         }
     }
 }

@@ -1,6 +1,6 @@
 //! How relevant each file of a project is for a request.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use proto::{
     agent_streaming::ContextReason,
@@ -38,17 +38,17 @@ pub(crate) struct Signals<'a> {
 
 /// A file with its score.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Ranked<'a> {
-    pub(crate) path: &'a str,
+pub(crate) struct Ranked {
+    pub(crate) path: String,
     /// The id of the content.
-    pub(crate) blob: &'a str,
+    pub(crate) blob: String,
     pub(crate) bytes: u32,
     /// In thousandths.
     pub(crate) score: u32,
     pub(crate) reasons: Vec<ContextReason>,
 }
 
-impl Ranked<'_> {
+impl Ranked {
     pub(crate) fn is_pinned(&self) -> bool {
         self.reasons.contains(&ContextReason::Pinned)
     }
@@ -60,7 +60,7 @@ pub(crate) fn covers(paths: &[String], path: &str) -> bool {
 }
 
 /// The files that are not excluded: pinned ones first, then those with the highest score, then by path.
-pub(crate) fn rank<'a>(signals: &Signals<'a>) -> Vec<Ranked<'a>> {
+pub(crate) fn rank(signals: &Signals<'_>) -> Vec<Ranked> {
     let shown = signals.files.iter().filter(|file| file.kind() != FileKind::Folder && !covers(signals.excluded, &file.path));
     let files: Vec<(&str, &str, u32)> = shown.map(|file| (file.path.as_str(), blob(file), file.size_bytes)).collect();
     let own = own_scores(signals, &files);
@@ -74,10 +74,11 @@ pub(crate) fn rank<'a>(signals: &Signals<'a>) -> Vec<Ranked<'a>> {
             (recent > 0, ContextReason::Recent),
         ];
         let reasons = because.into_iter().filter_map(|(holds, reason)| holds.then_some(reason)).collect();
-        Ranked { path, blob, bytes, score: words.saturating_add(recent).saturating_add(linked), reasons }
+        let score = words.saturating_add(recent).saturating_add(linked);
+        Ranked { path: path.to_owned(), blob: blob.to_owned(), bytes, score, reasons }
     });
-    let mut ranked: Vec<Ranked<'a>> = ranked.collect();
-    ranked.sort_by(|a, b| (b.is_pinned(), b.score).cmp(&(a.is_pinned(), a.score)).then_with(|| a.path.cmp(b.path)));
+    let mut ranked: Vec<Ranked> = ranked.collect();
+    ranked.sort_by(|a, b| (b.is_pinned(), b.score).cmp(&(a.is_pinned(), a.score)).then_with(|| a.path.cmp(&b.path)));
     ranked
 }
 
@@ -88,23 +89,29 @@ pub(crate) fn blob(file: &FileEntry) -> &str {
 
 /// What each file gets for the words of the request, and for recent changes.
 fn own_scores(signals: &Signals<'_>, files: &[(&str, &str, u32)]) -> Vec<(u32, u32)> {
-    let request = words(signals.request);
-    let places: Vec<(BTreeSet<String>, BTreeSet<String>)> =
-        files.iter().map(|(path, blob, _)| (words(path), signals.outlines.get(*blob).map(names).unwrap_or_default())).collect();
-    let weight = |word: &String| {
-        let having = places.iter().filter(|(path, names)| path.contains(word) || names.contains(word)).count();
-        WORD.saturating_mul(1 + files.len().checked_div(having).and_then(usize::checked_ilog2).unwrap_or(0))
+    let request: HashMap<String, usize> = words(signals.request).into_iter().zip(0..).collect();
+    let of_request = |words: BTreeSet<String>| -> Vec<usize> { words.iter().filter_map(|word| request.get(word).copied()).collect() };
+    let name_words = |blob: &str| of_request(signals.outlines.get(blob).map(names).unwrap_or_default());
+    let found: Vec<(Vec<usize>, Vec<usize>)> = files.iter().map(|(path, blob, _)| (of_request(words(path)), name_words(blob))).collect();
+    let mut having = vec![0_usize; request.len()];
+    for (path, names) in &found {
+        for word in path.iter().chain(names).collect::<BTreeSet<_>>() {
+            having[*word] += 1;
+        }
+    }
+    let weight = |having: &usize| WORD.saturating_mul(1 + files.len().checked_div(*having).and_then(usize::checked_ilog2).unwrap_or(0));
+    let weights: Vec<u32> = having.iter().map(weight).collect();
+    let sum = |words: &[usize]| words.iter().map(|word| weights[*word]).sum::<u32>();
+    let mut changed: HashMap<&str, u32> = HashMap::new();
+    for (paths, score) in signals.recent.iter().zip(RECENT) {
+        for path in paths {
+            changed.entry(path).or_insert(score);
+        }
+    }
+    let score = |((path, names), (file, _, _)): (&(Vec<usize>, Vec<usize>), &(&str, &str, u32))| {
+        (PATH_WEIGHT * sum(path) + sum(names), changed.get(file).copied().unwrap_or(0))
     };
-    let weights: Vec<(&String, u32)> = request.iter().map(|word| (word, weight(word))).collect();
-    places
-        .iter()
-        .zip(files)
-        .map(|((path, names), (file, _, _))| {
-            let of = |set: &BTreeSet<String>| weights.iter().filter(|(word, _)| set.contains(*word)).map(|(_, weight)| weight).sum::<u32>();
-            let turn = signals.recent.iter().position(|paths| paths.iter().any(|path| path == file));
-            (PATH_WEIGHT * of(path) + of(names), turn.and_then(|turn| RECENT.get(turn)).copied().unwrap_or(0))
-        })
-        .collect()
+    found.iter().zip(files).map(score).collect()
 }
 
 /// What each file gets from the files that it imports, an eighth of the best, and from those that import it, a quarter.
@@ -192,7 +199,7 @@ pub(super) mod tests {
         assert_eq!(reasons, [ContextReason::Import, ContextReason::Recent]);
         let (pinned, excluded) = (["deep".to_owned()], ["cart.js".to_owned(), "z".to_owned()]);
         let steered = Signals { pinned: &pinned, excluded: &excluded, ..signals };
-        assert_eq!(rank(&steered).iter().map(|file| file.path).collect::<Vec<_>>()[..2], ["deep/x.js", "z.js"]);
+        assert_eq!(rank(&steered).iter().map(|file| file.path.as_str()).collect::<Vec<_>>()[..2], ["deep/x.js", "z.js"]);
         assert!(rank(&steered)[0].is_pinned() && rank(&steered).iter().all(|file| file.path != "cart.js"));
     }
 

@@ -15,7 +15,11 @@ use super::{
 };
 use crate::{
     app::App,
-    model::{conversation, message::ToolSpec, prompt::Prompt},
+    model::{
+        conversation::{self, Conversation},
+        message::ToolSpec,
+        prompt::Prompt,
+    },
     planning::{self, Material, Plan, PlanError},
     store::context,
     turn::{Change, Failure, Reason, Turn},
@@ -29,8 +33,6 @@ pub(super) struct Source<'a> {
     /// The system prompt.
     pub(super) system: &'a str,
     pub(super) tools: &'a [&'static ToolSpec],
-    /// What the person asks for, with the plan that the turn carries out.
-    pub(super) request: &'a str,
     pub(super) tree: &'a GetTurnTreeResponse,
     pub(super) base: &'a TurnFiles,
 }
@@ -40,17 +42,18 @@ pub(super) async fn of_turn(app: &App, recorder: &mut Recorder<'_>, turn: &Turn,
     if let Some(plan) = recorder.transcript.context.as_ref().filter(|_| !seeded_bug::is("read-the-conversation-anew")) {
         return stored(app, turn, plan).await;
     }
-    let messages = match turn.started_at {
-        // The worker before was lost before it stored the plan, or the previous release has started the turn.
-        Some(_) => conversation::recorded(&app.upstream, turn, READ_TIMEOUT).await?,
-        None => {
-            let messages = conversation::newest(&app.upstream, turn, READ_TIMEOUT).await?;
-            start(recorder, turn, source.tree, &messages).await?;
-            messages
-        }
+    let conversation = if recorder.transcript.was_asked {
+        // The release before has started the turn, which stores no plan.
+        conversation::recorded(&app.upstream, turn, READ_TIMEOUT).await?
+    } else {
+        // The model has got nothing yet, also if a worker was lost before it stored the plan.
+        conversation::newest(&app.upstream, turn, READ_TIMEOUT).await?
     };
-    let Plan { event, prompt } = planned(app, turn, source, messages).await.map_err(run_error)?;
-    context::keep_parts(&app.db, turn.id, &planning::parts(&prompt)).await?;
+    if turn.started_at.is_none() {
+        start(recorder, turn, source.tree, &conversation.messages).await?;
+    }
+    let Plan { event, prompt, parts } = planned(app, turn, source, conversation).await.map_err(run_error)?;
+    context::keep_parts(&app.db, turn.id, &parts).await?;
     recorder.push(Kind::ContextPlanned(event)).await?;
     // The plan must be stored before the model gets the prompt, so that a later worker sends the same one.
     recorder.log.flush().await?;
@@ -63,22 +66,22 @@ async fn start(recorder: &mut Recorder<'_>, turn: &Turn, tree: &GetTurnTreeRespo
     Ok(recorder.push_with(Kind::TurnStarted(event), change).await?)
 }
 
-async fn planned(app: &App, turn: &Turn, source: Source<'_>, messages: Vec<Message>) -> Result<Plan, PlanError> {
+async fn planned(app: &App, turn: &Turn, source: Source<'_>, conversation: Conversation) -> Result<Plan, PlanError> {
     let material = Material {
         user: turn.user_id,
         project: turn.project_id,
         files: source.tree.files.clone(),
         limits: source.tree.limits.unwrap_or_default(),
         base: Arc::new(source.base.clone()),
-        is_cut: conversation::is_cut(&messages),
-        messages,
+        conversation,
         system: source.system.to_owned(),
         tools: source.tools.to_vec(),
-        request: source.request.to_owned(),
+        prompt: turn.prompt.clone(),
+        plan: turn.plan.clone(),
         pinned: turn.pinned.clone(),
         excluded: turn.excluded.clone(),
     };
-    planning::plan(&app.db, &app.upstream, app.limits.context, &material).await
+    planning::plan(&app.db, &app.upstream, app.limits.context, material).await
 }
 
 /// The prompt that the plan of the log is of.

@@ -25,7 +25,6 @@ use crate::{
     log::journal::{TurnLog, WriteError},
     model::{
         agents::Agent,
-        mode,
         prompt::Prompt,
         provider::{ModelMessage, ModelRequest, Provider, Providers},
         skills::Skills,
@@ -92,8 +91,7 @@ async fn run_steps(app: &App, recorder: &mut Recorder<'_>, turn: &Turn, stored: 
     let base = TurnFiles { upstream: app.upstream.clone(), turn: turn.id, revision: tree.revision.clone(), timeout: READ_TIMEOUT };
     let instructions = instructions::of_turn(turn, (&agent, stored.skills.as_deref()), &base, &tree.files).await?;
     let (system, tools) = (instructions.system(&agent), instructions.tools());
-    let request = mode::with_plan(&turn.prompt, turn.plan.as_deref());
-    let source = prompt::Source { system: &system, tools: &tools, request: &request, tree: &tree, base: &base };
+    let source = prompt::Source { system: &system, tools: &tools, tree: &tree, base: &base };
     let prompt = prompt::of_turn(app, recorder, turn, source).await?;
     // The locks at the start, which are in the log: a worker that replays the tools gets the same refusals. The commit checks the present
     // locks.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use chassis::seeded_bug;
+use chassis::{seeded_bug, task::blocking_and_wait};
 use proto::agent_streaming::{
     ChecksFinished, FileClosed, FileOpened, FileRejected, StepFinished, ToolFailed, ToolOutput, turn_event::Kind,
 };
@@ -64,7 +64,8 @@ impl StepRunner<'_> {
         request: &mut Arc<ModelRequest>,
         step: u32,
     ) -> Result<bool, RunError> {
-        let tokens = size::of_request(request);
+        let counted = Arc::clone(request);
+        let tokens = blocking_and_wait(move || size::of_request(&counted)).await;
         if let Err(text) = size::check(tokens, self.window, request.max_tokens) {
             return Err(Failure::new(Reason::PromptTooLong, format!("{text}; the steps of the turn have grown too long")).into());
         }

@@ -1,37 +1,35 @@
 //! Plans a turn without starting it: what the model would get, and how many tokens that is.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
+use bytes::Bytes;
 use chassis::context::Context;
-use futures::{FutureExt as _, TryFutureExt as _, future::BoxFuture};
+use futures::{FutureExt as _, future::BoxFuture};
 use proto::{
     agent_streaming::ContextPlanned,
-    build_input::ReadContents,
-    error::{ErrorCode, Fault, Violations},
+    error::Violations,
     id::{ProjectId, TurnId},
-    project_storage::{File, FileContent, FileKind, ProjectLimits, ReadFilesRequest, file_content::Data},
+    project_storage::{File, FileContent, FileKind, file_content::Data},
 };
 
 use crate::{
     app::App,
+    context::choose,
     drive::instructions::{self, Given},
     error::{Error, SERVICE},
     intake::{
         earlier_plan,
         select::{self, Selected},
     },
-    model::{conversation, mode},
+    model::conversation::{self, Conversation},
     planning::{self, Material, PlanError},
     turn::mode::Mode,
-    upstream::{Upstream, fault},
+    upstream::Upstream,
     workspace::{
         overlay::{BaseError, BaseFiles},
         tools::policy,
     },
 };
-
-/// Paths of one request.
-const PATHS: usize = 200;
 
 /// A valid PlanTurn request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,11 +63,22 @@ pub(crate) async fn plan(app: &App, context: &Context, request: PlanRequest) -> 
     let selected = select::with_model(&agents, &app.providers, selection, &request.model)?;
     let agent = agents.get(&selected.selection.agent).ok_or_else(|| Error::agent_not_found(&selected.selection.agent))?;
     let steps = earlier_plan::find(app, context, request.plan_turn, (Some(project), None)).await?;
-    let files = app.upstream.list_files(context, project, request.base_revision);
-    let limit = conversation::LIMIT.unsigned_abs() as usize;
-    let (listed, messages) = tokio::try_join!(files, app.upstream.list_messages(context, project, limit))?;
-    let base = RevisionFiles { upstream: app.upstream.clone(), context: context.clone(), project, revision: listed.revision.clone() };
+    let (upstream, limit) = (&app.upstream, conversation::LIMIT);
+    let (listed, messages, found) = tokio::try_join!(
+        upstream.list_files(context, project, request.base_revision),
+        upstream.list_messages(context, project, limit.unsigned_abs() as usize),
+        upstream.project(context, project),
+    )?;
     let files: Vec<_> = listed.files.into_iter().filter(|file| file.kind() != FileKind::Folder).collect();
+    let limits = found.limits.unwrap_or_default();
+    let base = RevisionFiles {
+        upstream: upstream.clone(),
+        context: context.clone(),
+        project,
+        revision: listed.revision.clone(),
+        sizes: files.iter().map(|file| (file.path.clone(), file.size_bytes)).collect(),
+        text_limit: limits.file_bytes,
+    };
     let tools = policy::of_turn(&selected.tools, request.mode, &app.tools_denied);
     let given = Given { mode: request.mode, tools, mounted: Some(agents.skills()) };
     let instructions = instructions::read(given, &base, &files).await.map_err(|error| refused(error.into()))?;
@@ -77,17 +86,17 @@ pub(crate) async fn plan(app: &App, context: &Context, request: PlanRequest) -> 
         user,
         project: Some(project),
         files,
-        limits: ProjectLimits::default(),
+        limits,
         base: Arc::new(base),
-        is_cut: conversation::is_cut(&messages),
-        messages,
+        conversation: Conversation::newest(messages, limit),
         system: instructions.system(agent),
         tools: instructions.tools(),
-        request: mode::with_plan(&request.prompt, steps.as_deref()),
+        prompt: request.prompt,
+        plan: steps,
         pinned: request.pinned,
         excluded: request.excluded,
     };
-    let planned = planning::plan(&app.db, &app.upstream, app.limits.context, &material).await.map_err(refused)?;
+    let planned = planning::plan(&app.db, upstream, app.limits.context, material).await.map_err(refused)?;
     Ok(Planned { selected, revision: listed.revision, event: planned.event })
 }
 
@@ -103,28 +112,23 @@ fn refused(error: PlanError) -> Error {
     violations.check(SERVICE).err().map_or(Error::TurnNotFound, Error::Refused)
 }
 
-/// The files of a revision, as its reader may see them.
+/// The files of a revision, as a turn of its reader would read them.
 struct RevisionFiles {
     upstream: Upstream,
     context: Context,
     project: ProjectId,
     revision: String,
+    /// The bytes of each file.
+    sizes: HashMap<String, u32>,
+    /// The most bytes of a text.
+    text_limit: u32,
 }
 
 impl RevisionFiles {
-    async fn some(&self, paths: &[String]) -> Result<Vec<File>, Fault> {
-        let (project_id, revision) = (self.project.to_string(), self.revision.clone());
-        let request = ReadFilesRequest { project_id, revision, paths: paths.to_vec() };
-        let mut stream = self.upstream.read_files(&self.context, request).await?;
-        let mut contents = ReadContents::default();
-        while let Some(message) = stream.message().await.map_err(|status| fault(&status))? {
-            contents.add(message);
-        }
-        let names: Vec<&str> = paths.iter().map(String::as_str).collect();
-        let missing = || Fault::new(SERVICE, ErrorCode::Internal, "INTERNAL", "project-storage has not sent all files");
-        let read = contents.finish(&names).ok_or_else(missing)?;
-        let file = |(path, content): (&String, bytes::Bytes)| File {
-            path: path.clone(),
+    async fn some(&self, paths: &[&str]) -> Result<Vec<File>, BaseError> {
+        let read = self.upstream.read_files(&self.context, self.project, &self.revision, paths).await.map_err(BaseError)?;
+        let file = |(path, content): (&&str, Bytes)| File {
+            path: (*path).to_owned(),
             size_bytes: u32::try_from(content.len()).unwrap_or(u32::MAX),
             content: Some(FileContent {
                 data: Some(match String::from_utf8(content.to_vec()) {
@@ -141,16 +145,17 @@ impl RevisionFiles {
 impl BaseFiles for RevisionFiles {
     fn read<'a>(&'a self, paths: &'a [String]) -> BoxFuture<'a, Result<Vec<File>, BaseError>> {
         async move {
-            let mut files = Vec::new();
-            for paths in paths.chunks(PATHS) {
-                files.extend(self.some(paths).await.map_err(BaseError)?);
-            }
+            let sized = paths.iter().filter_map(|path| Some((path.as_str(), *self.sizes.get(path)?)));
+            let (assets, texts): (Vec<_>, Vec<_>) = sized.partition(|(_, bytes)| choose::is_asset(*bytes, self.text_limit));
+            let texts: Vec<&str> = texts.into_iter().map(|(path, _)| path).collect();
+            let mut files = if texts.is_empty() { Vec::new() } else { self.some(&texts).await? };
+            files.extend(assets.into_iter().map(|(path, size_bytes)| File { path: path.to_owned(), size_bytes, ..File::default() }));
             Ok(files)
         }
         .boxed()
     }
 
     fn read_large<'a>(&'a self, path: &'a str) -> BoxFuture<'a, Result<Option<File>, BaseError>> {
-        async move { self.some(&[path.to_owned()]).map_ok(|mut files| files.pop()).await.map_err(BaseError) }.boxed()
+        async move { Ok(self.some(&[path]).await?.pop()) }.boxed()
     }
 }

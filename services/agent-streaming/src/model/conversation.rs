@@ -1,6 +1,6 @@
-//! The messages of the conversation that the model gets. They are read once, when the turn starts, and their ids are stored with the
-//! start. A worker that resumes the turn reads exactly these messages, even if the conversation has changed since: project-storage
-//! gives a turn the texts of the time when it began.
+//! The conversation before a turn. It is read when the turn starts, and its plan is stored with the texts that the model gets, so later workers do
+//! not read it again. The ids of the newest messages are stored with the start, for the release before, whose workers read these messages:
+//! project-storage gives a turn the texts of the time when it began.
 
 use std::time::Duration;
 
@@ -19,9 +19,30 @@ const FEWER: i32 = 200;
 /// The newest messages whose ids are stored, for workers of the previous release.
 const STORED: usize = 50;
 
-/// The newest messages before the turn, for a turn that starts.
-pub(crate) async fn newest(upstream: &Upstream, turn: &Turn, timeout: Duration) -> Result<Vec<Message>, Failure> {
-    let of = async |limit| retry_until_answered(Some(timeout), || upstream.messages(turn.id, limit, &[])).await;
+/// The messages before a turn.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Conversation {
+    /// The oldest first.
+    pub(crate) messages: Vec<Message>,
+    /// Whether there may be older ones.
+    pub(crate) is_cut: bool,
+}
+
+impl Conversation {
+    /// The newest messages, of which at most `limit` were asked for.
+    #[must_use]
+    pub(crate) fn newest(messages: Vec<Message>, limit: i32) -> Self {
+        let is_cut = messages.len() >= limit.unsigned_abs() as usize;
+        Self { messages, is_cut }
+    }
+}
+
+/// The newest messages before the turn.
+pub(crate) async fn newest(upstream: &Upstream, turn: &Turn, timeout: Duration) -> Result<Conversation, Failure> {
+    let of = async |limit| {
+        let read = retry_until_answered(Some(timeout), || upstream.messages(turn.id, limit, &[])).await;
+        read.map(|messages| Conversation::newest(messages, limit))
+    };
     let read = match of(LIMIT).await {
         Err(fault) if matches!(fault.code, ErrorCode::InvalidArgument | ErrorCode::RateLimited) => of(FEWER).await,
         read => read,
@@ -29,21 +50,17 @@ pub(crate) async fn newest(upstream: &Upstream, turn: &Turn, timeout: Duration) 
     read.map_err(|fault| failure_of(&fault))
 }
 
-/// Whether a conversation of so many messages may have older ones.
-pub(crate) fn is_cut(messages: &[Message]) -> bool {
-    [FEWER, LIMIT].iter().any(|limit| messages.len() == limit.unsigned_abs() as usize)
-}
-
-/// The messages that the turn has started with, for a worker that resumes it.
-pub(crate) async fn recorded(upstream: &Upstream, turn: &Turn, timeout: Duration) -> Result<Vec<Message>, Failure> {
+/// The messages that the release before has started the turn with. The model got all of them.
+pub(crate) async fn recorded(upstream: &Upstream, turn: &Turn, timeout: Duration) -> Result<Conversation, Failure> {
     let Some(ids) = turn.history.as_ref().filter(|_| !seeded_bug::is("read-the-conversation-anew")) else {
-        // The previous release started the turn and did not store the ids.
+        // A release before that did not store the ids.
         return newest(upstream, turn, timeout).await;
     };
     if ids.is_empty() {
-        return Ok(Vec::new());
+        return Ok(Conversation::default());
     }
-    check_same(ids, read(upstream, turn, ids, timeout).await?)
+    let messages = check_same(ids, read(upstream, turn, ids, timeout).await?)?;
+    Ok(Conversation { messages, is_cut: false })
 }
 
 async fn read(upstream: &Upstream, turn: &Turn, ids: &[MessageId], timeout: Duration) -> Result<Vec<Message>, Failure> {
@@ -73,6 +90,16 @@ fn check_same(requested: &[MessageId], read: Vec<Message>) -> Result<Vec<Message
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_conversation_may_be_cut_at_the_limit_that_was_asked_for() {
+        for (count, limit, is_cut) in
+            [(0, LIMIT, false), (200, LIMIT, false), (999, LIMIT, false), (1_000, LIMIT, true), (200, FEWER, true)]
+        {
+            let conversation = Conversation::newest(vec![Message::default(); count], limit);
+            assert_eq!((conversation.messages.len(), conversation.is_cut), (count, is_cut), "{count} of {limit}");
+        }
+    }
 
     #[test]
     fn a_resumed_turn_accepts_only_the_same_messages() {

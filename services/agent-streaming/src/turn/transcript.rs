@@ -26,6 +26,8 @@ pub(crate) struct Transcript {
     pub(crate) checks: Vec<(usize, ChecksFinished)>,
     /// The plan of the prompt.
     pub(crate) context: Option<ContextPlanned>,
+    /// The model has got a request.
+    pub(crate) was_asked: bool,
     open: Option<OpenStep>,
 }
 
@@ -106,6 +108,7 @@ impl Transcript {
             Kind::AgentSelected(AgentSelected { choice: Some(choice), .. }) => self.usage = choice.usage.unwrap_or_default(),
             Kind::TurnStarted(started) => self.locked_paths.clone_from(&started.locked_paths),
             Kind::ContextPlanned(plan) => self.context = Some(plan.clone()),
+            Kind::AttemptStarted(_) => self.was_asked = true,
             Kind::StepStarted(_) => self.open = Some(OpenStep::default()),
             Kind::StepFinished(_) => self.finished.extend(self.open.take().map(|open| open.step)),
             Kind::StepSuperseded(_) => self.open = None,

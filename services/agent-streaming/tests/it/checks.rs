@@ -6,12 +6,12 @@ use proto::{
         turn_event::Kind,
     },
     error::{ErrorCode, Fault},
-    project_storage::{UploadFileRequest, file_content::Data},
+    project_storage::file_content::Data,
 };
 
 use serde_json::{Value, json};
 
-use crate::harness::{Cluster, Person, failure, prompt, save, types};
+use crate::harness::{Cluster, Person, failure, prompt, save, types, upload};
 
 const COMPILE: &[(&str, &str)] = &[("TEST_COMPILE", "1")];
 const PAGE: &str = "<!doctype html><body><script type=module src=/src/main.ts></script></body>";
@@ -272,10 +272,7 @@ async fn a_source_above_the_limit_of_texts_is_checked() {
     let of = project(&person, "d").await;
     // More than a text of any plan may have.
     let large = format!("export const large = 1;\n{}export const broken = ;\n", "// filler\n".repeat(60_000)).into_bytes();
-    let first = UploadFileRequest { project_id: of, path: "src/large.ts".into(), size_bytes: large.len() as u64, ..Default::default() };
-    let parts: Vec<_> =
-        large.chunks(256 * 1024).map(|part| UploadFileRequest { data: part.to_vec().into(), ..Default::default() }).collect();
-    person.files.clone().upload_file(futures::stream::iter(std::iter::once(first).chain(parts))).await.unwrap();
+    upload(&person, &of, "src/large.ts", &large).await;
 
     for calls in [
         json!([write("src/main.ts", MENDED)]),

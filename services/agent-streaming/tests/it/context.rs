@@ -2,13 +2,14 @@
 
 use proto::{
     agent_streaming::{
-        ContextForm, ContextPlanned, ContextReason, OutlinesStatus, PlanTurnRequest, StartTurnRequest, TurnEvent, turn_event::Kind,
+        ContextForm, ContextPlanned, ContextReason, OutlinesStatus, PlanTurnRequest, StartTurnRequest, TurnEvent, TurnMode,
+        turn_event::Kind,
     },
     error::{ErrorCode, Fault},
 };
 use serde_json::Value;
 
-use crate::harness::{Cluster, Person, failure, prompt, save, types};
+use crate::harness::{Cluster, Person, failure, prompt, save, types, upload};
 
 const CART: &str = "export function cartTotal(items) {\n  return items.length;\n}\n";
 
@@ -145,8 +146,72 @@ async fn a_plan_without_a_turn_is_the_plan_of_the_turn() {
     assert_eq!(denied.reason, "PROJECT_NOT_FOUND");
 }
 
+/// What a turn and a plan without a turn say about the same request.
+async fn both(person: &mut Person, request: StartTurnRequest, project: &str) -> (ContextPlanned, ContextPlanned) {
+    let StartTurnRequest { prompt, pinned_paths, plan_turn_id, .. } = request.clone();
+    let project_id = project.to_owned();
+    let asked = PlanTurnRequest { project_id, prompt, pinned_paths, plan_turn_id, ..PlanTurnRequest::default() };
+    let planned_only = person.turns.plan_turn(asked).await.unwrap().into_inner().context.unwrap();
+    let (_, events) = person.run(request).await;
+    (planned_only, planned(&events).clone())
+}
+
+#[tokio::test]
+async fn a_plan_knows_the_limits_of_the_project() {
+    let cluster = Cluster::start(&[]).await;
+    let replica = cluster.replica();
+    let mut person = cluster.user().at(&replica);
+    // The largest text of the person's plan, and one that is too large. Both are small enough for a project of another plan.
+    let text = |bytes: usize| "cart\n".repeat(bytes / 5);
+    let (small, large) = (text(102_400), text(110_000));
+    let (project, _) = save(&person, "d", &[("cart-small.txt", &small), ("index.html", "<h1>Shop</h1>")]).await;
+    for path in ["cart-large.txt", "AGENTS.md", "pinned/a.txt"] {
+        upload(&person, &project, path, large.as_bytes()).await;
+    }
+    let (planned_only, turn) = both(&mut person, prompt("d", "The cart is wrong.\nSAY fixed"), &project).await;
+    assert_eq!(planned_only, turn);
+    let forms: Vec<_> = turn.files.iter().map(|file| (file.path.as_str(), file.form())).collect();
+    assert_eq!(forms, [("cart-small.txt", ContextForm::Ranged)]);
+    let paths = ["pinned".to_owned()];
+    let request =
+        PlanTurnRequest { project_id: project, prompt: "SAY no".into(), pinned_paths: paths.into(), ..PlanTurnRequest::default() };
+    let refused = Fault::from_status(&person.turns.plan_turn(request).await.unwrap_err());
+    assert_eq!((refused.reason.as_str(), refused.violations[0].field.as_str()), ("INVALID_FIELD", "pinned_paths"));
+    assert!(refused.violations[0].description.contains("pinned/a.txt is no text, or too large"), "{refused:?}");
+}
+
+#[tokio::test]
+async fn the_words_of_the_person_decide_before_those_of_the_plan() {
+    let cluster = Cluster::start(&[]).await;
+    let replica = cluster.replica();
+    let mut person = cluster.user().at(&replica);
+    let files = ["src/cart.js", "src/header.js", "src/steps.js", "src/plan.js"].map(|path| (path, "let a;\n"));
+    let (project, _) = save(&person, "d", &files).await;
+    let long = format!("SAY 1. Mend the header. {}", (0..500).map(|n| format!("word{n} ")).collect::<String>());
+    let (plan, _) = person.run(StartTurnRequest { mode: TurnMode::Plan.into(), ..prompt("d", &long) }).await;
+    let request = StartTurnRequest { plan_turn_id: plan.id, ..prompt("d", "The cart is wrong.\nSAY fixed") };
+    let (planned_only, turn) = both(&mut person, request, &project).await;
+    assert_eq!(planned_only, turn);
+    assert_eq!(turn.files.iter().map(|file| file.path.as_str()).collect::<Vec<_>>(), ["src/cart.js", "src/header.js"]);
+}
+
+#[tokio::test]
+async fn a_short_conversation_is_told_from_its_beginning() {
+    let cluster = Cluster::start(&[]).await;
+    let replica = cluster.replica();
+    let mut person = cluster.user().at(&replica);
+    let project = shop(&person).await;
+    // 200 messages.
+    converse(&cluster, &project, 100).await;
+    let (planned_only, turn) = both(&mut person, prompt("d", "SAY fixed"), &project).await;
+    assert_eq!(planned_only, turn);
+    let conversation = turn.conversation.unwrap();
+    assert_eq!((conversation.turns + conversation.folded_turns, conversation.omitted_turns), (100, 0), "{conversation:?}");
+    assert!(text(&cluster.model.requests("SAY fixed")[0]).contains("- Please change part 1 of the shop"));
+}
+
 /// Stores the messages of turns that have ended, as if the turns had been made.
-async fn converse(cluster: &Cluster, project: &str, turns: i32) {
+pub(crate) async fn converse(cluster: &Cluster, project: &str, turns: i32) {
     let insert = "INSERT INTO messages (project_id, id, turn_id, role, text, user_id)
         SELECT p.id, ('01900000-0000-7000-8000-' || lpad(to_hex(2 * n + role), 12, '0'))::uuid,
             ('01900000-0000-7000-9000-' || lpad(to_hex(n), 12, '0'))::uuid, role,

@@ -17,7 +17,7 @@ use proto::{
     id::UserId,
     project_storage::{
         FileChange, FileContent, ListMessagesRequest, LoadProjectRequest, LoadProjectResponse, Message, SaveProjectRequest,
-        file_change::Action, file_content::Data, project_storage_service_client::ProjectStorageServiceClient,
+        UploadFileRequest, file_change::Action, file_content::Data, project_storage_service_client::ProjectStorageServiceClient,
     },
 };
 use sqlx::{Connection as _, PgConnection};
@@ -279,6 +279,19 @@ pub(crate) async fn save(person: &Person, draft: &str, files: &[(&str, &str)]) -
         SaveProjectRequest { draft_id: draft.to_owned(), changes: files.iter().map(change).collect(), ..SaveProjectRequest::default() };
     let saved = person.files.clone().save_project(request).await.unwrap().into_inner();
     (saved.project.unwrap().id, saved.revision.unwrap().id)
+}
+
+/// Uploads a file of any size.
+pub(crate) async fn upload(person: &Person, project: &str, path: &str, content: &[u8]) {
+    let first = UploadFileRequest {
+        project_id: project.to_owned(),
+        path: path.to_owned(),
+        size_bytes: content.len() as u64,
+        ..UploadFileRequest::default()
+    };
+    let part = |part: &[u8]| UploadFileRequest { data: part.to_vec().into(), ..UploadFileRequest::default() };
+    let parts: Vec<_> = std::iter::once(first).chain(content.chunks(256 * 1024).map(part)).collect();
+    person.files.clone().upload_file(futures::stream::iter(parts)).await.unwrap();
 }
 
 pub(crate) fn prompt(draft: &str, prompt: &str) -> StartTurnRequest {

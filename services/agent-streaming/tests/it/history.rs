@@ -8,7 +8,10 @@ use proto::{
 use sqlx::{Connection as _, PgConnection};
 use uuid::Uuid;
 
-use crate::harness::{Cluster, Person, SOON, failure, prompt, types};
+use crate::{
+    context::{converse, planned},
+    harness::{Cluster, Person, SOON, failure, prompt, save, types},
+};
 
 /// A change of the conversation while a turn runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,6 +114,40 @@ async fn every_worker_sends_the_same_messages_to_the_model() {
         assert_eq!(requests.len(), 2, "{meanwhile:?}: one request per worker");
         assert_eq!(requests[0], requests[1], "{meanwhile:?}");
     }
+}
+
+#[tokio::test]
+async fn a_worker_that_is_lost_before_the_plan_takes_nothing_from_the_conversation() {
+    let cluster = Cluster::start(&[]).await;
+    let (dying, user) = (cluster.replica(), cluster.user());
+    let mut person = user.at(&dying);
+    let (project, _) = save(&person, "d", &[("index.html", "<h1>Hi</h1>")]).await;
+    converse(&cluster, &project, 60).await;
+    // The parts of the prompt are not stored before the lock is released.
+    let mut db = cluster.turns_db().await;
+    for statement in [
+        "CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_advisory_xact_lock(1); RETURN NEW; END'",
+        "CREATE TRIGGER wait BEFORE INSERT ON prompt_parts FOR EACH ROW EXECUTE FUNCTION wait()",
+        "SELECT pg_advisory_lock(1)",
+    ] {
+        sqlx::query(statement).execute(&mut db).await.unwrap();
+    }
+    let turn = person.start(prompt("d", "SAY whole")).await;
+    person.follow_until(&turn.id, 0, |event| matches!(event.kind, Some(Kind::TurnStarted(_)))).await.1.unwrap();
+    dying.crash();
+    db.close().await.unwrap();
+
+    let replica = cluster.replica();
+    let mut person = user.at(&replica);
+    person.run(prompt("warm", "SAY up")).await;
+    let events = person.see(&turn.id).await;
+    let started = types(&events).iter().filter(|kind| **kind == "turn.started").count();
+    assert_eq!((started, *types(&events).last().unwrap()), (1, "turn.completed"));
+    let conversation = planned(&events).conversation.unwrap();
+    let turns = conversation.turns + conversation.folded_turns;
+    assert_eq!((turns, conversation.omitted_turns), (60, 0), "{conversation:?}");
+    let requests = cluster.model.requests("SAY whole");
+    assert!(requests.len() == 1 && requests[0].to_string().contains("Please change part 1 of the shop"));
 }
 
 #[tokio::test]

@@ -28,7 +28,7 @@ fn a_relevant_file_is_shown_as_far_as_it_fits() {
     ]);
     let long: String = (1..=1_000).map(|line| format!("let value{line} = {line};\n")).collect();
     let ranked = rank(&signals(&files, &outlines, &[]));
-    assert_eq!(wanted(&ranked), ["big-cart.js", "cart.js"], "no image, and nothing without a word of the request");
+    assert_eq!(wanted(&ranked, 0), ["big-cart.js", "cart.js"], "no image, and nothing without a word of the request");
     let texts = contents(&[("big-cart.js", &long), ("cart.js", "let cart;\n"), ("other.js", "draw()")]);
     let chosen = choose(&ranked, &outlines, &texts, ("the cart", 2_000)).unwrap();
     assert_eq!(forms(&chosen), ["big-cart.js RANGED", "cart.js FULL", "other.js OUTLINED"]);
@@ -45,7 +45,8 @@ fn a_pinned_file_is_shown_as_a_whole_or_refused() {
     let files = ["cart.js", "logo.png", "x/a.js", "x/b.js"].map(|path| file(path, 10));
     let (none, pins) = (BTreeMap::new(), ["x".to_owned()]);
     let ranked = rank(&signals(&files, &none, &pins));
-    assert_eq!(wanted(&ranked), ["x/a.js", "x/b.js", "cart.js"]);
+    assert_eq!(wanted(&ranked, 10), ["x/a.js", "x/b.js", "cart.js"]);
+    assert_eq!(wanted(&ranked, 9), ["x/a.js", "x/b.js"], "an asset is read only if it is pinned, and that is refused before");
     let long = "word ".repeat(400);
     let texts = contents(&[("x/a.js", &long), ("x/b.js", "b"), ("cart.js", "c")]);
     let chosen = choose(&ranked, &none, &texts, ("the cart", 1_000)).unwrap();
@@ -56,8 +57,38 @@ fn a_pinned_file_is_shown_as_a_whole_or_refused() {
     let image = ["logo.png".to_owned()];
     let refused = choose(&rank(&signals(&files, &none, &image)), &none, &texts, ("the cart", 100)).unwrap_err();
     assert_eq!(refused, PinError::Unreadable { path: "logo.png".into() });
-    let many: Vec<FileEntry> = (0..=MAX_FILES).map(|n| file(&format!("x/{n}"), 1)).collect();
-    assert_eq!(choose(&rank(&signals(&many, &none, &pins)), &none, &texts, ("the cart", 100)), Err(PinError::TooMany));
+}
+
+#[test]
+fn pins_are_checked_before_they_are_read() {
+    let check = |count: u32, bytes: u32, limit: u32| {
+        let files: Vec<FileEntry> = (0..count).map(|n| file(&format!("x/{n}"), bytes)).collect();
+        check_pins(&files.iter().collect::<Vec<_>>(), limit, 10)
+    };
+    for (count, bytes, limit, expected) in [
+        (100, 1, 1, Ok(())),
+        (100, 9, 0, Ok(())),
+        (101, 1, 1, Err(PinError::TooMany)),
+        (101, 2, 1, Err(PinError::TooMany)),
+        (2, 2, 1, Err(PinError::Unreadable { path: "x/0".into() })),
+        (2, 1_280, 0, Ok(())),
+        (2, 1_281, 0, Err(PinError::TooLarge { bytes: 2_562, budget: 10 })),
+    ] {
+        assert_eq!(check(count, bytes, limit), expected, "{count} files of {bytes} bytes with the limit {limit}");
+    }
+}
+
+#[test]
+fn files_are_no_longer_considered_when_nothing_fits() {
+    let names: Vec<String> = (0..40).map(|n| format!("value{n}")).collect();
+    let long: Vec<(&str, u32, u32)> = names.iter().map(|name| (name.as_str(), 1, 2)).collect();
+    let of = |count: usize| {
+        let files: Vec<FileEntry> = (0..count).map(|n| file(&format!("a{n}.js"), 10)).chain([file("z.js", 10)]).collect();
+        let names = |path: &str| if path == "z.js" { vec![("draw", 1, 2)] } else { long.clone() };
+        let outlines = files.iter().map(|file| outline(&file.path, &names(&file.path), &[])).collect();
+        forms(&choose(&rank(&signals(&files, &outlines, &[])), &outlines, &BTreeMap::new(), ("the cart", 100)).unwrap())
+    };
+    assert_eq!((of(MAX_MISSES - 1), of(MAX_MISSES)), (vec!["z.js OUTLINED".to_owned()], vec![]));
 }
 
 #[test]
