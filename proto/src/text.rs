@@ -1,4 +1,4 @@
-//! Characters that names must not contain (paths, e-mail addresses, display names), and texts that are blank.
+//! Characters that names must not contain (paths, e-mail addresses, display names), texts that are blank, and texts that PostgreSQL stores.
 
 /// Whether a character has the Unicode property `Bidi_Control`. Such a character can make a name look like another name.
 #[must_use]
@@ -25,9 +25,22 @@ pub fn is_blank(text: &str) -> bool {
     text.chars().all(|c| c.is_whitespace() || matches!(c, '\u{ad}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2060}' | '\u{feff}'))
 }
 
+/// Replaces U+0000, which PostgreSQL cannot store in a text, by U+FFFD.
+#[must_use]
+pub fn replace_nul(text: String) -> String {
+    if text.contains('\0') { text.replace('\0', "\u{fffd}") } else { text }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_nul_is_replaced() {
+        for (text, stored) in [("", ""), ("a\u{1}\u{fffd}\n", "a\u{1}\u{fffd}\n"), ("\0a\0", "\u{fffd}a\u{fffd}")] {
+            assert_eq!(replace_nul(text.to_owned()), stored, "{text:?}");
+        }
+    }
 
     #[test]
     fn a_text_without_visible_characters_is_blank() {

@@ -4,6 +4,7 @@ use chassis::context::Context;
 use proto::{
     error::Violations,
     id::{ProjectId, TurnId},
+    text::replace_nul,
 };
 
 use crate::{
@@ -38,7 +39,14 @@ pub(crate) async fn find(app: &App, context: &Context, turn: Option<TurnId>, pro
     if text.trim().is_empty() {
         return Err(invalid("must be a turn whose events are still kept"));
     }
-    Ok(Some(text[..text.floor_char_boundary(MAX_BYTES)].to_owned()))
+    Ok(Some(stored(text)))
+}
+
+/// A plan as the turn that carries it out stores it.
+fn stored(answer: &str) -> String {
+    let mut plan = replace_nul(answer.to_owned());
+    plan.truncate(plan.floor_char_boundary(MAX_BYTES));
+    plan
 }
 
 /// The id of a project, if it is known here. The draft id of a deleted project can become that of another one.
@@ -59,4 +67,21 @@ fn invalid(text: &str) -> Error {
     let mut violations = Violations::default();
     violations.add("plan_turn_id", text);
     violations.check(SERVICE).err().map_or(Error::TurnNotFound, Error::Refused)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plan_can_be_stored_and_is_bounded() {
+        for (answer, plan) in [
+            ("1. Write.", "1. Write.".to_owned()),
+            ("1.\0Write.", "1.\u{fffd}Write.".to_owned()),
+            (&"\0".repeat(MAX_BYTES), "\u{fffd}".repeat(MAX_BYTES / 3)),
+            (&"x".repeat(MAX_BYTES + 1), "x".repeat(MAX_BYTES)),
+        ] {
+            assert_eq!(stored(answer), plan);
+        }
+    }
 }

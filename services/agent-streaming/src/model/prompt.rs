@@ -4,6 +4,8 @@
 
 pub(crate) mod tree;
 
+use proto::text::replace_nul;
+
 use crate::model::message::ModelMessage;
 
 /// The rules for every agent.
@@ -53,9 +55,29 @@ pub(crate) struct Prompt {
     pub(crate) request: String,
 }
 
+impl Prompt {
+    /// The prompt with U+FFFD in place of U+0000, which files may have and the database cannot store. The conversation is stored as JSON, which
+    /// escapes it.
+    #[must_use]
+    pub(crate) fn without_nul(self) -> Self {
+        Self { system: replace_nul(self.system), tree: replace_nul(self.tree), request: replace_nul(self.request), ..self }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_part_has_a_character_that_cannot_be_stored() {
+        let text = || "a\0b".to_owned();
+        let prompt = Prompt { system: text(), tree: text(), history: vec![ModelMessage::User { text: text() }], request: text() };
+        let Prompt { system, tree, history, request } = prompt.without_nul();
+        for (part, stored) in [("system", system), ("tree", tree), ("request", request)] {
+            assert_eq!(stored, "a\u{fffd}b", "{part}");
+        }
+        assert!(!serde_json::to_string(&history).expect("JSON").contains('\0'));
+    }
 
     #[test]
     fn the_parts_of_the_system_prompt_have_a_fixed_order() {

@@ -78,7 +78,7 @@ pub(super) fn plan(
         ("the request with its files", request_tokens),
     ];
     let prompt_tokens = check_window(&sizes, limits)?;
-    let prompt = Prompt { system: material.system.clone(), tree: list, history, request };
+    let prompt = Prompt { system: material.system.clone(), tree: list, history, request }.without_nul();
     let parts = parts(&prompt);
     let files_total = material.files.iter().filter(|file| file.kind() != FileKind::Folder).count();
     let event = ContextPlanned {

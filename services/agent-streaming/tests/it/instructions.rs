@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use proto::agent_streaming::{TurnEvent, turn_event::Kind};
+use proto::agent_streaming::{StartTurnRequest, TurnEvent, TurnMode, turn_event::Kind};
 use serde_json::Value;
 
 use crate::harness::{Cluster, Person, prompt, save, types};
@@ -130,4 +130,38 @@ async fn the_operator_denies_tools() {
     assert_eq!((failed(&events), turn.revision.as_str()), (vec!["UNKNOWN_TOOL", "UNKNOWN_TOOL"], ""));
     assert_eq!(cluster.model.offered(order)[0], ["list_files", "read_file", "search", "write_file", "edit_file", "rename_file"]);
     assert!(!system(&cluster.model.requests(order)[0]).contains("# Skills"));
+}
+
+#[tokio::test]
+async fn files_and_plans_may_have_a_character_that_cannot_be_stored() {
+    let cluster = Cluster::start(&[]).await;
+    let (dying, user) = (cluster.replica(), cluster.user());
+    let mut person = user.at(&dying);
+    let files = [
+        ("AGENTS.md", "Use tabs\0 always."),
+        (".agents/skills/own/SKILL.md", "---\nname: own\ndescription: \"a\\0b\"\n---\nx"),
+        ("src/cart.js", "let cart = '\0';\n"),
+    ];
+    save(&person, "d", &files).await;
+    let plan = StartTurnRequest { mode: TurnMode::Plan.into(), ..prompt("d", "NUL 1. Write_it.") };
+    let (plan, events) = person.run(plan).await;
+    assert_eq!(*types(&events).last().unwrap(), "turn.completed");
+
+    let turn = person.start(StartTurnRequest { plan_turn_id: plan.id, ..prompt("d", "The cart is wrong.\nHANG1") }).await;
+    person.follow_until(&turn.id, 0, |event| matches!(event.kind, Some(Kind::TextDelta(_)))).await.1.unwrap();
+    let count = "SELECT count(*) FROM prompt_parts WHERE id = encode(sha256(convert_to(content, 'UTF8')), 'hex')";
+    let count: i64 = sqlx::query_scalar(count).fetch_one(&mut cluster.turns_db().await).await.unwrap();
+    assert_eq!(count, 4, "the ids are those of the stored texts");
+    dying.crash();
+    let replica = cluster.replica();
+    let mut person = user.at(&replica);
+    person.run(prompt("warm", "SAY up")).await;
+    assert_eq!(*types(&person.see(&turn.id).await).last().unwrap(), "turn.completed");
+    let [first, resumed] = &cluster.model.requests("HANG1")[..] else { panic!("not two requests") };
+    assert_eq!(first, resumed, "both workers send the stored texts");
+    let sent = first.to_string();
+    for part in ["Use tabs\u{fffd} always.", "- own (project): a b", "<plan>\\n1. Write\u{fffd}it."] {
+        assert!(sent.contains(part), "{part}: {sent}");
+    }
+    assert!(!sent.contains("let cart"), "a file with this character is no text: {sent}");
 }

@@ -1,6 +1,7 @@
 //! A fake model server for chat completions. The last line of the prompt is an order:
 //!
 //! - `SAY text` answers with the text.
+//! - `NUL text` answers with the text, and with U+0000 in place of each `_`.
 //! - `CHOOSE n` answers with the name of the nth agent of a list, for the second stage of selection.
 //! - `WRITE path text` writes a file, then answers.
 //! - `SLOW n` answers in n pieces with pauses, `FLOOD n` in n large pieces without pauses.
@@ -143,6 +144,10 @@ async fn serve(stream: TcpStream, counts: &Counts) -> Option<()> {
         "BREAK" if !answered => answer.broken(rest, counts.seen(&order)).await,
         "SLOW" | "FLOOD" | "HANG" => answer.at_length(word, rest, counts).await,
         "CUT" => answer.say("half an ans").await,
+        "NUL" => {
+            answer.say(&rest.replace('_', "\0")).await?;
+            answer.end("stop").await
+        }
         "CHOOSE" => {
             let listed = prompt.lines().filter_map(|line| line.strip_prefix("- ")?.split_once(':')).nth(rest.parse().ok()?);
             answer.say(listed.map_or("All done.", |(name, _)| name)).await?;

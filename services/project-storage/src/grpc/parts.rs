@@ -5,10 +5,11 @@ use std::mem;
 use proto::{
     parts,
     project_storage::{self as pb, message_part::Kind},
+    text::replace_nul,
 };
 
 use crate::model::{
-    message::{Message, replace_nul},
+    message::Message,
     part::{CallState, ChangedFile, FileStatus, Part, Tokens, ToolCall},
 };
 

@@ -1,7 +1,7 @@
 //! The RPCs of a turn, which agent-streaming calls.
 
 use chassis::{clock::now, context::Context};
-use proto::{error::Violations, id::TurnId, project_storage as pb};
+use proto::{error::Violations, id::TurnId, project_storage as pb, text::replace_nul};
 use tonic::Request;
 
 use super::{decode, encode, parts, text};
@@ -17,7 +17,6 @@ use crate::{
     locks,
     model::{
         limits::SUMMARY_CHARACTERS,
-        message::replace_nul,
         turn::{PartialAnswer, TurnEnd, TurnState},
     },
     read::{

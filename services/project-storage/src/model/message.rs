@@ -89,8 +89,3 @@ pub(crate) enum Order {
     NewestFirst,
     OldestFirst,
 }
-
-/// Replaces NUL, which the database cannot store in a text, by U+FFFD.
-pub(crate) fn replace_nul(text: String) -> String {
-    if text.contains('\0') { text.replace('\0', "\u{fffd}") } else { text }
-}
