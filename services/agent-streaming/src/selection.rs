@@ -6,13 +6,13 @@ pub(crate) mod terms;
 mod weights;
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 
 pub(crate) use self::search::{Query, Words};
 use self::{
     index::{Index, Score},
     weights::{Field, Weights, thousandths},
 };
+use crate::digest::short_sha256;
 
 /// How many candidates a decision keeps.
 const MAX_CANDIDATES: usize = 5;
@@ -124,7 +124,7 @@ impl Catalogue {
     /// Never: it consists of texts and numbers.
     pub(crate) fn version(&self) -> String {
         let text = serde_json::to_vec(self).expect("a catalogue is JSON");
-        Sha256::digest(text).iter().take(VERSION_BYTES).map(|byte| format!("{byte:02x}")).collect()
+        short_sha256(text, VERSION_BYTES)
     }
 }
 

@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 #[cfg(feature = "seeded-bugs")]
 use crate::seeded_bugs;
 use crate::{
+    digest::hexadecimal,
     log::journal::{TurnLog, WriteError},
     turn::{Change, Failure, Turn, transcript::Transcript},
     upstream::{Upstream, failure_of, retry_until_answered},
@@ -42,7 +43,7 @@ pub(crate) async fn seal(
     transcript: &Transcript,
 ) -> Result<CommitTurnRequest, WriteError> {
     let digest = digest(&changes);
-    let hexadecimal = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    let committing = TurnCommitting { digest: hexadecimal(&digest) };
     let request = CommitTurnRequest {
         turn_id: turn.id.to_string(),
         base_revision: base_revision.to_owned(),
@@ -53,7 +54,7 @@ pub(crate) async fn seal(
         parts: transcript.parts.parts(),
     };
     let change = Change::committing(request.encode_to_vec().into(), files(&request.changes));
-    log.append(vec![Kind::TurnCommitting(TurnCommitting { digest: hexadecimal })], change).await?;
+    log.append(vec![Kind::TurnCommitting(committing)], change).await?;
     Ok(request)
 }
 

@@ -7,10 +7,12 @@ mod of_turn;
 use std::{collections::BTreeMap, sync::LazyLock};
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 
 pub(crate) use self::of_turn::{Missing, ProjectSkills, Reading, TurnSkills, bounded};
-use crate::model::front_matter::{self, FrontMatter, line};
+use crate::{
+    digest::short_sha256,
+    model::front_matter::{self, FrontMatter, line},
+};
 
 const BUILT_IN: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/skills.rs"));
 static PARSED: LazyLock<BTreeMap<String, Skill>> = LazyLock::new(|| {
@@ -71,7 +73,7 @@ impl Skill {
             notes.push(format!("its description is cut after {MAX_DESCRIPTION} characters"));
         }
         let mut skill = Self { name, description, body, files, version: String::new() };
-        skill.version = hash(serde_json::to_vec(&skill).unwrap_or_default());
+        skill.version = short_sha256(serde_json::to_vec(&skill).unwrap_or_default(), VERSION_BYTES);
         Ok(skill)
     }
 }
@@ -82,10 +84,6 @@ fn check_name(name: &str) -> Result<(), String> {
         return Err(format!("its name {name:?} must be 1 to {MAX_NAME} lower-case letters, digits and -"));
     }
     Ok(())
-}
-
-fn hash(bytes: impl AsRef<[u8]>) -> String {
-    Sha256::digest(bytes).iter().take(VERSION_BYTES).map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The skills of a cluster at one moment, by name.
@@ -121,7 +119,7 @@ impl Skills {
     pub(crate) fn of(skills: impl IntoIterator<Item = Skill>) -> Self {
         let skills: BTreeMap<_, _> = skills.into_iter().map(|skill| (skill.name.clone(), skill)).collect();
         let versions: Vec<&str> = skills.values().map(|skill| skill.version.as_str()).collect();
-        Self { version: hash(versions.join(" ")), skills }
+        Self { version: short_sha256(versions.join(" "), VERSION_BYTES), skills }
     }
 
     /// A hash of all skills.

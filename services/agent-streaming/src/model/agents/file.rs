@@ -3,10 +3,11 @@
 
 pub(super) mod tools;
 
-use sha2::{Digest as _, Sha256};
-
 use super::{Agent, Model};
-use crate::model::front_matter::{self, FrontMatter, line};
+use crate::{
+    digest::short_sha256,
+    model::front_matter::{self, FrontMatter, line},
+};
 
 /// The longest name of an agent in bytes.
 const MAX_NAME: usize = 64;
@@ -64,7 +65,7 @@ pub(super) fn parse(stem: &str, text: &str) -> Result<Parsed, String> {
 /// Never: an agent consists of texts.
 fn version(agent: &Agent) -> String {
     let text = serde_json::to_vec(agent).expect("an agent is JSON");
-    Sha256::digest(text).iter().take(VERSION_BYTES).map(|byte| format!("{byte:02x}")).collect()
+    short_sha256(text, VERSION_BYTES)
 }
 
 /// The name of the front matter, else that of the file, in the characters that names may have.
