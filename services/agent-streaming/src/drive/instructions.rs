@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use proto::project_storage::{File, FileEntry, file_content::Data};
+use proto::project_storage::{File, FileEntry, FileKind, file_content::Data};
 
 use super::base::TurnFiles;
 use crate::{
@@ -66,19 +66,20 @@ pub(super) async fn of_turn(
 /// A file could not be read.
 pub(crate) async fn read(given: Given<'_>, base: &dyn BaseFiles, tree: &[FileEntry]) -> Result<Instructions, BaseError> {
     let project = ProjectSkills::find(tree.iter().map(|entry| entry.path.as_str()));
+    let listed = tree.iter().find(|entry| entry.path == guidance::FILE && entry.kind() != FileKind::Folder);
     let mut paths = project.files();
-    paths.extend(tree.iter().map(|entry| entry.path.clone()).filter(|path| path == guidance::FILE));
+    paths.extend(listed.map(|entry| entry.path.clone()));
     let files = if paths.is_empty() { Vec::new() } else { base.read(&paths).await? };
-    let (mut texts, mut guidance) = (BTreeMap::new(), Guidance::default());
-    for file in files {
-        let (path, bytes) = (file.path.clone(), file.size_bytes);
-        match (path == guidance::FILE, text(file)) {
-            (true, Some(text)) => guidance = Guidance::read(&text),
-            (true, None) => guidance = Guidance::unreadable(bytes),
-            (false, Some(text)) => drop(texts.insert(path, text)),
-            (false, None) => {}
-        }
-    }
+    let mut texts: BTreeMap<_, _> = files.into_iter().filter_map(|file| Some((file.path.clone(), text(file)?))).collect();
+    let guidance = match (listed, texts.remove(guidance::FILE)) {
+        (None, _) => Guidance::default(),
+        (Some(_), Some(text)) => Guidance::read(&text),
+        // It may be above the limit of texts.
+        (Some(entry), None) => match base.read_large(guidance::FILE).await?.and_then(text) {
+            Some(text) => Guidance::read(&text),
+            None => Guidance::unreadable(entry.size_bytes),
+        },
+    };
     let skills = TurnSkills::new(given.mounted, &project, &texts);
     let mut tools = guidance.narrow(given.tools);
     tools.retain(|tool| tool != READ_SKILL || !skills.is_empty());

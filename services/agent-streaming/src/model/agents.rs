@@ -16,9 +16,12 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-pub(crate) use self::live::{LiveAgents, follow};
+pub(crate) use self::{
+    file::tools::READING,
+    live::{LiveAgents, follow},
+};
 use crate::{
-    model::skills::Skills,
+    model::{front_matter::ToolRules, skills::Skills},
     selection::{Catalogue, Decision, Profile, Query, Selector, Words},
 };
 
@@ -33,9 +36,9 @@ static PARSED: LazyLock<(BTreeMap<String, Agent>, Vec<Note>)> = LazyLock::new(||
 /// The agent of a turn that names none and that no other agent clearly matches.
 const DEFAULT: &str = "builder";
 
-/// The tools that a list of names allows, as for an agent.
-pub(crate) fn known_tools(listed: Option<Vec<String>>, denied: &[String]) -> Vec<String> {
-    file::tools::known(listed, denied, &mut Vec::new())
+/// The tools that rules allow, as for an agent.
+pub(crate) fn known_tools(rules: &ToolRules) -> Vec<String> {
+    file::tools::known(rules, &mut Vec::new())
 }
 
 /// An agent.

@@ -1,113 +1,113 @@
 //! The front matter of a Markdown file: an agent, a skill, or the guidance of a project.
 
-use std::collections::BTreeMap;
+mod fields;
+mod rules;
 
 use serde_yaml_ng::Value;
 
-/// The fields that Backlot reads besides the name. Everything else is ignored.
-const FIELDS: [&str; 9] = ["name", "description", "category", "tags", "tools", "disallowedTools", "model", "examples", "version"];
-/// The largest front matter in bytes that is read as YAML.
-const MAX_YAML: usize = 32 * 1024;
+use self::fields::{DENIED_TOOLS, Fields, TOOLS};
+pub(crate) use self::rules::{ToolRules, is_all};
 
-/// The known fields.
+/// The longest description in characters. Other products put whole conversations there.
+pub(crate) const MAX_DESCRIPTION: usize = 1_024;
+
+/// The known fields. Each text is one [`line`].
 #[derive(Debug, Default)]
 pub(crate) struct FrontMatter {
     pub name: Option<String>,
     pub description: Option<String>,
     pub category: Option<String>,
     pub tags: Vec<String>,
-    /// `None` if the field is absent.
-    pub tools: Option<Vec<String>>,
-    /// Tools that the agent must not have.
-    pub denied_tools: Vec<String>,
+    pub tools: ToolRules,
     pub model: Option<String>,
     pub examples: Vec<String>,
+}
+
+/// Why a text has no front matter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum NoFrontMatter {
+    #[error("does not begin with front matter between two lines of ---")]
+    Absent,
+    /// It begins like a front matter, but where that ends is not known.
+    #[error("its front matter is not between two lines of ---")]
+    Broken,
+}
+
+/// A text whose lines end with `\n`, without a byte order mark.
+pub(crate) fn normalized(text: &str) -> String {
+    text.trim_start_matches('\u{feff}').replace("\r\n", "\n").replace('\r', "\n")
 }
 
 /// Splits a file into its front matter and the text after it, without surrounding white space. Line ends become `\n`.
 ///
 /// # Errors
-/// It has no front matter, or control characters.
-pub(crate) fn split(text: &str) -> Result<(String, String), String> {
-    let text = text.trim_start_matches('\u{feff}').replace("\r\n", "\n");
-    if text.chars().any(|c| c.is_control() && c != '\n' && c != '\t') {
+/// It has no front matter.
+pub(crate) fn split(text: &str) -> Result<(String, String), NoFrontMatter> {
+    let text = normalized(text);
+    let text = text.trim_start_matches(is_space);
+    let (first, rest) = text.split_once('\n').unwrap_or((text, ""));
+    let after = first.strip_prefix("---").filter(|after| after.is_empty() || after.starts_with(is_space)).ok_or(NoFrontMatter::Absent)?;
+    if !after.trim_matches(is_space).is_empty() {
+        return Err(NoFrontMatter::Broken);
+    }
+    let mut end = 0;
+    for line in rest.split_inclusive('\n') {
+        let next = end + line.len();
+        if line.trim_end_matches(is_space) == "---" {
+            return Ok((rest[..end].to_owned(), rest[next..].trim().to_owned()));
+        }
+        end = next;
+    }
+    Err(NoFrontMatter::Broken)
+}
+
+fn is_space(c: char) -> bool {
+    c.is_whitespace() || c.is_control()
+}
+
+/// Checks that a text has no control characters but tabs and line ends. The database cannot store all of them.
+///
+/// # Errors
+/// It has some.
+pub(crate) fn check_characters(text: &str) -> Result<(), String> {
+    if text.chars().any(|c| c.is_control() && !matches!(c, '\t' | '\n' | '\r')) {
         return Err("has control characters".to_owned());
     }
-    let rest = text.trim_start().strip_prefix("---\n").ok_or("does not begin with front matter between two lines of ---")?;
-    let (front, body) = rest
-        .split_once("\n---\n")
-        .or_else(|| Some((rest.strip_suffix("\n---")?, "")))
-        .ok_or("its front matter does not end with a line of ---")?;
-    Ok((front.to_owned(), body.trim().to_owned()))
+    Ok(())
 }
 
 /// A text with single spaces in place of all white space and control characters.
 pub(crate) fn line(text: &str) -> String {
-    text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
+    text.split(is_space).filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
+}
+
+/// A description cut to [`MAX_DESCRIPTION`].
+pub(crate) fn cut_description(description: String, notes: &mut Vec<String>) -> String {
+    let kept: String = description.chars().take(MAX_DESCRIPTION).collect();
+    if kept.len() < description.len() {
+        notes.push(format!("its description is cut after {MAX_DESCRIPTION} characters"));
+    }
+    kept
 }
 
 impl FrontMatter {
-    /// Never fails: text that is not YAML is read line by line.
+    /// Never fails: text that is not YAML is read line by line. Other fields are ignored.
     pub(crate) fn read(text: &str, notes: &mut Vec<String>) -> Self {
-        let mut fields = yaml(text).unwrap_or_else(|problem| {
-            notes.push(format!("its front matter {problem}; each line `field: value` counts"));
-            lines(text)
-        });
-        let mut take = |name: &str| fields.remove(name).filter(|value| !value.is_null());
-        let tools = take("tools");
-        let denied = take("disallowedTools").map(|value| list(&value, true)).unwrap_or_default();
-        let (tools, denied_by_tools) = tools.as_ref().map_or((None, Vec::new()), allowed_and_denied);
-        let front = Self {
-            name: take("name").and_then(|value| scalar(&value)),
-            description: take("description").and_then(|value| scalar(&value)),
-            category: take("category").and_then(|value| scalar(&value)),
-            tags: take("tags").map(|value| list(&value, true)).unwrap_or_default(),
-            tools,
-            denied_tools: [denied, denied_by_tools].concat(),
-            model: take("model").and_then(|value| scalar(&value)),
-            examples: take("examples").map(|value| list(&value, false)).unwrap_or_default(),
-        };
+        let Fields { mut values, is_doubtful } = Fields::read(text, notes);
+        let tools = ToolRules::of(values.remove(TOOLS).as_ref(), values.remove(DENIED_TOOLS).as_ref(), is_doubtful);
+        let mut take = |name: &str| values.remove(name).filter(|value| !value.is_null());
+        let mut text = |name: &str| take(name).and_then(|value| scalar(&value)).map(|text| line(&text));
+        let (name, description) = (text("name"), text("description"));
+        let (category, model) = (text("category"), text("model"));
+        let tags = take("tags").map(|value| list(&value, true)).unwrap_or_default();
+        let examples = take("examples").map(|value| list(&value, false)).unwrap_or_default();
         take("version");
-        let ignored: Vec<&str> = fields.keys().map(String::as_str).filter(|name| !FIELDS.contains(name)).collect();
+        let ignored: Vec<&str> = values.keys().map(String::as_str).collect();
         if !ignored.is_empty() {
             notes.push(format!("ignores {}", ignored.join(", ")));
         }
-        front
+        Self { name, description, category, tags, tools, model, examples }
     }
-}
-
-/// The fields of YAML without anchors: a short text with many references would be a large value.
-fn yaml(text: &str) -> Result<BTreeMap<String, Value>, String> {
-    if text.len() > MAX_YAML {
-        return Err(format!("has more than {MAX_YAML} bytes"));
-    }
-    let is_anchor = |word: &str| word.strip_prefix('&').is_some_and(|name| name.starts_with(|c: char| c.is_ascii_alphanumeric()));
-    if text.split(|c: char| c.is_whitespace() || "[{,".contains(c)).any(is_anchor) {
-        return Err("has anchors".to_owned());
-    }
-    serde_yaml_ng::from_str(text).map_err(|error| format!("is not YAML ({error})"))
-}
-
-/// The tools that an agent may have, `None` if all that are not denied, and those that are denied: a list has the first, and a mapping, as in
-/// `tools: {write: true, bash: false}`, has both.
-fn allowed_and_denied(tools: &Value) -> (Option<Vec<String>>, Vec<String>) {
-    let Value::Mapping(entries) = tools else { return (Some(list(tools, true)), Vec::new()) };
-    let of = |is_allowed: bool| {
-        let entries = entries.iter().filter(|(_, value)| (value.as_bool() != Some(false)) == is_allowed);
-        entries.filter_map(|(name, _)| scalar(name)).collect::<Vec<_>>()
-    };
-    let (allowed, denied) = (of(true), of(false));
-    (if allowed.is_empty() { None } else { Some(allowed) }, denied)
-}
-
-/// The lines `field: value`. Lines that continue a field are dropped.
-fn lines(text: &str) -> BTreeMap<String, Value> {
-    let fields = text.lines().filter_map(|line| {
-        let (name, value) = line.split_once(':')?;
-        let is_name = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
-        is_name.then(|| (name.to_owned(), Value::String(value.trim().trim_matches('"').to_owned())))
-    });
-    fields.collect()
 }
 
 /// A text, a number or a Boolean value as text.
@@ -120,23 +120,18 @@ fn scalar(value: &Value) -> Option<String> {
     }
 }
 
-/// The texts of a list. A text is a list of one, or of its parts between commas outside of parentheses.
+/// The texts of a list, each on one line. A text is a list of one, or of its parts between commas.
 fn list(value: &Value, splits: bool) -> Vec<String> {
-    match value {
+    let texts: Vec<String> = match value {
         Value::Sequence(items) => items.iter().filter_map(scalar).collect(),
         Value::String(text) if splits => {
             let text = text.trim().trim_start_matches('[').trim_end_matches(']');
-            let mut depth = 0_usize;
-            let is_comma = |c: char| {
-                depth = match c {
-                    '(' => depth + 1,
-                    ')' => depth.saturating_sub(1),
-                    _ => depth,
-                };
-                c == ',' && depth == 0
-            };
-            text.split(is_comma).map(|part| part.trim().trim_matches(['"', '\'']).to_owned()).collect()
+            text.split(',').map(|part| part.trim().trim_matches(['"', '\'']).to_owned()).collect()
         }
         other => scalar(other).into_iter().collect(),
-    }
+    };
+    texts.iter().map(|text| line(text)).filter(|text| !text.is_empty()).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) use self::of_turn::{Missing, ProjectSkills, Reading, TurnSkills, bounded};
 use crate::{
     digest::short_sha256,
-    model::front_matter::{self, FrontMatter, line},
+    model::front_matter::{self, FrontMatter, cut_description},
 };
 
 const BUILT_IN: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/skills.rs"));
@@ -26,8 +26,6 @@ static PARSED: LazyLock<BTreeMap<String, Skill>> = LazyLock::new(|| {
 pub(crate) const FILE: &str = "SKILL.md";
 /// The longest name in bytes.
 const MAX_NAME: usize = 64;
-/// The longest description in characters.
-const MAX_DESCRIPTION: usize = 1_024;
 /// Bytes of a content version.
 const VERSION_BYTES: usize = 16;
 
@@ -56,22 +54,17 @@ impl Skill {
     /// It is not a skill: `SKILL.md` is missing or has no front matter, no text, no description or an invalid name.
     pub(crate) fn parse(folder: &str, mut files: Files, notes: &mut Vec<String>) -> Result<Self, String> {
         let text = files.remove(FILE).ok_or("has no SKILL.md")?;
-        let (front, body) = front_matter::split(&text)?;
+        front_matter::check_characters(&text)?;
+        let (front, body) = front_matter::split(&text).map_err(|problem| problem.to_string())?;
         if body.is_empty() {
             return Err("has no text after its front matter".to_owned());
         }
         // Fields of other products, such as a license, mean nothing here.
         let front = FrontMatter::read(&front, &mut Vec::new());
-        let name = front.name.map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).unwrap_or_else(|| folder.to_owned());
+        let name = front.name.filter(|name| !name.is_empty()).unwrap_or_else(|| folder.to_owned());
         check_name(&name)?;
-        let given = line(&front.description.unwrap_or_default());
-        if given.is_empty() {
-            return Err("has no description".to_owned());
-        }
-        let description: String = given.chars().take(MAX_DESCRIPTION).collect();
-        if description.len() < given.len() {
-            notes.push(format!("its description is cut after {MAX_DESCRIPTION} characters"));
-        }
+        let description = front.description.filter(|description| !description.is_empty()).ok_or("has no description")?;
+        let description = cut_description(description, notes);
         let mut skill = Self { name, description, body, files, version: String::new() };
         skill.version = short_sha256(serde_json::to_vec(&skill).unwrap_or_default(), VERSION_BYTES);
         Ok(skill)
@@ -136,6 +129,7 @@ impl Skills {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::front_matter::MAX_DESCRIPTION;
 
     fn files(text: &str) -> Files {
         Files::from([(FILE.to_owned(), text.to_owned())])

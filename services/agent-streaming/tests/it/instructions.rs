@@ -2,7 +2,10 @@
 
 use std::{fs, path::Path};
 
-use proto::agent_streaming::{StartTurnRequest, TurnEvent, TurnMode, turn_event::Kind};
+use proto::{
+    agent_streaming::{StartTurnRequest, TurnEvent, TurnMode, turn_event::Kind},
+    project_storage::UploadFileRequest,
+};
 use serde_json::Value;
 
 use crate::harness::{Cluster, Person, prompt, save, types};
@@ -130,6 +133,44 @@ async fn the_operator_denies_tools() {
     assert_eq!((failed(&events), turn.revision.as_str()), (vec!["UNKNOWN_TOOL", "UNKNOWN_TOOL"], ""));
     assert_eq!(cluster.model.offered(order)[0], ["list_files", "read_file", "search", "write_file", "edit_file", "rename_file"]);
     assert!(!system(&cluster.model.requests(order)[0]).contains("# Skills"));
+}
+
+/// Uploads a file that is larger than a text may be.
+async fn upload(person: &Person, project: &str, path: &str, content: &[u8]) {
+    let first = UploadFileRequest {
+        project_id: project.into(),
+        path: path.into(),
+        size_bytes: content.len() as u64,
+        ..UploadFileRequest::default()
+    };
+    let parts = content.chunks(256 * 1024).map(|part| UploadFileRequest { data: part.to_vec().into(), ..UploadFileRequest::default() });
+    let parts: Vec<_> = std::iter::once(first).chain(parts).collect();
+    person.files.clone().upload_file(futures::stream::iter(parts)).await.unwrap();
+}
+
+#[tokio::test]
+async fn guidance_that_cannot_be_read_allows_no_more_than_reading() {
+    let cluster = Cluster::start(&[]).await;
+    let replica = cluster.replica();
+    let mut person = cluster.user().at(&replica);
+    let (project, _) = save(&person, "d", &[("AGENTS.md", "---\ntools: [read_file, edit_file]\nUse tabs.")]).await;
+    let reading = ["list_files", "read_file", "search", "read_skill"];
+    person.run(prompt("d", "SAY broken")).await;
+    assert_eq!(cluster.model.offered("SAY broken")[0], reading);
+    let text = system(&cluster.model.requests("SAY broken")[0]);
+    assert!(text.contains("What AGENTS.md allows cannot be read") && text.contains("Use tabs."), "{text}");
+
+    upload(&person, &project, "AGENTS.md", b"---\ntools: [edit_file]\n---\n\xff").await;
+    person.run(prompt("d", "SAY binary")).await;
+    assert_eq!(cluster.model.offered("SAY binary")[0], reading);
+    assert!(system(&cluster.model.requests("SAY binary")[0]).contains("What AGENTS.md allows cannot be read"));
+
+    let large = format!("---\ntools: [edit_file]\n---\n{}", "Use tabs, always.\n".repeat(8_000));
+    upload(&person, &project, "AGENTS.md", large.as_bytes()).await;
+    person.run(prompt("d", "SAY large")).await;
+    assert_eq!(cluster.model.offered("SAY large")[0], ["edit_file", "read_skill"]);
+    let text = system(&cluster.model.requests("SAY large")[0]);
+    assert!(text.contains("[AGENTS.md is cut here: ") && !text.contains("cannot be read"), "{} bytes", text.len());
 }
 
 #[tokio::test]

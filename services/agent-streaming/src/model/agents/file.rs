@@ -6,13 +6,11 @@ pub(super) mod tools;
 use super::{Agent, Model};
 use crate::{
     digest::short_sha256,
-    model::front_matter::{self, FrontMatter, line},
+    model::front_matter::{self, FrontMatter, cut_description, line},
 };
 
 /// The longest name of an agent in bytes.
 const MAX_NAME: usize = 64;
-/// The longest description in characters. Other products put whole conversations there.
-const MAX_DESCRIPTION: usize = 1_024;
 /// How many characters of the text describe an agent that has no description.
 const MAX_SUMMARY: usize = 300;
 /// The largest number and the longest text, in characters, of tags and examples.
@@ -36,7 +34,8 @@ pub(super) struct Parsed {
 /// # Errors
 /// The file has no front matter or no text after it, so that it is not an agent, or it has control characters.
 pub(super) fn parse(stem: &str, text: &str) -> Result<Parsed, String> {
-    let (front, body) = front_matter::split(text)?;
+    front_matter::check_characters(text)?;
+    let (front, body) = front_matter::split(text).map_err(|problem| problem.to_string())?;
     if body.is_empty() {
         return Err("has no text after its front matter".to_owned());
     }
@@ -51,7 +50,7 @@ pub(super) fn parse(stem: &str, text: &str) -> Result<Parsed, String> {
         tags: bounded(front.tags, TAGS, "tags", &mut notes),
         examples: bounded(front.examples, EXAMPLES, "examples", &mut notes),
         model: model(front.model.as_deref(), &mut notes),
-        tools: tools::known(front.tools, &front.denied_tools, &mut notes),
+        tools: tools::known(&front.tools, &mut notes),
         version: String::new(),
         body,
     };
@@ -70,7 +69,7 @@ fn version(agent: &Agent) -> String {
 
 /// The name of the front matter, else that of the file, in the characters that names may have.
 fn name(given: Option<&str>, stem: &str, notes: &mut Vec<String>) -> Result<String, String> {
-    let given = given.map(str::trim).filter(|name| !name.is_empty());
+    let given = given.filter(|name| !name.is_empty());
     if given.is_none() {
         notes.push(format!("has no name; its file names it {stem:?}"));
     }
@@ -99,22 +98,17 @@ fn name(given: Option<&str>, stem: &str, notes: &mut Vec<String>) -> Result<Stri
 
 /// The description, else the first paragraph of the text.
 fn description(given: Option<String>, body: &str, notes: &mut Vec<String>) -> String {
-    let given = line(&given.unwrap_or_default());
-    if given.is_empty() {
+    let Some(given) = given.filter(|given| !given.is_empty()) else {
         notes.push("has no description; the first paragraph of its text describes it".to_owned());
         let paragraph = body.split("\n\n").map(str::trim).find(|part| !part.is_empty() && !part.starts_with('#')).unwrap_or(body);
         return line(paragraph).chars().take(MAX_SUMMARY).collect();
-    }
-    let kept: String = given.chars().take(MAX_DESCRIPTION).collect();
-    if kept.len() < given.len() {
-        notes.push(format!("its description is cut after {MAX_DESCRIPTION} characters"));
-    }
-    kept
+    };
+    cut_description(given, notes)
 }
 
 /// The model: `provider/model`, or a class. Names of classes of other products are understood.
 fn model(given: Option<&str>, notes: &mut Vec<String>) -> Model {
-    match given.map(str::trim).unwrap_or_default() {
+    match given.unwrap_or_default() {
         "" | "inherit" | "default" => Model::Default,
         "small" | "haiku" | "fast" => Model::Small,
         "standard" | "sonnet" => Model::Default,
@@ -127,9 +121,8 @@ fn model(given: Option<&str>, notes: &mut Vec<String>) -> Model {
     }
 }
 
-/// At most `max` texts of at most `length` characters, each on one line.
-fn bounded(list: Vec<String>, (max, length): (usize, usize), what: &str, notes: &mut Vec<String>) -> Vec<String> {
-    let mut list: Vec<String> = list.iter().map(|text| line(text)).filter(|text| !text.is_empty()).collect();
+/// At most `max` texts of at most `length` characters.
+fn bounded(mut list: Vec<String>, (max, length): (usize, usize), what: &str, notes: &mut Vec<String>) -> Vec<String> {
     if list.len() > max {
         notes.push(format!("only the first {max} of its {} {what} count", list.len()));
         list.truncate(max);

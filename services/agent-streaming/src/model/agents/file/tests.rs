@@ -1,5 +1,5 @@
-use super::*;
-use crate::workspace::tools::catalogue::NAMES;
+use super::{tools::READING, *};
+use crate::{model::front_matter::MAX_DESCRIPTION, workspace::tools::catalogue::NAMES};
 
 fn read(text: &str) -> Result<Parsed, String> {
     parse("x", text)
@@ -27,7 +27,7 @@ fn a_file_without_instructions_is_refused() {
     for (text, problem) in [
         ("", "does not begin"),
         ("# Title", "does not begin"),
-        ("---\nname: a\n", "does not end"),
+        ("---\nname: a\n", "is not between"),
         ("---\nname: a\ndescription: d\n---\n \n", "no text"),
         ("---\nname: a\ndescription: d\n---", "no text"),
         ("---\nname: \u{4f60}\ndescription: d\n---\nx", "has no letter"),
@@ -50,7 +50,7 @@ fn foreign_files_are_taken_as_far_as_they_go() {
         ("---\nname: a\ndescription: d\ntools: [Bash, Read]\n---\nx", "a d 1", "ignores the tools bash"),
         ("---\nname: a\ndescription: d\ntools: [Bash]\n---\nx", "a d 3", "it gets list_files, read_file, search"),
         ("---\nname: a\ndescription: d\ntools:\n  write: true\n  edit: false\n---\nx", "a d 1", ""),
-        ("---\nname: a\ndescription: d\ntools: {bash: false, write: false}\n---\nx", "a d 7", ""),
+        ("---\nname: a\ndescription: d\ntools: {bash: false, write: false}\n---\nx", "a d 7", "does not have: bash"),
         ("---\nname: a\ndescription: d\ndisallowedTools: Write, Edit\n---\nx", "a d 6", ""),
         ("---\nname: a\ndescription: d\ntools: Read, Bash(npm:*, git:*), Edit\n---\nx", "a d 2", "ignores the tools bash"),
         ("---\nname: a\ndescription: d\nbase: &base [1]\nmore: *base\n---\nx", "a d 8", "has anchors"),
@@ -70,5 +70,32 @@ fn foreign_files_are_taken_as_far_as_they_go() {
     assert_eq!((long.agent.name.len(), long.agent.description.chars().count(), long.notes.len()), (MAX_NAME, MAX_DESCRIPTION, 2));
     for (class, model) in [("haiku", Model::Small), ("sonnet", Model::Default), ("opus", Model::Large), ("small", Model::Small)] {
         assert_eq!(read(&format!("---\nname: a\ndescription: d\nmodel: {class}\n---\nx")).expect(class).agent.model, model);
+    }
+}
+
+#[test]
+fn restrictions_that_cannot_be_read_leave_the_tools_that_read() {
+    // A line that is no YAML, so that the front matter is read line by line.
+    let broken = "hint: \"x\n";
+    for (fields, tools, note) in [
+        ("tools: []".to_owned(), &[][..], ""),
+        ("tools: [Bash]".to_owned(), &READING, "has none of the tools"),
+        ("tools:".to_owned(), &READING, "cannot be read"),
+        ("tools: Read Edit".to_owned(), &["read_file", "edit_file"], ""),
+        ("tools: [\"Read, Edit\"]".to_owned(), &["read_file", "edit_file"], ""),
+        ("disallowedTools: [Writ, Bash]".to_owned(), &NAMES, "denies tools that Backlot does not have: writ, bash"),
+        ("disallowedTools: '*'".to_owned(), &[], ""),
+        ("disallowedTools: [All]".to_owned(), &[], ""),
+        ("disallowedTools: ['*_file', ls, check]".to_owned(), &["search"], ""),
+        ("disallowedTools: ['*****x*x*']".to_owned(), &NAMES, "does not have: *****x*x*"),
+        ("disallowedTools: [{Write: true}]".to_owned(), &READING, "cannot be read"),
+        (format!("{broken}disallowedTools:\n  - '*_file'\n  - Edit"), &["list_files", "search", "check"], "is not YAML"),
+        (format!("{broken}disallowedTools: *base"), &READING, "cannot be read"),
+        ("tools: [search, edit_file]\ntools: [edit_file]".to_owned(), &[], "cannot be read"),
+    ] {
+        let Parsed { agent, notes } = read(&format!("---\nname: a\ndescription: d\n{fields}\n---\nx")).expect(&fields);
+        let found = notes.join("; ");
+        assert_eq!(agent.tools, tools, "{fields}: {found}");
+        assert!(found.contains(note) && found.is_empty() == note.is_empty(), "{fields}: {found}");
     }
 }
