@@ -206,3 +206,20 @@ async fn files_and_plans_may_have_a_character_that_cannot_be_stored() {
     }
     assert!(!sent.contains("let cart"), "a file with this character is no text: {sent}");
 }
+
+#[tokio::test]
+async fn a_folder_with_characters_that_cannot_be_stored_stops_no_turn() {
+    let folder = tempfile::tempdir().unwrap();
+    mount(folder.path(), "zebra", "Stripes.");
+    fs::write(folder.path().join("zebra/nul.md"), "a\0b").unwrap();
+    let agent = "---\nname: gnu\ndescription: Draws gnus.\ncategory: \"a\\0b\"\nmodel: \"openai/x\\0\"\n---\nDraw.";
+    fs::write(folder.path().join("gnu.md"), agent).unwrap();
+    let cluster = Cluster::start(&[("BACKLOT_AGENTS_DIR", folder.path().to_str().unwrap())]).await;
+    let replica = cluster.replica();
+    let mut person = cluster.user().at(&replica);
+    let order = r#"TOOLS [["read_skill", "{\"name\": \"zebra\"}"]]"#;
+    let (turn, events) = person.run(StartTurnRequest { agent: "gnu".into(), ..prompt("d", order) }).await;
+    assert_eq!((*types(&events).last().unwrap(), turn.agent.as_str(), failed(&events).len()), ("turn.completed", "gnu", 0));
+    let read = cluster.model.requests(order).last().unwrap().to_string();
+    assert!(read.contains("Further files, for read_skill with file: more.md\""), "{read}");
+}

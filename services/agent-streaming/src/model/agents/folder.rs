@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::Note;
-use crate::model::skills;
+use crate::model::{front_matter::check_characters, skills};
 
 const MAX_FILE_BYTES: u64 = 256 * 1024;
 const MAX_DEPTH: usize = 4;
@@ -47,9 +47,10 @@ struct Paths {
 /// The folder itself cannot be read.
 pub(super) fn read(dir: &Path, notes: &mut Vec<Note>) -> io::Result<Texts> {
     let mut budget = MAX_BYTES;
+    let root = fs::canonicalize(dir)?;
     let paths = paths(dir, notes)?;
     let mut text_of = |path: &Path, what: &str, notes: &mut Vec<Note>| {
-        let note = match text(path) {
+        let note = match text(&root, path) {
             Ok(text) if text.len() <= budget => {
                 budget -= text.len();
                 return Some(text);
@@ -105,8 +106,7 @@ fn paths(dir: &Path, notes: &mut Vec<Note>) -> io::Result<Paths> {
         }
         for path in entries {
             if path.is_dir() {
-                // A link to a folder could lead back here.
-                if depth < MAX_DEPTH && !path.is_symlink() {
+                if depth < MAX_DEPTH && is_followed(dir, &path, notes) {
                     folders.push((path, depth + 1));
                 }
             } else if path.extension().is_some_and(|end| end == "md") && !DESCRIPTIONS.iter().any(|name| path.ends_with(name)) {
@@ -135,14 +135,23 @@ fn entries(folder: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(entries.into_iter().filter(|entry| !is_hidden(entry.file_name().to_str())).map(|entry| entry.path()).collect())
 }
 
-/// The files of a skill, `SKILL.md` first. Links to folders are not followed.
+/// Whether a folder is not a link, which could lead back to itself.
+fn is_followed(dir: &Path, folder: &Path, notes: &mut Vec<Note>) -> bool {
+    let is_link = folder.is_symlink();
+    if is_link {
+        notes.push(Note { file: name(dir, folder), note: "is ignored: links to folders are not followed".to_owned() });
+    }
+    !is_link
+}
+
+/// The files of a skill, `SKILL.md` first.
 fn skill_files(dir: &Path, skill: &Path, notes: &mut Vec<Note>) -> Vec<PathBuf> {
     let (mut files, mut folders) = (Vec::new(), vec![(skill.to_owned(), 1)]);
     while let Some((folder, depth)) = folders.pop() {
         for path in entries(&folder).unwrap_or_default() {
             if !path.is_dir() {
                 files.push(path);
-            } else if depth < MAX_SKILL_DEPTH && !path.is_symlink() {
+            } else if depth < MAX_SKILL_DEPTH && is_followed(dir, &path, notes) {
                 folders.push((path, depth + 1));
             }
         }
@@ -160,10 +169,16 @@ fn name(dir: &Path, path: &Path) -> String {
     path.strip_prefix(dir).unwrap_or(path).display().to_string()
 }
 
-fn text(file: &Path) -> Result<String, String> {
+/// The text of a file below `root`, whose path has no links.
+fn text(root: &Path, file: &Path) -> Result<String, String> {
     let unreadable = |error| format!("cannot be read: {error}");
+    // Users see these texts, and a link may lead to any file that this process can read.
+    let file = fs::canonicalize(file).map_err(unreadable)?;
+    if !file.starts_with(root) {
+        return Err("is a link to a file outside of the folder".to_owned());
+    }
     // To open a pipe could wait for ever.
-    if !fs::metadata(file).map_err(unreadable)?.is_file() {
+    if !fs::metadata(&file).map_err(unreadable)?.is_file() {
         return Err("is not a file".to_owned());
     }
     let mut bytes = Vec::new();
@@ -171,5 +186,7 @@ fn text(file: &Path) -> Result<String, String> {
     if bytes.len() as u64 > MAX_FILE_BYTES {
         return Err(format!("has more than {MAX_FILE_BYTES} bytes"));
     }
-    String::from_utf8(bytes).map_err(|_| "is not UTF-8".to_owned())
+    let text = String::from_utf8(bytes).map_err(|_| "is not UTF-8".to_owned())?;
+    check_characters(&text)?;
+    Ok(text)
 }

@@ -1,4 +1,4 @@
-use std::{fs, path::Path};
+use std::{fs, os::unix::fs::symlink, path::Path};
 
 use super::*;
 use crate::workspace::tools::catalogue::NAMES;
@@ -108,4 +108,75 @@ fn the_version_depends_on_each_agent() {
     assert_eq!(load(dir.path()).0.version(), one.version());
     fs::write(dir.path().join("a.md"), "---\nname: a\ndescription: d\n---\ny").unwrap();
     assert_ne!(load(dir.path()).0.version(), one.version());
+}
+
+/// The files of the skill `own` besides its SKILL.md.
+fn files(agents: &Agents) -> Vec<(&str, &str)> {
+    let skill = agents.skills().all().find(|skill| skill.name == "own").expect("the skill");
+    skill.files.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect()
+}
+
+const SKILL: &str = "---\nname: own\ndescription: A skill.\n---\nx";
+
+#[test]
+fn a_file_with_control_characters_is_a_note() {
+    let agent = |name: &str, more: &str| format!("---\nname: {name}\ndescription: d\n{more}\n---\nx");
+    let dir = folder(&[
+        ("a.md", &agent("a", "category: \"x\\0y\"\nmodel: \"openai/x\\0\"")),
+        ("b.md", &agent("b", "category: x\u{1}")),
+        ("own/SKILL.md", SKILL),
+        ("own/bell.md", "\u{7}"),
+        ("own/lines.md", "a\tb\r\nc\rd\n"),
+        ("own/nul.md", "a\0b"),
+    ]);
+    let (agents, notes) = load(dir.path());
+    assert_eq!(own(&agents), ["a"]);
+    let mine = agents.get("a").expect("an agent");
+    assert_eq!((mine.category.as_str(), &mine.model), ("x y", &Model::Named("openai/x".to_owned())));
+    assert_eq!(files(&agents), [("lines.md", "a\tb\r\nc\rd\n")]);
+    assert_eq!(
+        notes,
+        [
+            "b.md: is not an agent: has control characters",
+            "own/bell.md: is not a file of the skill: has control characters",
+            "own/nul.md: is not a file of the skill: has control characters",
+        ]
+    );
+}
+
+#[test]
+fn links_lead_only_to_files_of_the_folder() {
+    let outside = folder(&[("key.md", "---\nname: key\ndescription: d\n---\nsecret"), ("deep/SKILL.md", SKILL)]);
+    // As Kubernetes mounts a ConfigMap: the files are links through a link to a folder.
+    let dir = folder(&[("..v1/a.md", "---\nname: a\ndescription: d\n---\nx"), ("..v1/own.md", "Own."), ("own/SKILL.md", SKILL)]);
+    for (link, target) in [
+        ("..data", "..v1".into()),
+        ("a.md", "..data/a.md".into()),
+        ("own/own.md", "../..data/own.md".into()),
+        ("b.md", outside.path().join("key.md")),
+        ("own/gone.md", "nowhere.md".into()),
+        ("own/notes.md", outside.path().join("key.md")),
+        ("own/parent", outside.path().to_owned()),
+        ("own/up.md", Path::new("../../").join(outside.path().file_name().unwrap()).join("key.md")),
+        ("skills", outside.path().join("deep")),
+    ] {
+        symlink(target, dir.path().join(link)).unwrap();
+    }
+    let (agents, mut notes) = load(dir.path());
+    assert_eq!((own(&agents), files(&agents)), (vec!["a"], vec![("own.md", "Own.")]));
+    notes.sort();
+    let expected = [
+        "b.md: is not an agent: is a link to a file outside of the folder",
+        "own/gone.md: is not a file of the skill: cannot be read",
+        "own/notes.md: is not a file of the skill: is a link to a file outside of the folder",
+        "own/parent: is ignored: links to folders are not followed",
+        "own/up.md: is not a file of the skill: is a link to a file outside of the folder",
+        "skills: is ignored: links to folders are not followed",
+    ];
+    assert_eq!(notes.len(), expected.len(), "{notes:?}");
+    assert!(notes.iter().zip(expected).all(|(note, expected)| note.starts_with(expected)), "{notes:?}");
+
+    let link = outside.path().join("agents");
+    symlink(dir.path(), &link).unwrap();
+    assert_eq!(files(&load(&link).0), [("own.md", "Own.")], "the folder itself may be a link");
 }
