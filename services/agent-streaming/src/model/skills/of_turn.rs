@@ -12,8 +12,10 @@ const MAX_OF_PROJECT: usize = 32;
 const MAX_LISTED: usize = 64;
 /// Characters of a description in the prompt, at most about 100 tokens.
 const MAX_LINE: usize = 400;
-/// Bytes of one answer of the tool.
+/// Bytes of a text in one answer of the tool.
 const MAX_BYTES: usize = 48 * 1024;
+/// Names in a list of one answer.
+const MAX_NAMES: usize = 100;
 
 const LEAD: &str = "\
 # Skills
@@ -132,12 +134,12 @@ impl TurnSkills {
     /// There is no such skill or file.
     pub(crate) fn read(&self, name: &str, file: Option<&str>) -> Result<Reading, Missing> {
         let entry = self.0.get(name).ok_or_else(|| {
-            let names: Vec<&str> = self.0.keys().map(String::as_str).collect();
-            Missing::Skill(format!("there is no skill {name:?}; there are {}", names.join(", ")))
+            let names: Vec<&String> = self.0.keys().collect();
+            Missing::Skill(format!("there is no skill {name:?}; there are {}", listed(&names)))
         })?;
         let Some(file) = file.filter(|file| !file.is_empty() && *file != FILE) else { return Ok(Reading::Text(entry.text())) };
         if !entry.further.iter().any(|known| known == file) {
-            let known = if entry.further.is_empty() { "no further files".to_owned() } else { entry.further.join(", ") };
+            let known = if entry.further.is_empty() { "no further files".to_owned() } else { listed(&entry.further) };
             return Err(Missing::File(format!("the skill {name} has no file {file:?}; it has {known}")));
         }
         Ok(match &entry.folder {
@@ -151,10 +153,18 @@ impl Entry {
     fn text(&self) -> String {
         let mut text = bounded(&self.skill.body);
         if !self.further.is_empty() {
-            text.push_str(&format!("\n\nFurther files, for read_skill with file: {}", self.further.join(", ")));
+            text.push_str(&format!("\n\nFurther files, for read_skill with file: {}", listed(&self.further)));
         }
         text
     }
+}
+
+/// The first names, and how many more there are.
+fn listed(names: &[impl AsRef<str>]) -> String {
+    let shown: Vec<&str> = names.iter().take(MAX_NAMES).map(AsRef::as_ref).collect();
+    let more = names.len() - shown.len();
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("{}{more}", shown.join(", "))
 }
 
 /// A text cut to what one answer of the tool may have.
@@ -230,6 +240,14 @@ mod tests {
         let paths: Vec<(String, String)> = (0..100).map(|n| (format!("{FOLDER}s{n}/{FILE}"), text(&format!("s{n}"), "d"))).collect();
         let paths: Vec<(&str, &str)> = paths.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect();
         assert_eq!(of_turn(&paths).section().matches("(project)").count(), MAX_OF_PROJECT + 1, "one is in the lead");
+        let files: Vec<String> = (0..150).map(|n| format!("{FOLDER}own/f{n:03}.md")).chain([format!("{FOLDER}own/{FILE}")]).collect();
+        let body = text("own", "d");
+        let files: Vec<(&str, &str)> = files.iter().map(|path| (path.as_str(), body.as_str())).collect();
+        let skills = of_turn(&files);
+        for found in [skills.read("own", None), skills.read("own", Some("none.md"))] {
+            let (Ok(Reading::Text(text)) | Err(Missing::File(text))) = found else { panic!("{found:?}") };
+            assert!(text.ends_with(", f098.md, f099.md and 50 more"), "{text}");
+        }
         assert!(bounded(&"é".repeat(MAX_BYTES)).ends_with(&format!("[cut here, of {} bytes]", MAX_BYTES * 2)));
     }
 }
