@@ -8,6 +8,8 @@ use crate::{
     model::marks::escaped,
 };
 
+/// The beginning of the list, before the number of files.
+const COUNT: &str = "<project_files count=\"";
 /// The end of the list.
 const END: &str = "</project_files>\n\n";
 /// The size of smaller files is not told.
@@ -34,16 +36,24 @@ pub(crate) fn text(tree: &[FileEntry], excluded: &[String], budget: u32) -> (Str
     };
     let mut lines: Vec<String> = by_depth.into_iter().map(line).take_while(fits).collect();
     lines.sort_unstable();
-    let more = files.len() - lines.len();
-    let more = if more > 0 { format!("[{more} more files; see list_files]\n") } else { String::new() };
-    (format!("<project_files count=\"{}\">\n{}{more}{END}", files.len(), lines.concat()), lines.len())
+    let more = more(files.len() - lines.len());
+    (format!("{COUNT}{}\">\n{}{more}{END}", files.len(), lines.concat()), lines.len())
+}
+
+/// The line for the files that are left out. Empty without any.
+fn more(files: usize) -> String {
+    if files > 0 { format!("[{files} more files; see list_files]\n") } else { String::new() }
 }
 
 /// The paths in a list that [`text`] has made.
 #[must_use]
 pub(crate) fn paths(text: &str) -> Vec<&str> {
-    let list = text.strip_suffix(END).unwrap_or_default();
-    list.lines().skip(1).map(|line| line.rsplit_once(LARGE).map_or(line, |(path, _)| path)).collect()
+    let Some((first, list)) = text.strip_suffix(END).and_then(|list| list.split_once('\n')) else { return Vec::new() };
+    let all = first.strip_prefix(COUNT).and_then(|count| count.strip_suffix("\">")?.parse::<usize>().ok()).unwrap_or_default();
+    let mut lines: Vec<&str> = list.lines().collect();
+    let left_out = all.saturating_add(1).saturating_sub(lines.len());
+    lines.pop_if(|last| *last == more(left_out).trim_end());
+    lines.into_iter().map(|line| line.rsplit_once(LARGE).map_or(line, |(path, _)| path)).collect()
 }
 
 fn line(file: &FileEntry) -> String {
@@ -90,6 +100,8 @@ mod tests {
         assert!(count(&list) <= 400 && listed < 100, "{listed}");
         assert!(paths(&list).contains(&"z/index.html"), "fewer folders first");
         assert!(list.contains(&format!("[{} more files; see list_files]\n", 2_001 - listed)));
+        let read = paths(&list);
+        assert!(read.len() == listed && read.iter().all(|path| tree.iter().any(|file| file.path == *path)), "{read:?}");
         assert_eq!(text(&tree, &[], 0).1, 0);
     }
 
