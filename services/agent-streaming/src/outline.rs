@@ -1,7 +1,5 @@
 //! Outlines of files by the role compile: what they declare and import.
 
-#![allow(dead_code, reason = "the planner of turns uses it next")]
-
 use std::{collections::BTreeMap, time::Duration};
 
 use proto::{
