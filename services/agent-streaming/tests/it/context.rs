@@ -57,6 +57,11 @@ async fn the_plan_is_in_the_log_before_the_model_gets_the_files() {
     assert!(sent.contains(&format!("src/cart.js, lines 1 to 3 of 3:\n{CART}")), "{sent}");
     assert!(!sent.contains("let hidden") && sent.ends_with("The cart is wrong.\nSAY fixed"), "{sent}");
     assert_eq!(parts(&cluster).await, 0, "the turn has ended");
+    let turn = person.start(prompt("d", "HANG")).await;
+    person.follow_until(&turn.id, 0, |event| matches!(event.kind, Some(Kind::TextDelta(_)))).await.1.unwrap();
+    assert_eq!(parts(&cluster).await, 4, "the turn hangs");
+    person.turns.cancel_turn(proto::agent_streaming::CancelTurnRequest { turn_id: turn.id }).await.unwrap();
+    assert_eq!(parts(&cluster).await, 0, "the turn is cancelled");
 }
 
 #[tokio::test]
