@@ -17,9 +17,12 @@ use crate::outline::{Outline, Symbol};
 
 /// The files of which the model gets more than the path.
 const MAX_FILES: usize = 100;
-/// The files whose contents are read for a plan, and the largest of them.
-const MAX_CONTENTS: usize = 24;
+/// The files that are not pinned whose contents are sent, and the largest of them. A wrong one costs its tokens in every request; one that is missing
+/// costs the same once, when the model reads it.
+const MAX_CONTENTS: usize = 6;
 const MAX_CONTENT_BYTES: u32 = 128 * 1024;
+/// A file is likely to be needed if its score is at least this part of the best one.
+const LIKELY: u32 = 2;
 /// No file that is not pinned gets more than this part of the budget.
 const SHARE: u32 = 4;
 /// Lines before and after a declaration that are shown with it.
@@ -73,9 +76,11 @@ pub(crate) fn check_pins(pinned: &[&FileEntry], text_limit: u32, budget: u32) ->
 /// The files whose contents [`choose`] needs.
 pub(crate) fn wanted(ranked: &[Ranked], text_limit: u32) -> Vec<String> {
     let is_small = |file: &Ranked| file.bytes <= MAX_CONTENT_BYTES && !is_asset(file.bytes, text_limit);
-    let wanted = |file: &&Ranked| file.is_pinned() || (file.score > 0 && is_small(file) && is_readable(&file.path));
-    let pinned = ranked.iter().filter(|file| file.is_pinned()).count();
-    ranked.iter().filter(wanted).take(pinned.clamp(MAX_CONTENTS, MAX_FILES)).map(|file| file.path.clone()).collect()
+    let (pinned, others): (Vec<&Ranked>, Vec<&Ranked>) = ranked.iter().partition(|file| file.is_pinned());
+    let best = others.first().map_or(0, |file| file.score);
+    let is_likely = |file: &Ranked| file.score > 0 && file.score >= best / LIKELY;
+    let others = others.into_iter().filter(|file| is_likely(file) && is_small(file) && is_readable(&file.path)).take(MAX_CONTENTS);
+    pinned.into_iter().take(MAX_FILES).chain(others).map(|file| file.path.clone()).collect()
 }
 
 /// The files of which the model gets more than the path.

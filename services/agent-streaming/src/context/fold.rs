@@ -136,18 +136,16 @@ pub(crate) fn fold(turns: &[PastTurn], high: u32) -> Folding {
     Folding { omitted, folded: first - omitted, kept: turns.len() - first }
 }
 
-/// The messages of a folded conversation, and their tokens. Those of user and assistant alternate, because some chat templates require that, and
-/// the last one is of the assistant.
+/// The messages of a folded conversation. Those of user and assistant alternate, because some chat templates require that, and the last one
+/// is of the assistant.
 #[must_use]
-pub(crate) fn messages(turns: &[PastTurn], folding: Folding) -> (Vec<ModelMessage>, u32) {
+pub(crate) fn messages(turns: &[PastTurn], folding: Folding) -> Vec<ModelMessage> {
     let known = turns.get(folding.omitted..).unwrap_or_default();
     let (folded, kept) = known.split_at(folding.folded.min(known.len()));
-    let (mut messages, mut tokens) = (Vec::new(), tokens(kept));
+    let mut messages = Vec::new();
     if !folded.is_empty() {
         let lines = escaped(&folded.iter().map(line).collect::<String>(), "earlier_requests");
-        let text = format!("<earlier_requests>\n{lines}</earlier_requests>");
-        tokens = tokens.saturating_add(count(&text)).saturating_add(count(LINES_ANSWER));
-        messages.push(user(text));
+        messages.push(user(format!("<earlier_requests>\n{lines}</earlier_requests>")));
         messages.push(assistant(LINES_ANSWER.to_owned()));
     }
     for turn in kept {
@@ -157,7 +155,17 @@ pub(crate) fn messages(turns: &[PastTurn], folding: Folding) -> (Vec<ModelMessag
             answers => ModelMessage::Assistant { blocks: answers.iter().cloned().map(AssistantBlock::Text).collect() },
         });
     }
-    (messages, tokens)
+    messages
+}
+
+/// The tokens of these messages. The turns that are kept were counted before.
+#[must_use]
+pub(crate) fn tokens_of(messages: &[ModelMessage], turns: &[PastTurn], folding: Folding) -> u32 {
+    let kept = tokens(turns.get(folding.omitted + folding.folded..).unwrap_or_default());
+    match messages.first() {
+        Some(ModelMessage::User { text }) if folding.folded > 0 => kept.saturating_add(count(text)).saturating_add(count(LINES_ANSWER)),
+        _ => kept,
+    }
 }
 
 fn user(text: String) -> ModelMessage {

@@ -11,7 +11,7 @@ use super::{ContextLimits, Material, Plan, PlanError, parts};
 use crate::{
     context::{
         choose,
-        fold::{self, Record},
+        fold::{self, PastTurn, Record},
         rank::{self, Ranked, Signals},
         tokens::{COUNTER, count},
     },
@@ -64,13 +64,15 @@ pub(super) fn plan(
     let (list, listed) = tree::text(&material.files, &material.excluded, limits.files / LIST_SHARE);
     let list_tokens = count(&list);
     let budget = limits.files.saturating_sub(list_tokens);
-    let chosen = choose::choose(ranked, known.outlines.as_ref().unwrap_or(&none), contents, (&words(material), budget))?;
+    let chosen =
+        choose::choose(considered(material, ranked), known.outlines.as_ref().unwrap_or(&none), contents, (&words(material), budget))?;
     let asked = mode::with_plan(&material.prompt, material.plan.as_deref());
     let request = format!("{}{asked}", chosen.text);
     let (system_tokens, request_tokens) = (count(&material.system).saturating_add(size::of_tools(&material.tools)), count(&request));
     let others = sum(&[system_tokens, list_tokens, request_tokens, limits.output]);
     let turns = fold::turns(&material.conversation.messages, &known.records);
-    let (history, conversation) = conversation(material, &turns, (limits.conversation, limits.window.saturating_sub(others)));
+    let (history, conversation) =
+        conversation(&turns, material.conversation.is_cut, (limits.conversation, limits.window.saturating_sub(others)));
     let sizes = [
         ("the agent and its tools", system_tokens),
         ("the list of files", list_tokens),
@@ -96,6 +98,14 @@ pub(super) fn plan(
     };
     let rest = sum(&[system_tokens, count(&asked), fold::tokens(&turns)]);
     Ok((Plan { event, prompt, parts }, rest))
+}
+
+/// The ranked files of which the model may get more than the path. What comes with the request is sent again with each one, so what all files declare
+/// comes only with the first request of a conversation.
+fn considered<'a>(material: &Material, ranked: &'a [Ranked]) -> &'a [Ranked] {
+    let is_first = material.conversation.messages.is_empty();
+    let relevant = ranked.iter().take_while(|file| is_first || file.is_pinned() || file.score > 0).count();
+    &ranked[..relevant]
 }
 
 /// The text whose words decide which files matter. Only the first words of a long text count, so those of the person come first.
@@ -126,13 +136,15 @@ fn recent(messages: &[Message], known: &HashMap<String, Record>) -> Vec<Vec<Stri
 
 /// What the model gets of the conversation. `high` is the most tokens of the turns that it gets word for word, and `room` those that the request
 /// leaves: it gets none word for word if they do not fit.
-fn conversation(material: &Material, turns: &[fold::PastTurn], (high, room): (u32, u32)) -> (Vec<ModelMessage>, ContextConversation) {
-    let (turns, dropped) = if material.conversation.is_cut { fold::anchored(turns) } else { (turns, 0) };
+fn conversation(turns: &[PastTurn], is_cut: bool, (high, room): (u32, u32)) -> (Vec<ModelMessage>, ContextConversation) {
+    let (turns, dropped) = if is_cut { fold::anchored(turns) } else { (turns, 0) };
     let mut folding = fold::fold(turns, high);
-    let (mut messages, mut tokens) = fold::messages(turns, folding);
+    let mut messages = fold::messages(turns, folding);
+    let mut tokens = fold::tokens_of(&messages, turns, folding);
     if tokens > room {
         folding = folding.without_words();
-        (messages, tokens) = fold::messages(turns, folding);
+        messages = fold::messages(turns, folding);
+        tokens = fold::tokens_of(&messages, turns, folding);
     }
     let counted = ContextConversation {
         turns: number(folding.kept),
@@ -149,4 +161,42 @@ fn sum(tokens: &[u32]) -> u32 {
 
 fn number(count: usize) -> u32 {
     u32::try_from(count).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use proto::project_storage::MessageRole;
+
+    use super::*;
+
+    /// Turns of 24 tokens each.
+    fn turns(count: usize) -> Vec<PastTurn> {
+        let message = |turn: usize, role: MessageRole| Message {
+            turn_id: format!("turn {turn}"),
+            role: role.into(),
+            text: "word ".repeat(11),
+            ..Message::default()
+        };
+        let messages: Vec<Message> =
+            (0..count).flat_map(|turn| [message(turn, MessageRole::User), message(turn, MessageRole::Assistant)]).collect();
+        fold::turns(&messages, &HashMap::new())
+    }
+
+    #[test]
+    fn every_turn_is_told_folded_or_omitted() {
+        let of = |count: usize, is_cut: bool, limits: (u32, u32)| {
+            let (messages, counted) = conversation(&turns(count), is_cut, limits);
+            assert_eq!(counted.tokens, size::of_messages(&messages), "{count} turns, {is_cut}, {limits:?}");
+            assert_eq!(counted.turns + counted.folded_turns + counted.omitted_turns, number(count), "{count} turns, {is_cut}, {limits:?}");
+            (counted.turns, counted.folded_turns)
+        };
+        assert_eq!(of(0, false, (100, 1_000)), (0, 0));
+        assert_eq!(of(4, false, (100, 1_000)), (4, 0));
+        assert_eq!(of(5, false, (100, 1_000)), (2, 3));
+        assert_eq!(of(1, false, (10, 1_000)), (1, 0), "the newest turn is told");
+        assert_eq!(of(2, false, (10, 20)), (0, 2), "unless the request would not fit");
+        assert_eq!(of(500, false, (100, 10_000)).0, 2);
+        let (told, folded) = of(400, true, (100_000, 100_000));
+        assert!(told < 400 && folded == 0, "{told} turns after the anchor");
+    }
 }
