@@ -35,7 +35,7 @@ pub(crate) struct TurnLog {
 
 /// An event in one of its forms.
 pub(crate) enum Event {
-    Message(TurnEvent),
+    Message(Box<TurnEvent>),
     Line(EventLine),
 }
 
@@ -82,7 +82,7 @@ impl EventLog for TurnLog {
 
     fn events(message: Self::Message) -> Vec<Event> {
         let StreamTurnEventsResponse { events, lines } = message;
-        events.into_iter().map(Event::Message).chain(lines.into_iter().map(Event::Line)).collect()
+        events.into_iter().map(|event| Event::Message(Box::new(event))).chain(lines.into_iter().map(Event::Line)).collect()
     }
 
     fn position(event: &Event) -> Position {

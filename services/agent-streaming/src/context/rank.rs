@@ -108,10 +108,11 @@ fn own_scores(signals: &Signals<'_>, files: &[(&str, &str, u32)]) -> Vec<(u32, u
             changed.entry(path).or_insert(score);
         }
     }
-    let score = |((path, names), (file, _, _)): (&(Vec<usize>, Vec<usize>), &(&str, &str, u32))| {
-        (PATH_WEIGHT * sum(path) + sum(names), changed.get(file).copied().unwrap_or(0))
-    };
-    found.iter().zip(files).map(score).collect()
+    let scored = found.iter().zip(files).map(|((path, names), (file, _, _))| {
+        let words = PATH_WEIGHT * sum(path) + sum(names);
+        (words, changed.get(file).copied().unwrap_or(0))
+    });
+    scored.collect()
 }
 
 /// What each file gets from the files that it imports, an eighth of the best, and from those that import it, a quarter.

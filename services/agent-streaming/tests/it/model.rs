@@ -103,19 +103,10 @@ async fn serve(stream: TcpStream, counts: &Counts) -> Option<()> {
     counts.offered.lock().unwrap().push((order.clone(), tools.map(str::to_owned).collect()));
     let (word, rest) = order.split_once(' ').unwrap_or((&order, ""));
     let mut answer = Answer { stream: stream.into_inner() };
-    match word {
-        "BUSY" => {
-            let (times, text) = rest.split_once(' ')?;
-            if counts.seen(&order) <= times.parse().ok()? {
-                return answer.status("503 Service Unavailable", r#"{"error":{"message":"overloaded"}}"#).await;
-            }
-            answer.begin().await?;
-            answer.say(text).await?;
-            return answer.end("stop").await;
-        }
-        "BAD" => return answer.status("400 Bad Request", r#"{"error":{"message":"no such thing"}}"#).await,
-        _ => answer.begin().await?,
+    if matches!(word, "BUSY" | "BAD") {
+        return answer.refuse(word, rest, counts.seen(&order)).await;
     }
+    answer.begin().await?;
     match word {
         "WRITE" if !answered => {
             let (path, text) = rest.split_once(' ')?;
@@ -148,11 +139,7 @@ async fn serve(stream: TcpStream, counts: &Counts) -> Option<()> {
             answer.say(&rest.replace('_', "\0")).await?;
             answer.end("stop").await
         }
-        "CHOOSE" => {
-            let listed = prompt.lines().filter_map(|line| line.strip_prefix("- ")?.split_once(':')).nth(rest.parse().ok()?);
-            answer.say(listed.map_or("All done.", |(name, _)| name)).await?;
-            answer.end("stop").await
-        }
+        "CHOOSE" => answer.choose(&prompt, rest).await,
         _ => {
             answer.say(if answered { "All done." } else { rest }).await?;
             answer.end("stop").await
@@ -252,6 +239,27 @@ impl Answer {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         }
+        self.end("stop").await
+    }
+
+    /// Refuses a request: with `BAD`, or with `BUSY` so many times before it answers.
+    async fn refuse(&mut self, word: &str, rest: &str, seen: usize) -> Option<()> {
+        if word == "BAD" {
+            return self.status("400 Bad Request", r#"{"error":{"message":"no such thing"}}"#).await;
+        }
+        let (times, text) = rest.split_once(' ')?;
+        if seen <= times.parse().ok()? {
+            return self.status("503 Service Unavailable", r#"{"error":{"message":"overloaded"}}"#).await;
+        }
+        self.begin().await?;
+        self.say(text).await?;
+        self.end("stop").await
+    }
+
+    /// Names an agent of the list in a prompt.
+    async fn choose(&mut self, prompt: &str, number: &str) -> Option<()> {
+        let listed = prompt.lines().filter_map(|line| line.strip_prefix("- ")?.split_once(':')).nth(number.parse().ok()?);
+        self.say(listed.map_or("All done.", |(name, _)| name)).await?;
         self.end("stop").await
     }
 

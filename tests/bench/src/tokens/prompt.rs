@@ -119,7 +119,7 @@ mod tests {
         let call = |id: &str, name: &str| json!({ "type": "tool_use", "id": id, "name": name, "input": {} });
         let result = |id: &str| json!({ "type": "tool_result", "tool_use_id": id, "content": "text" });
         let requests = [
-            request(&[text.clone()]),
+            request(std::slice::from_ref(&text)),
             request(&[text.clone(), call("1", "read_file"), result("1")]),
             request(&[text.clone(), call("1", "read_file"), result("1"), call("2", "edit_file"), result("2")]),
         ];
