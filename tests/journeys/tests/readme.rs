@@ -24,6 +24,7 @@ const NOT_RUN: &[(&str, &str)] = &[
     ("deploy/scripts/bench.sh only scale leave kill", "the same"),
     ("deploy/scripts/bench.sh only files page", "the same"),
     ("deploy/scripts/bench.sh only previews", "the same"),
+    ("deploy/scripts/bench.sh only selection tokens", "the same"),
     ("target/debug/backlot vendor warm", "fetches some hundred packages; tests/operators/vendor.rs keeps a set of the list"),
     (r#"target/debug/backlot vendor warm --set "starter vue" --set "vue apps""#, "the same"),
     ("target/debug/backlot vendor add react@^18 @tanstack/react-query", "needs a registry; tests/operators/vendor.rs adds packages"),
