@@ -17,8 +17,8 @@ use crate::outline::{Outline, Symbol};
 
 /// The files of which the model gets more than the path.
 const MAX_FILES: usize = 100;
-/// The files that are not pinned whose contents are sent, and the largest of them. A wrong one costs its tokens in every request; one that is missing
-/// costs the same once, when the model reads it.
+/// The files that are not pinned whose contents are sent, and the largest of them. One that is not needed costs its tokens in vain; one that is
+/// missing costs the same when the model reads it.
 const MAX_CONTENTS: usize = 6;
 const MAX_CONTENT_BYTES: u32 = 128 * 1024;
 /// A file is likely to be needed if its score is at least this part of the best one.
