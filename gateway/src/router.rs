@@ -20,7 +20,7 @@ use crate::{
     identity::authenticate::identify,
     routes::{
         agents, agui, archives, auth, chat, checks, conflicts, contents, files, forks, history, imports, messages, project_events,
-        projects, sites, system, templates, turns,
+        projects, sites, system, templates, turns, usage,
     },
     web::{page, preview, site},
 };
@@ -97,7 +97,8 @@ fn project_routes() -> Vec<Route> {
         get("/api/projects/{project_id}", Counted, projects::get),
         patch("/api/projects/{project_id}", Counted, projects::update),
         delete("/api/projects/{project_id}", Counted, projects::delete),
-        get("/api/usage", Counted, projects::usage),
+        get("/api/usage", Counted, usage::account),
+        get("/api/usage/tokens", Counted, usage::tokens),
         get("/api/projects/{project_id}/usage", Counted, projects::project_usage),
         post("/api/projects/{project_id}/undelete", Counted, projects::undelete),
         post("/api/projects/{project_id}/fork", Counted, forks::fork),

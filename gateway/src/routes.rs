@@ -22,3 +22,4 @@ pub(crate) mod system;
 pub(crate) mod templates;
 mod turn_stream;
 pub(crate) mod turns;
+pub(crate) mod usage;

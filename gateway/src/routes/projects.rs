@@ -17,7 +17,7 @@ use proto::{
     id::TurnId,
     project_storage::{
         CreatePreviewRequest, CreateProjectRequest, DeletePreviewRequest, DeleteProjectRequest, GetFileRequest, GetProjectRequest,
-        GetProjectUsageRequest, GetUsageRequest, ListFilesRequest, ListMessagesRequest, ListProjectsRequest, LoadProjectRequest, Project,
+        GetProjectUsageRequest, ListFilesRequest, ListMessagesRequest, ListProjectsRequest, LoadProjectRequest, Project,
         SaveProjectRequest, SearchFilesRequest, UndeleteProjectRequest, UpdateProjectRequest,
     },
 };
@@ -107,10 +107,6 @@ pub(crate) async fn delete(
 ) -> Reply {
     if_match(&headers, &mut request.if_match)?;
     reply(app.upstream.projects().delete_project(caller.context.request(request)).await?.get_ref())
-}
-
-pub(crate) async fn usage(State(app): State<Arc<App>>, caller: Authenticated, Params(request): Params<GetUsageRequest>) -> Reply {
-    reply(app.upstream.projects().get_usage(caller.context.request(request)).await?.get_ref())
 }
 
 pub(crate) async fn project_usage(

@@ -19,7 +19,7 @@ use self::{
     schemas::{Schemas, lines},
 };
 use crate::{
-    contract::{Binding, bindings, comment},
+    contract::{Binding, bindings, comment, pool},
     http::etag::VERSIONED,
 };
 
@@ -70,6 +70,8 @@ const DOWNLOAD: &str = "DownloadFile";
 const READ: &str = "ReadFiles";
 /// The RPC whose answer is the events of a project.
 const WATCH: &str = "WatchProject";
+/// The RPC to whose answer the gateway adds that of GetTokenUsage.
+const USAGE: &str = "GetUsage";
 /// The RPC whose body is a file.
 const UPLOAD: &str = "UploadFile";
 /// Second bindings of an RPC: the suffix of the id, and the description.
@@ -257,6 +259,7 @@ fn successes(binding: &Binding, id: &str, schemas: &mut Schemas) -> Vec<(String,
         Some(field) => schemas.of_field(&field),
         None => schemas.of_message(&output),
     };
+    let schema = if binding.rpc.name() == USAGE { with_tokens(&schema, schemas) } else { schema };
     let creates = !is_get && CREATES.contains(&binding.template.as_str());
     let reads_version = is_get && is_versioned(binding);
     let parts: [(bool, &str); 4] = [
@@ -272,6 +275,12 @@ fn successes(binding: &Binding, id: &str, schemas: &mut Schemas) -> Vec<(String,
         responses.push(("304".to_owned(), not_modified()));
     }
     responses
+}
+
+/// The answer of GetUsage with the tokens of the account's turns.
+fn with_tokens(usage: &Value, schemas: &mut Schemas) -> Value {
+    let tokens = pool().get_message_by_name("backlot.agent_streaming.v1.GetTokenUsageResponse").map(|message| schemas.of_message(&message));
+    json!({"allOf": [usage, {"type": "object", "required": ["tokens"], "properties": {"tokens": tokens}}]})
 }
 
 /// A body that is not JSON.
@@ -361,8 +370,6 @@ fn parameters(binding: &Binding, schemas: &mut Schemas) -> Vec<Value> {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
-
-    use crate::contract::pool;
 
     use super::{
         reasons::{BETWEEN_ROLES, has_code, knows},

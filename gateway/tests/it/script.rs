@@ -211,6 +211,10 @@ impl AgentStreamingService for ScriptedAgent {
         Ok(Response::new(pb::PlanTurnResponse::default()))
     }
 
+    async fn get_token_usage(&self, _: Request<pb::GetTokenUsageRequest>) -> Result<Response<pb::GetTokenUsageResponse>, Status> {
+        Ok(Response::new(pb::GetTokenUsageResponse::default()))
+    }
+
     async fn replay_selection(&self, _: Request<pb::ReplaySelectionRequest>) -> Result<Response<pb::ReplaySelectionResponse>, Status> {
         Ok(Response::new(pb::ReplaySelectionResponse::default()))
     }

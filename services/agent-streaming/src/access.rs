@@ -26,6 +26,7 @@ pub(crate) const RULES: &[Rule] = &[
     Rule { rpc: "GetAgent", callers: PUBLIC, user: true, scope: Read, size: Ordinary },
     Rule { rpc: "SelectAgent", callers: PUBLIC, user: true, scope: Read, size: Ordinary },
     Rule { rpc: "PlanTurn", callers: PUBLIC, user: true, scope: Read, size: Ordinary },
+    Rule { rpc: "GetTokenUsage", callers: PUBLIC, user: true, scope: Read, size: Ordinary },
     Rule { rpc: "ReplaySelection", callers: &[Caller::Operator], user: false, scope: Internal, size: Ordinary },
 ];
 const PUBLIC: &[Caller] = &[Caller::Direct, Caller::Gateway];

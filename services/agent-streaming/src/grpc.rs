@@ -10,11 +10,12 @@ use futures::{Stream, StreamExt as _};
 use proto::{
     agent_streaming::{
         self as pb, CancelTurnRequest, CancelTurnResponse, GetAgentRequest, GetAgentResponse, GetFindingsRequest, GetFindingsResponse,
-        GetStagedFileRequest, GetStagedFileResponse, GetStagedTreeRequest, GetStagedTreeResponse, GetTurnRequest, GetTurnResponse,
-        ListAgentsRequest, ListAgentsResponse, ListStagedFilesRequest, ListStagedFilesResponse, ListTurnsRequest, ListTurnsResponse,
-        PlanTurnRequest, PlanTurnResponse, ReadStagedContentsRequest, ReadStagedContentsResponse, ReplaySelectionRequest,
-        ReplaySelectionResponse, SelectAgentRequest, SelectAgentResponse, StartTurnRequest, StartTurnResponse, StreamTurnEventsRequest,
-        StreamTurnEventsResponse, agent_streaming_service_server::AgentStreamingService,
+        GetStagedFileRequest, GetStagedFileResponse, GetStagedTreeRequest, GetStagedTreeResponse, GetTokenUsageRequest,
+        GetTokenUsageResponse, GetTurnRequest, GetTurnResponse, ListAgentsRequest, ListAgentsResponse, ListStagedFilesRequest,
+        ListStagedFilesResponse, ListTurnsRequest, ListTurnsResponse, PlanTurnRequest, PlanTurnResponse, ReadStagedContentsRequest,
+        ReadStagedContentsResponse, ReplaySelectionRequest, ReplaySelectionResponse, SelectAgentRequest, SelectAgentResponse,
+        StartTurnRequest, StartTurnResponse, StreamTurnEventsRequest, StreamTurnEventsResponse,
+        agent_streaming_service_server::AgentStreamingService,
     },
     id::TurnId,
 };
@@ -30,6 +31,7 @@ use crate::{
     intake::plan,
     intake::select,
     intake::start::{self, StartResult},
+    intake::usage,
     model::agents::{Agent, Model},
     staged,
     watch::follow::{self, FollowOptions},
@@ -155,6 +157,12 @@ impl AgentStreamingService for Service {
         let plan::Planned { selected, revision, event } = plan::plan(&self.0, &context, request).await.map_err(status)?;
         let (selection, model) = (Some(selected.selection), selected.model);
         Ok(Response::new(PlanTurnResponse { selection, model, revision, context: Some(event) }))
+    }
+
+    async fn get_token_usage(&self, request: Request<GetTokenUsageRequest>) -> Result<Response<GetTokenUsageResponse>, Status> {
+        let user = Context::of(&request).user()?.id;
+        let sums = usage::read(&self.0.db, user, clock::now()).await.map_err(status)?;
+        Ok(Response::new(encode::token_usage(&sums)))
     }
 
     async fn replay_selection(&self, request: Request<ReplaySelectionRequest>) -> Result<Response<ReplaySelectionResponse>, Status> {

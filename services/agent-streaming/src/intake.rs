@@ -8,3 +8,4 @@ pub(crate) mod list;
 pub(crate) mod plan;
 pub(crate) mod select;
 pub(crate) mod start;
+pub(crate) mod usage;

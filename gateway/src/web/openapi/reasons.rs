@@ -295,6 +295,7 @@ const OWN: &[(&str, &[&[&str]])] = &[
     ("ListAgents", &[]),
     ("GetAgent", &[&["AGENT_NOT_FOUND"]]),
     ("SelectAgent", &[&["AGENT_NOT_FOUND"]]),
+    ("GetTokenUsage", &[]),
     ("PlanTurn", &[&["AGENT_NOT_FOUND", "MODEL_NOT_FOUND", "PROJECT_NOT_FOUND", "REVISION_NOT_FOUND"]]),
     ("ImportProject", &[STORING, IMPORTING, &["TOO_MANY_PROJECTS", "METHOD_NOT_ALLOWED"]]),
     ("ImportIntoProject", &[STORING, IMPORTING]),

@@ -4,10 +4,25 @@ use chassis::clock;
 use proto::agent_streaming::{self as pb, Usage, staged_content::Data};
 
 use crate::{
+    intake::usage::TokenSums,
     staged::StagedFile,
     turn::{State, Turn, mode::Mode},
     workspace::overlay::Content,
 };
+
+pub(super) fn token_usage(sums: &TokenSums) -> pb::GetTokenUsageResponse {
+    pb::GetTokenUsageResponse {
+        start_time: Some(clock::timestamp(sums.since)),
+        turns: sums.turns,
+        input_tokens: sums.input,
+        output_tokens: sums.output,
+        cached_input_tokens: sums.cached_input,
+        cache_write_input_tokens: sums.cache_write_input,
+        reasoning_tokens: sums.reasoning,
+        context_tokens: sums.context,
+        full_context_tokens: sums.full_context,
+    }
+}
 
 pub(super) fn turn(turn: &Turn) -> pb::Turn {
     let used = turn.usage != Usage::default();

@@ -159,6 +159,13 @@ pub(crate) async fn find_active(
     Ok(query("select active turn", id.fetch_optional(db)).await?.map(TurnId))
 }
 
+/// What each turn used that the user started at a time or later.
+pub(crate) async fn usages_since(db: &PgPool, user: UserId, since: OffsetDateTime) -> Result<Vec<Usage>, StoreError> {
+    let usages = sqlx::query_scalar!("SELECT usage FROM turns WHERE user_id = $1 AND created_at >= $2", user.0, since);
+    let usages = query("select usage of turns", usages.fetch_all(db)).await?;
+    usages.iter().map(|usage| Usage::decode(usage.as_slice()).map_err(|_| inconsistent("turns.usage"))).collect()
+}
+
 /// The number of open turns by state.
 pub(crate) async fn count_open(db: &PgPool) -> Result<Vec<(State, u64)>, StoreError> {
     let rows = sqlx::query!(r#"SELECT state, count(*) AS "count!" FROM turns WHERE ended_at IS NULL GROUP BY state"#).fetch_all(db);

@@ -12,8 +12,18 @@ const OPEN: &[&str] = &["SignUp", "SignIn", "SignOut", "CreateAccessToken", "Get
 /// Lists with only the caller's own entries, which are empty for a project of another user.
 const OWN_ONLY: &[&str] = &["ListTurns"];
 /// Public RPCs for which an empty request is valid.
-const EMPTY_IS_VALID: &[&str] =
-    &["GetSession", "GetKeySet", "SignOut", "CreateProject", "ListProjects", "GetUsage", "ImportArchive", "ListTemplates", "ListAgents"];
+const EMPTY_IS_VALID: &[&str] = &[
+    "GetSession",
+    "GetKeySet",
+    "SignOut",
+    "CreateProject",
+    "ListProjects",
+    "GetUsage",
+    "GetTokenUsage",
+    "ImportArchive",
+    "ListTemplates",
+    "ListAgents",
+];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_rpc_refuses_invalid_input() -> Result<()> {

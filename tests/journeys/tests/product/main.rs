@@ -15,6 +15,7 @@ mod deletes;
 mod events;
 mod files;
 mod forks;
+mod guidance;
 mod history;
 mod limits;
 mod messages;
