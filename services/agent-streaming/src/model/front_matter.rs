@@ -3,6 +3,7 @@
 mod fields;
 mod rules;
 
+use proto::text::is_direction;
 use serde_yaml_ng::Value;
 
 use self::fields::{DENIED_TOOLS, Fields, TOOLS};
@@ -76,9 +77,9 @@ pub(crate) fn check_characters(text: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// A text with single spaces in place of all white space and control characters.
+/// A text with single spaces in place of all white space, control characters, and characters that change the direction of the text.
 pub(crate) fn line(text: &str) -> String {
-    text.split(is_space).filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
+    text.split(|c| is_space(c) || is_direction(c)).filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
 /// A description cut to [`MAX_DESCRIPTION`].

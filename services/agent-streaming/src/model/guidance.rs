@@ -92,7 +92,7 @@ fn cut(text: String) -> String {
     }
     let fits = &text[..text.floor_char_boundary(MAX_BYTES)];
     let kept = fits.rfind('\n').map_or(fits, |end| &fits[..end]);
-    format!("{kept}\n[{FILE} is cut here: these are {} of its {} bytes; read_file has the rest]", kept.len(), text.len())
+    format!("{kept}\n[{FILE} is cut here: these are {} of its {} bytes]", kept.len(), text.len())
 }
 
 #[cfg(test)]
@@ -121,7 +121,7 @@ mod tests {
     fn a_long_text_is_cut_at_a_line_and_says_so() {
         let line = format!("{}\n", "é".repeat(500));
         let section = Guidance::read(&line.repeat(40)).section();
-        assert!(section.contains("é\n[AGENTS.md is cut here: these are 32031 of its 40039 bytes; read_file has the rest]\n"), "{section}");
+        assert!(section.contains("é\n[AGENTS.md is cut here: these are 32031 of its 40039 bytes]\n"), "{section}");
         let one = Guidance::read(&"x".repeat(MAX_BYTES + 9)).section();
         assert!(one.contains("these are 32768 of its 32777 bytes"));
         assert!(!Guidance::read(&"x".repeat(MAX_BYTES)).section().contains("is cut here"));

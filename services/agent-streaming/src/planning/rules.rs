@@ -21,7 +21,7 @@ use crate::{
         prompt::{Prompt, tree},
         size,
     },
-    outline::Outline,
+    outline::Outlines,
 };
 
 /// The last turns whose changed files count as recent.
@@ -34,7 +34,7 @@ pub(super) struct Known {
     /// Of the turns of the conversation, by their ids.
     pub(super) records: HashMap<String, Record>,
     /// By the ids of the contents. `None` if they are not known in time.
-    pub(super) outlines: Option<BTreeMap<String, Outline>>,
+    pub(super) outlines: Option<Outlines>,
 }
 
 /// The files in the order of their relevance.
@@ -74,10 +74,10 @@ pub(super) fn plan(
     let (history, conversation) =
         conversation(&turns, material.conversation.is_cut, (limits.conversation, limits.window.saturating_sub(others)));
     let sizes = [
-        ("the agent and its tools", system_tokens),
+        ("the system prompt (rules, agent, AGENTS.md, skills) with the tools", system_tokens),
         ("the list of files", list_tokens),
         ("the conversation", conversation.tokens),
-        ("the request with its files", request_tokens),
+        ("the request with its files and its plan", request_tokens),
     ];
     let prompt_tokens = check_window(&sizes, limits)?;
     let prompt = Prompt { system: material.system.clone(), tree: list, history, request }.without_nul();

@@ -120,7 +120,7 @@ async fn a_prompt_that_is_too_long_is_not_sent() {
     let events = person.see(&turn.id).await;
     assert_eq!(failure(&events), "PROMPT_TOO_LONG");
     let Some(Kind::TurnFailed(failed)) = &events.last().unwrap().kind else { panic!("{events:?}") };
-    assert!(failed.message.contains("the longest part is the agent and its tools"), "{}", failed.message);
+    assert!(failed.message.contains("the longest part is the system prompt"), "{}", failed.message);
     assert_eq!(cluster.model.calls(), 0);
 }
 

@@ -3,8 +3,8 @@
 use std::{
     fs,
     io::{self, Read as _},
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
-    time::SystemTime,
 };
 
 use super::Note;
@@ -23,7 +23,10 @@ const MAX_SKILL_FILES: usize = 32;
 const MAX_SKILL_DEPTH: usize = 3;
 
 /// What tells whether a folder has changed: path, size and time of the last change of each file.
-pub(super) type Fingerprint = Vec<(PathBuf, u64, Option<SystemTime>)>;
+pub(super) type Fingerprint = Vec<(PathBuf, Option<FileState>)>;
+
+/// What changes with each write of a file, also of one that keeps its time and its size: size, inode, and the times of content and inode.
+type FileState = (u64, u64, [(i64, i64); 2]);
 
 /// The texts of a folder.
 pub(super) struct Texts {
@@ -79,9 +82,9 @@ pub(super) fn read(dir: &Path, notes: &mut Vec<Note>) -> io::Result<Texts> {
 pub(super) fn fingerprint(dir: &Path) -> io::Result<Fingerprint> {
     let paths = paths(dir, &mut Vec::new())?;
     let state = |path: PathBuf| {
-        let state = fs::metadata(&path).ok();
-        let size = state.as_ref().map(fs::Metadata::len).unwrap_or_default();
-        (path, size, state.and_then(|state| state.modified().ok()))
+        let state = |file: fs::Metadata| (file.len(), file.ino(), [(file.mtime(), file.mtime_nsec()), (file.ctime(), file.ctime_nsec())]);
+        let state = fs::metadata(&path).ok().map(state);
+        (path, state)
     };
     Ok(paths.agents.into_iter().chain(paths.skills.into_iter().flat_map(|(_, files)| files)).map(state).collect())
 }

@@ -11,6 +11,8 @@ const MAX_YAML: usize = 32 * 1024;
 /// The fields that say which tools a reader of the text has.
 pub(super) const TOOLS: &str = "tools";
 pub(super) const DENIED_TOOLS: &str = "disallowedTools";
+/// The key that merges another mapping.
+const MERGE: &str = "<<";
 
 /// The fields of a front matter.
 #[derive(Debug, Default, PartialEq)]
@@ -24,7 +26,7 @@ impl Fields {
     /// Never fails: text that is not YAML is read line by line, up to [`MAX_YAML`].
     pub(super) fn read(text: &str, notes: &mut Vec<String>) -> Self {
         match yaml(text) {
-            Ok(values) => Self { values, is_doubtful: false },
+            Ok(fields) => fields,
             Err(problem) => {
                 notes.push(format!("its front matter {problem}; each line `field: value` counts, and each line `- item` below a field"));
                 let kept = &text[..text.floor_char_boundary(MAX_YAML)];
@@ -35,21 +37,29 @@ impl Fields {
     }
 }
 
-/// The fields of YAML without anchors: a short text with many references would be a large value.
-fn yaml(text: &str) -> Result<BTreeMap<String, Value>, String> {
+/// The fields of YAML without anchors: a short text with many references would be a large value. They are doubtful if a key is not a text, or if one
+/// mapping is merged into another.
+fn yaml(text: &str) -> Result<Fields, String> {
     if text.len() > MAX_YAML {
         return Err(format!("has more than {MAX_YAML} bytes"));
     }
-    let is_anchor = |word: &str| word.strip_prefix('&').is_some_and(|name| name.starts_with(|c: char| c.is_ascii_alphanumeric()));
-    if text.split(|c: char| c.is_whitespace() || "[{,".contains(c)).any(is_anchor) {
+    if has_anchor(text) {
         return Err("has anchors".to_owned());
     }
     if !text.lines().any(|line| is_content(line.trim())) {
-        return Ok(BTreeMap::new());
+        return Ok(Fields::default());
     }
     // A map of Rust would take the last of two values of a field.
     let fields: Mapping = serde_yaml_ng::from_str(text).map_err(|error| format!("is not YAML ({error})"))?;
-    Ok(fields.into_iter().filter_map(|(name, value)| Some((scalar(&name)?, value))).collect())
+    let is_doubtful = fields.keys().any(|name| scalar(name).is_none_or(|name| name == MERGE));
+    Ok(Fields { values: fields.into_iter().filter_map(|(name, value)| Some((scalar(&name)?, value))).collect(), is_doubtful })
+}
+
+/// Whether a text may have an anchor. Its mark is at the beginning of a value, and a name of letters, digits, `_` and `-` follows it.
+fn has_anchor(text: &str) -> bool {
+    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    let begins = |before: &str| before.chars().next_back().is_none_or(|c| !c.is_alphanumeric());
+    text.match_indices('&').any(|(at, mark)| text[at + mark.len()..].starts_with(is_name) && begins(&text[..at]))
 }
 
 fn is_content(line: &str) -> bool {
@@ -74,14 +84,31 @@ fn lines(text: &str) -> Fields {
             field.below.extend(Some(line.trim()).filter(|line| is_content(line)));
         }
     }
-    let known = found.iter().filter(|field| field.name == DENIED_TOOLS).count();
-    let is_doubtful = text.trim_start().starts_with('{') || text.matches(DENIED_TOOLS).count() > known;
+    let known = |name: &str| found.iter().filter(|field| field.name == name).count();
+    let is_doubtful = text.lines().any(is_other_form)
+        || text.matches(DENIED_TOOLS).count() > known(DENIED_TOOLS)
+        || text.lines().filter(|line| names_tools(line)).count() > known(TOOLS);
     let mut fields = Fields { is_doubtful, ..Fields::default() };
     for field in found {
         let other = fields.values.insert(field.name.to_owned(), field.value());
         fields.is_doubtful |= is_of_tools(field.name) && (other.is_some() || !field.is_plain());
     }
     fields
+}
+
+/// Whether a line may name a field in a form that is not read here: a mapping in braces, a key of its own, an escape, or a directive.
+fn is_other_form(line: &str) -> bool {
+    let line = line.trim();
+    let key = line.split_once(':').map_or(line, |(key, _)| key);
+    line.starts_with(['{', '%']) || line == "?" || line.starts_with("? ") || (key.starts_with('"') && key.contains('\\'))
+}
+
+/// Whether the first key of a line is the field of tools, whatever stands before it.
+fn names_tools(line: &str) -> bool {
+    let Some((key, _)) = line.split_once(':') else { return false };
+    let name = key.trim_end().trim_end_matches(['"', '\'']);
+    let is_part = |c: char| c.is_alphanumeric() || c == '-' || c == '_';
+    name.strip_suffix(TOOLS).is_some_and(|before| !before.ends_with(is_part))
 }
 
 fn is_of_tools(name: &str) -> bool {

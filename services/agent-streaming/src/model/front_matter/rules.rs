@@ -31,7 +31,7 @@ impl ToolRules {
                 rules.is_unreadable |= rules.allowed.is_none();
             }
         }
-        if let Some(value) = denied.filter(|value| !is_blank(value)) {
+        if let Some(value) = denied {
             let denied = names(value);
             rules.is_unreadable |= denied.is_none();
             rules.denied.extend(denied.unwrap_or_default());
@@ -45,10 +45,10 @@ impl ToolRules {
     fn add_switches(&mut self, entries: &Mapping) {
         let (mut on, mut off) = (Vec::new(), Vec::new());
         for (name, value) in entries {
-            match scalar(name) {
-                Some(name) if is_on(value) => on.push(name),
-                Some(name) => off.push(name),
-                None => self.is_unreadable = true,
+            match (scalar(name), switch(value)) {
+                (Some(name), Some(true)) => on.push(name),
+                (Some(name), Some(false)) => off.push(name),
+                _ => self.is_unreadable = true,
             }
         }
         let is_closed = entries.is_empty() || off.iter().any(|name| is_all(name));
@@ -68,12 +68,17 @@ pub(crate) fn is_all(name: &str) -> bool {
     name == "*" || name.eq_ignore_ascii_case("all")
 }
 
-fn is_on(value: &Value) -> bool {
+/// Whether a tool is switched on. `None` for a value that is no switch.
+fn switch(value: &Value) -> Option<bool> {
     match value {
-        Value::Null => true,
-        Value::Bool(value) => *value,
-        Value::String(text) => ["true", "yes", "on", "allow"].contains(&text.as_str()),
-        _ => false,
+        Value::Null => Some(true),
+        Value::Bool(value) => Some(*value),
+        Value::String(text) => match text.as_str() {
+            "true" | "yes" | "on" | "allow" => Some(true),
+            "false" | "no" | "off" | "deny" | "ask" => Some(false),
+            _ => None,
+        },
+        _ => None,
     }
 }
 

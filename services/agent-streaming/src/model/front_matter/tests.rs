@@ -61,10 +61,26 @@ fn what_cannot_be_read_of_tools_is_said() {
         ("tools: {read: true, edit: deny, write: 'yes'}".to_owned(), Some(&["read", "write"]), &["edit"], false),
         ("tools: {read: , search: }".to_owned(), Some(&["read", "search"]), &[], false),
         ("tools: {bash: false}".to_owned(), None, &["bash"], false),
+        ("tools: {bash: ask, edit: off}".to_owned(), None, &["bash", "edit"], false),
+        ("tools: {a: b}".to_owned(), None, &[], true),
+        ("tools: {read: true, edit: {allow: '*.md'}}".to_owned(), Some(&["read"]), &[], true),
         ("tools: {'*': false}".to_owned(), Some(&[]), &[], false),
         ("tools: {'*': false, read: true}".to_owned(), Some(&["read"]), &[], false),
         ("tools: {[a]: false}".to_owned(), None, &[], true),
-        ("disallowedTools:".to_owned(), None, &[], false),
+        ("disallowedTools:".to_owned(), None, &[], true),
+        ("disallowedTools: ~".to_owned(), None, &[], true),
+        ("disallowedTools: ''".to_owned(), None, &[], true),
+        ("disallowedTools: []".to_owned(), None, &[], false),
+        ("- tools: [read_file]".to_owned(), None, &[], true),
+        ("- tools:\n  - read_file".to_owned(), None, &[], true),
+        ("&t tools: [read_file]".to_owned(), None, &[], true),
+        ("!x tools: [read_file]".to_owned(), None, &[], true),
+        ("<<: {tools: [read_file]}".to_owned(), None, &[], true),
+        ("x: y\n{tools: [read_file]}".to_owned(), None, &[], true),
+        ("%YAML 1.1".to_owned(), None, &[], true),
+        (format!("{broken}? tools\n: [read_file]"), None, &[], true),
+        (format!("{broken}\"\\x74ools\": [read_file]"), None, &[], true),
+        (format!("{broken}description: use these tools: all"), None, &[], false),
         ("disallowedTools: [edit, 7]".to_owned(), None, &["edit", "7"], false),
         ("disallowedTools: [edit, {a: b}]".to_owned(), None, &[], true),
         ("disallowedTools: {edit: true}".to_owned(), None, &[], true),
@@ -102,9 +118,14 @@ fn text_that_is_not_yaml_is_read_line_by_line() {
     assert_eq!((front.tags.join(" "), front.examples.join("; ")), ("one two".to_owned(), "First, please".to_owned()));
     assert_eq!(front.tools, ToolRules::default());
     assert!(notes[0].contains("is not YAML") && notes[1] == "ignores hint, other", "{notes:?}");
-    for (text, problem) in
-        [("a: &a [1]", "has anchors"), (&format!("name: {}", "x".repeat(40_000)), "has more than 32768 bytes"), ("[a]", "is not YAML")]
-    {
+    for (text, problem) in [
+        ("a: &a [1]", "has anchors"),
+        ("a: &_a [1]", "has anchors"),
+        ("a: &-a [1]", "has anchors"),
+        ("{\"a\":&a [1]}", "has anchors"),
+        (&format!("name: {}", "x".repeat(40_000)), "has more than 32768 bytes"),
+        ("[a]", "is not YAML"),
+    ] {
         let mut notes = Vec::new();
         FrontMatter::read(text, &mut notes);
         assert!(notes[0].contains(problem), "{notes:?}");

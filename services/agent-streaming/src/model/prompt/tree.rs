@@ -40,9 +40,9 @@ pub(crate) fn text(tree: &[FileEntry], excluded: &[String], budget: u32) -> (Str
     (format!("{COUNT}{}\">\n{}{more}{END}", files.len(), lines.concat()), lines.len())
 }
 
-/// The line for the files that are left out. Empty without any.
+/// The line for the files that are left out. Empty without any. No path begins with a slash.
 fn more(files: usize) -> String {
-    if files > 0 { format!("[{files} more files; see list_files]\n") } else { String::new() }
+    if files > 0 { format!("/ {files} more files; see list_files\n") } else { String::new() }
 }
 
 /// The paths in a list that [`text`] has made.
@@ -99,7 +99,7 @@ mod tests {
         let (list, listed) = text(&tree, &[], 400);
         assert!(count(&list) <= 400 && listed < 100, "{listed}");
         assert!(paths(&list).contains(&"z/index.html"), "fewer folders first");
-        assert!(list.contains(&format!("[{} more files; see list_files]\n", 2_001 - listed)));
+        assert!(list.contains(&format!("/ {} more files; see list_files\n", 2_001 - listed)));
         let read = paths(&list);
         assert!(read.len() == listed && read.iter().all(|path| tree.iter().any(|file| file.path == *path)), "{read:?}");
         assert_eq!(text(&tree, &[], 0).1, 0);

@@ -25,15 +25,21 @@ pub(super) fn events(request: &ModelRequest) -> Vec<ModelEvent> {
     match brief.page() {
         _ if brief.mode == Mode::Ask => answer.text(&answer_question(&brief)),
         page if brief.mode == Mode::Plan => answer.text(&answer_plan(&brief, page)),
-        _ if !brief.has_tools(&["write_file"]) => {
-            answer.text("I am the demo model of Backlot, and all that I can do is to write files, which this agent may not. Please choose another agent.");
-        }
-        Some(page) if brief.has_tools(&["read_file", "edit_file"]) && !wants_another_app(brief.prompt) => {
-            change_app(&brief, page, &mut answer)
-        }
+        Some(page) if !wants_another_app(brief.prompt) => match brief.has_tools(&["read_file", "edit_file"]) {
+            true => change_app(&brief, page, &mut answer),
+            false => answer.text(&may_not("change")),
+        },
+        _ if !brief.has_tools(&["write_file"]) => answer.text(&may_not("write")),
         _ => build_app(&brief, &mut answer),
     }
     answer.finish()
+}
+
+fn may_not(what: &str) -> String {
+    format!(
+        "I am the demo model of Backlot. This turn may not {what} files: its agent, the project's AGENTS.md or the operator does not allow the \
+         tools for it. Nothing was changed."
+    )
 }
 
 fn answer_question(brief: &Brief<'_>) -> String {
