@@ -34,7 +34,7 @@ pub enum BadPath {
     Absolute,
     #[error("it is not in Unicode form NFC")]
     NotNfc,
-    #[error("it has an empty part")]
+    #[error("it has an empty part: it ends with / or has //")]
     EmptyPart,
     #[error("it has a part . or ..")]
     DotPart,

@@ -113,7 +113,8 @@ pub(crate) async fn observe(State(profile): State<ListenerProfile>, mut request:
         Span::current().record("http.response.status_code", status.as_u16());
         metrics::record(&method, &route, status, started.elapsed());
         let ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        if status.is_server_error() {
+        // "Not ready" is what the probe asks for, and true at each start.
+        if status.is_server_error() && route != "/readyz" {
             tracing::warn!(status = status.as_u16(), ms, "{verb} {shown} failed");
         } else if edge_wait.is_none() {
             tracing::info!(status = status.as_u16(), ms, "{verb} {shown}");

@@ -134,8 +134,10 @@ impl Config {
         if let Err(problem) = policy::check_denied(&self.tools_denied) {
             env.fault("BACKLOT_TOOLS_DENIED", problem);
         }
-        if let Some(Err(error)) = self.agents_dir.as_deref().map(Agents::check) {
-            env.fault("BACKLOT_AGENTS_DIR", format!("cannot be read: {error}"));
+        if let Some(dir) = &self.agents_dir
+            && let Err(error) = Agents::check(dir)
+        {
+            env.fault("BACKLOT_AGENTS_DIR", format!("{} cannot be read: {error}", dir.display()));
         }
     }
 }

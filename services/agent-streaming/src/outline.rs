@@ -1,6 +1,8 @@
 //! Outlines of files by the role compile: what they declare and import.
 
-use std::{collections::BTreeMap, time::Duration};
+mod memory;
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use proto::{
     compile::{FileOutline, SymbolKind, outline_tree_response::Part},
@@ -22,8 +24,6 @@ const OUTLINE_TIME: Duration = Duration::from_secs(60);
 /// What a file declares and imports.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Outline {
-    /// Such as `typescript`.
-    pub(crate) language: String,
     /// In the order of the file. At most 200.
     pub(crate) symbols: Vec<Symbol>,
     /// Specifiers as the file writes them, in its order. At most 200.
@@ -39,12 +39,13 @@ pub(crate) struct Symbol {
     /// From 1.
     pub(crate) first_line: u32,
     pub(crate) last_line: u32,
-    /// Whether other files can import it.
-    pub(crate) is_exported: bool,
 }
 
-/// The outlines of the files of a tree, by the ids of their contents. Files without an outline are left out. `person` has the share of
-/// the limits that is used.
+/// Outlines by the ids of the contents.
+pub(crate) type Outlines = BTreeMap<String, Arc<Outline>>;
+
+/// The outlines of the files of a tree. Files without an outline are left out. Compile is asked only for what this process does not know.
+/// `person` has the share of the limits that is used.
 ///
 /// # Errors
 /// Compile or a content is not available, or the call was refused or took too long.
@@ -53,20 +54,31 @@ pub(crate) async fn outlines(
     tree: &SourceTree,
     person: UserId,
     contents: &mut dyn Contents,
-) -> Result<BTreeMap<String, Outline>, Fault> {
-    limited("the outline of the files", OUTLINE_TIME, unlimited(upstream, tree, person, contents)).await
+) -> Result<Outlines, Fault> {
+    let (mut outlines, mut unknown) = (Outlines::new(), Vec::new());
+    for (path, id, size) in tree.entries() {
+        match memory::get(path, id) {
+            Some(known) => outlines.extend(known.map(|outline| (id.to_owned(), outline))),
+            None => unknown.push((path.to_owned(), id.to_owned(), size)),
+        }
+    }
+    if unknown.is_empty() {
+        return Ok(outlines);
+    }
+    let tree = SourceTree::new(unknown);
+    let made = limited("the outline of the files", OUTLINE_TIME, unlimited(upstream, &tree, person, contents)).await?;
+    for (path, id, _) in tree.entries() {
+        memory::insert(path, id, made.get(id).cloned());
+    }
+    outlines.extend(made);
+    Ok(outlines)
 }
 
-async fn unlimited(
-    upstream: &Upstream,
-    tree: &SourceTree,
-    person: UserId,
-    contents: &mut dyn Contents,
-) -> Result<BTreeMap<String, Outline>, Fault> {
+async fn unlimited(upstream: &Upstream, tree: &SourceTree, person: UserId, contents: &mut dyn Contents) -> Result<Outlines, Fault> {
     let (mut dialogue, stream) = Dialogue::start(tree, person, contents)?;
     let call = upstream.compile().outline_tree(context(OUTLINE_TIME).stream_request(stream)).await;
     let mut answers = call.map_err(|status| fault(&status))?.into_inner();
-    let mut outlines = BTreeMap::new();
+    let mut outlines = Outlines::new();
     while let Some(answer) = answers.message().await.map_err(|status| fault(&status))? {
         match answer.part {
             Some(Part::NeedTree(_)) => dialogue.send_tree().await,
@@ -78,14 +90,13 @@ async fn unlimited(
     Ok(outlines)
 }
 
-fn outline(file: FileOutline) -> (String, Outline) {
+fn outline(file: FileOutline) -> (String, Arc<Outline>) {
     let symbols = file.symbols.into_iter().map(|symbol| Symbol {
         kind: symbol.kind(),
         first_line: symbol.first_line,
         last_line: symbol.last_line,
-        is_exported: symbol.is_exported,
         name: symbol.name,
     });
     let imports = file.imports.into_iter().map(|import| import.specifier);
-    (file.blob_id, Outline { language: file.language, symbols: symbols.collect(), imports: imports.collect() })
+    (file.blob_id, Arc::new(Outline { symbols: symbols.collect(), imports: imports.collect() }))
 }

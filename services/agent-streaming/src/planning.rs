@@ -28,7 +28,7 @@ use crate::{
     },
     digest::sha256,
     model::{conversation::Conversation, message::ToolSpec, prompt::Prompt},
-    outline::{self, Outline},
+    outline::{self, Outlines},
     store::{Pool, StoreError, context},
     upstream::Upstream,
     workspace::overlay::{BaseError, BaseFiles, Content, Overlay},
@@ -156,7 +156,7 @@ async fn records(db: &Pool, material: &Material) -> Result<HashMap<String, Recor
 }
 
 /// The outlines of the readable files. `None` if they are not known in time.
-async fn outlines(upstream: &Upstream, material: &Material) -> Option<BTreeMap<String, Outline>> {
+async fn outlines(upstream: &Upstream, material: &Material) -> Option<Outlines> {
     let of = |file: &&FileEntry| file.kind() != FileKind::Folder && file.size_bytes <= OUTLINE_BYTES && choose::is_readable(&file.path);
     let files: Vec<FileEntry> = material.files.iter().filter(of).cloned().collect();
     if files.is_empty() {

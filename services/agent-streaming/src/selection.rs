@@ -150,12 +150,16 @@ impl Selector {
         let best = scores.first().map_or(0, |best| best.score);
         let second = scores.get(1).map_or(0, |second| second.score);
         let margin = thousandths(f64::from(best - second) / f64::from(best.max(1)));
-        let rule = if best < thousandths(f64::from(self.weights.min_score)) {
-            Rule::Weak
-        } else if margin < thousandths(f64::from(self.weights.min_margin)) {
-            Rule::Close
-        } else {
+        let reaches = |least: f32| margin >= thousandths(f64::from(least));
+        let is_name = |best: &Score| self.index.is_name(best.agent, request);
+        let rule = if reaches(self.weights.named_margin) && scores.first().is_some_and(is_name) {
             Rule::Matched
+        } else if best < thousandths(f64::from(self.weights.min_score)) {
+            Rule::Weak
+        } else if reaches(self.weights.min_margin) {
+            Rule::Matched
+        } else {
+            Rule::Close
         };
         scores.truncate(MAX_CANDIDATES);
         let candidates: Vec<Candidate> = scores.into_iter().map(|score| self.candidate(score)).collect();
@@ -210,6 +214,28 @@ mod tests {
         assert_eq!(decision.candidates[0].name, "charts");
         assert!(decision.candidates[0].terms.iter().any(|(term, _)| term == "pie chart"), "{decision:?}");
         assert!(decision.margin > 500 && decision.candidates[0].score > 0);
+    }
+
+    #[test]
+    fn a_request_of_words_of_a_name_is_for_that_agent() {
+        let catalogue = Catalogue::new(catalogue(), "builder");
+        for (request, agent) in [
+            ("make me a chart", "charts"),
+            ("a chess game", "chess-game"),
+            ("my chess club", "builder"),
+            ("a graph", "builder"),
+            ("", "builder"),
+        ] {
+            let decision = Selector::new(&catalogue).select(request);
+            assert_eq!(decision.agent, agent, "{request}: {decision:?}");
+        }
+        let mut weights = Weights::FITTED;
+        weights.named_margin = 2.0;
+        assert_eq!(
+            Selector::new(&Catalogue { weights, ..catalogue }).select("make me a chart").agent,
+            "builder",
+            "stored before there was the rule"
+        );
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! `backlot agents` and `backlot skills`: the catalogue, why a request gets its agent, and whether the selection of a turn comes out again.
 
 use std::{
+    collections::BTreeSet,
     io::{self, Write},
     path::PathBuf,
 };
@@ -37,7 +38,8 @@ pub(crate) enum Command {
     /// Say which agent a turn with this prompt would get, and why.
     Explain {
         /// What a person would ask for.
-        prompt: String,
+        #[arg(required = true)]
+        prompt: Vec<String>,
     },
     /// Select the agent of a turn again, from what was stored with it. Exits with 1 if another decision comes out.
     Replay {
@@ -72,6 +74,12 @@ fn list_skills(out: &mut impl Write, (catalogue, notes): &(Catalogue, Vec<String
     for (name, description) in catalogue.skills() {
         writeln!(out, "{name}: {description}")?;
     }
+    print_notes(notes)
+}
+
+/// Prints what was ignored to standard error, so that a pipe has the list alone.
+fn print_notes(notes: &[String]) -> Result<()> {
+    let mut out = io::stderr().lock();
     for note in notes {
         writeln!(out, "note: {note}")?;
     }
@@ -104,7 +112,7 @@ pub(crate) fn command(mut env: Env, command: Command) -> Result<()> {
     let mut out = io::stdout().lock();
     let turn = match command {
         Command::List { words, category } => return list(&mut out, &catalogue(env)?, (&words.join(" "), &category)),
-        Command::Explain { prompt } => return explain(&mut out, &catalogue(env)?.0.select(&prompt)),
+        Command::Explain { prompt } => return explain(&mut out, &catalogue(env)?.0.select(&prompt.join(" "))),
         Command::Replay { turn } => turn,
     };
     let access = access(&mut env);
@@ -121,13 +129,20 @@ fn catalogue(mut env: Env) -> Result<(Catalogue, Vec<String>)> {
 
 /// Lists the agents that have all words of a query and a category, each empty for all.
 fn list(out: &mut impl Write, (catalogue, notes): &(Catalogue, Vec<String>), (query, category): (&str, &str)) -> Result<()> {
+    let categories: BTreeSet<&str> = catalogue.find("", "").map(|(_, category, _)| category).filter(|name| !name.is_empty()).collect();
+    if !category.is_empty() && !categories.contains(category) {
+        bail!("no agent has the category {category:?}; there are {}", categories.into_iter().collect::<Vec<_>>().join(", "));
+    }
+    let mut is_empty = true;
     for (name, category, description) in catalogue.find(query, category) {
-        writeln!(out, "{name} ({category}): {description}")?;
+        is_empty = false;
+        let category = if category.is_empty() { String::new() } else { format!(" ({category})") };
+        writeln!(out, "{name}{category}: {description}")?;
     }
-    for note in notes {
-        writeln!(out, "note: {note}")?;
+    if is_empty {
+        writeln!(io::stderr().lock(), "no agent has all of these words")?;
     }
-    Ok(())
+    print_notes(notes)
 }
 
 fn explain(out: &mut impl Write, selection: &AgentSelected) -> Result<()> {

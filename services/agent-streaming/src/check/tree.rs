@@ -30,6 +30,11 @@ impl SourceTree {
         git_id::tree_id(self.files.iter().map(|(path, (id, _))| (path.as_str(), id.as_str())))
     }
 
+    /// Path, id and bytes of each file.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (&str, &str, u64)> {
+        self.files.iter().map(|(path, (id, size))| (path.as_str(), id.as_str(), *size))
+    }
+
     pub(crate) fn list(&self) -> Vec<TreeFile> {
         self.files.iter().map(|(path, (id, size))| TreeFile { path: path.clone(), blob_id: id.clone(), size: *size }).collect()
     }

@@ -13,7 +13,7 @@ use super::{
     show,
     tokens::count,
 };
-use crate::outline::{Outline, Symbol};
+use crate::outline::{Outline, Outlines, Symbol};
 
 /// The files of which the model gets more than the path.
 const MAX_FILES: usize = 100;
@@ -110,7 +110,7 @@ pub(crate) enum PinError {
 /// A pinned file cannot be shown as a whole.
 pub(crate) fn choose(
     ranked: &[Ranked],
-    outlines: &BTreeMap<String, Outline>,
+    outlines: &Outlines,
     contents: &BTreeMap<String, String>,
     (request, budget): (&str, u32),
 ) -> Result<Chosen, PinError> {
@@ -124,7 +124,7 @@ pub(crate) fn choose(
             break;
         } else {
             let text = text.filter(|_| file.score > 0);
-            let outline = outlines.get(&file.blob).filter(|outline| !outline.symbols.is_empty());
+            let outline = outlines.get(&file.blob).map(|outline| &**outline).filter(|outline| !outline.symbols.is_empty());
             if text.is_none() && outline.is_none() {
                 continue;
             }

@@ -54,21 +54,18 @@ pub(crate) struct PastTurn {
 pub(crate) fn turns(messages: &[Message], known: &HashMap<String, Record>) -> Vec<PastTurn> {
     let mut turns: Vec<PastTurn> = Vec::new();
     for message in messages.iter().filter(|message| !message.text.trim().is_empty()) {
-        match turns.last_mut() {
-            _ if message.role() == MessageRole::User => turns.push(PastTurn {
+        if message.role() == MessageRole::User {
+            turns.push(PastTurn {
                 id: message.turn_id.clone(),
                 request: message.text.clone(),
                 answers: Vec::new(),
                 record: known.get(&message.turn_id).cloned().unwrap_or_default(),
                 tokens: count(&message.text),
-            }),
-            Some(turn) => {
-                let text = answer(message);
-                turn.tokens = turn.tokens.saturating_add(count(&text));
-                turn.answers.push(text);
-            }
-            // An answer whose request is not known.
-            None => {}
+            });
+        } else if let Some(turn) = answered_by(message, &mut turns) {
+            let text = answer(message);
+            turn.tokens = turn.tokens.saturating_add(count(&text));
+            turn.answers.push(text);
         }
     }
     let without = count(NO_ANSWER);
@@ -76,6 +73,13 @@ pub(crate) fn turns(messages: &[Message], known: &HashMap<String, Record>) -> Ve
         turn.tokens = turn.tokens.saturating_add(without);
     }
     turns
+}
+
+/// The turn of an answer. The requests of queued turns are written when they begin, so other requests can be between a request and its answer.
+/// An answer whose own request was deleted belongs to the newest request before it.
+fn answered_by<'a>(message: &Message, turns: &'a mut [PastTurn]) -> Option<&'a mut PastTurn> {
+    let own = turns.iter().rposition(|turn| turn.id == message.turn_id).or(turns.len().checked_sub(1));
+    own.and_then(|at| turns.get_mut(at))
 }
 
 /// The tokens of all turns, word for word.

@@ -1,15 +1,15 @@
 //! Which files of a project refer to which.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
-use crate::outline::Outline;
+use crate::outline::Outlines;
 
 /// What may follow the path of an import. An earlier one goes before a later one.
 const ENDINGS: [&str; 14] =
     ["", ".js", ".jsx", ".ts", ".tsx", ".mjs", ".vue", ".svelte", ".css", ".scss", ".json", "/index.js", "/index.ts", "/index.tsx"];
 
 /// The files that are imported by each file, as indices into `files`: paths with the ids of their contents.
-pub(super) fn edges(files: &[(&str, &str)], outlines: &BTreeMap<String, Outline>) -> Vec<Vec<usize>> {
+pub(super) fn edges(files: &[(&str, &str)], outlines: &Outlines) -> Vec<Vec<usize>> {
     let named = named(files.iter().map(|(path, _)| *path));
     let of = |(path, blob): &(&str, &str)| {
         let imports = outlines.get(*blob).map(|outline| outline.imports.as_slice()).unwrap_or_default();

@@ -1,6 +1,6 @@
 //! How relevant each file of a project is for a request.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 
 use proto::{
     agent_streaming::ContextReason,
@@ -9,7 +9,10 @@ use proto::{
 };
 
 use super::imports;
-use crate::{outline::Outline, selection::terms};
+use crate::{
+    outline::{Outline, Outlines},
+    selection::terms,
+};
 
 /// A word in a path counts this many times as much as one in a name that the file declares.
 const PATH_WEIGHT: u32 = 2;
@@ -27,7 +30,7 @@ pub(crate) struct Signals<'a> {
     pub(crate) files: &'a [FileEntry],
     pub(crate) request: &'a str,
     /// By the ids of the contents.
-    pub(crate) outlines: &'a BTreeMap<String, Outline>,
+    pub(crate) outlines: &'a Outlines,
     /// The files that the last turns have changed, the newest turn first.
     pub(crate) recent: &'a [Vec<String>],
     /// Files, and folders with all that is below them.
@@ -91,7 +94,7 @@ pub(crate) fn blob(file: &FileEntry) -> &str {
 fn own_scores(signals: &Signals<'_>, files: &[(&str, &str, u32)]) -> Vec<(u32, u32)> {
     let request: HashMap<String, usize> = words(signals.request).into_iter().zip(0..).collect();
     let of_request = |words: BTreeSet<String>| -> Vec<usize> { words.iter().filter_map(|word| request.get(word).copied()).collect() };
-    let name_words = |blob: &str| of_request(signals.outlines.get(blob).map(names).unwrap_or_default());
+    let name_words = |blob: &str| of_request(signals.outlines.get(blob).map(|outline| names(outline)).unwrap_or_default());
     let found: Vec<(Vec<usize>, Vec<usize>)> = files.iter().map(|(path, blob, _)| (of_request(words(path)), name_words(blob))).collect();
     let mut having = vec![0_usize; request.len()];
     for (path, names) in &found {
@@ -150,6 +153,8 @@ fn names(outline: &Outline) -> BTreeSet<String> {
 
 #[cfg(test)]
 pub(super) mod tests {
+    use std::{collections::BTreeMap, sync::Arc};
+
     use proto::compile::SymbolKind;
 
     use super::*;
@@ -161,16 +166,15 @@ pub(super) mod tests {
         FileEntry { path: path.into(), kind: FileKind::File as i32, size_bytes: bytes, etag, ..FileEntry::default() }
     }
 
-    pub(crate) fn outline(path: &str, names: &[(&str, u32, u32)], imports: &[&str]) -> (String, Outline) {
+    pub(crate) fn outline(path: &str, names: &[(&str, u32, u32)], imports: &[&str]) -> (String, Arc<Outline>) {
         let symbol = |(name, first_line, last_line): &(&str, u32, u32)| Symbol {
             kind: SymbolKind::Function,
             name: (*name).into(),
             first_line: *first_line,
             last_line: *last_line,
-            is_exported: true,
         };
         let imports = imports.iter().map(|import| (*import).to_owned()).collect();
-        (format!("blob of {path}"), Outline { language: "javascript".into(), symbols: names.iter().map(symbol).collect(), imports })
+        (format!("blob of {path}"), Arc::new(Outline { symbols: names.iter().map(symbol).collect(), imports }))
     }
 
     #[test]

@@ -10,6 +10,7 @@ use proto::{
 use crate::{
     app::App,
     error::{Error, SERVICE},
+    model::agents::Agents,
     store::{Pool, StoreError, events, turns},
     turn::{State, answer::Answer, mode::Mode},
 };
@@ -20,11 +21,28 @@ const MAX_BYTES: usize = 32 * 1024;
 /// The project of a request: its id, or the client's own id.
 type Project<'a> = (Option<ProjectId>, Option<&'a str>);
 
+/// A plan that a turn carries out.
+#[derive(Debug)]
+pub(crate) struct EarlierPlan {
+    /// The steps, as the turn stores them.
+    pub(crate) steps: String,
+    /// The agent that made it.
+    agent: String,
+}
+
+impl EarlierPlan {
+    /// The agent that carries the plan out, for a request that names one or, with an empty name, none: the agent that made the plan, unless it
+    /// is no longer there.
+    pub(crate) fn agent<'a>(&'a self, agents: &Agents, named: &'a str) -> &'a str {
+        if named.is_empty() && agents.get(&self.agent).is_some() { &self.agent } else { named }
+    }
+}
+
 /// The plan of a turn. `None` without a turn.
 ///
 /// # Errors
 /// INVALID_FIELD: the turn is not a completed one of this person and project in mode plan, or its events were deleted.
-pub(crate) async fn find(app: &App, context: &Context, turn: Option<TurnId>, project: Project<'_>) -> Result<Option<String>, Error> {
+pub(crate) async fn find(app: &App, context: &Context, turn: Option<TurnId>, project: Project<'_>) -> Result<Option<EarlierPlan>, Error> {
     let Some(id) = turn else { return Ok(None) };
     let other = || invalid("must be a turn of yours on the same project");
     let turn = turns::find(&app.db, id, context.user()?.id).await?.ok_or_else(other)?;
@@ -39,7 +57,7 @@ pub(crate) async fn find(app: &App, context: &Context, turn: Option<TurnId>, pro
     if text.trim().is_empty() {
         return Err(invalid("must be a turn whose events are still kept"));
     }
-    Ok(Some(stored(text)))
+    Ok(Some(EarlierPlan { steps: stored(text), agent: turn.agent }))
 }
 
 /// A plan as the turn that carries it out stores it.

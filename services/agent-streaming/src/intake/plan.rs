@@ -59,10 +59,11 @@ pub(crate) struct Planned {
 /// Those of selection and of project-storage, and INVALID_FIELD for a request that cannot be planned.
 pub(crate) async fn plan(app: &App, context: &Context, request: PlanRequest) -> Result<Planned, Error> {
     let (user, project, agents) = (context.user()?.id, request.project, app.agents.now());
-    let selection = select::select_agent(&agents, (&request.agent, &request.prompt))?;
+    let steps = earlier_plan::find(app, context, request.plan_turn, (Some(project), None)).await?;
+    let named = steps.as_ref().map_or(request.agent.as_str(), |plan| plan.agent(&agents, &request.agent));
+    let selection = select::select_agent(&agents, (named, &request.prompt))?;
     let selected = select::with_model(&agents, &app.providers, selection, &request.model)?;
     let agent = agents.get(&selected.selection.agent).ok_or_else(|| Error::agent_not_found(&selected.selection.agent))?;
-    let steps = earlier_plan::find(app, context, request.plan_turn, (Some(project), None)).await?;
     let (upstream, limit) = (&app.upstream, conversation::LIMIT);
     let (listed, messages, found) = tokio::try_join!(
         upstream.list_files(context, project, request.base_revision),
@@ -92,7 +93,7 @@ pub(crate) async fn plan(app: &App, context: &Context, request: PlanRequest) -> 
         system: instructions.system(agent),
         tools: instructions.tools(),
         prompt: request.prompt,
-        plan: steps,
+        plan: steps.map(|plan| plan.steps),
         pinned: request.pinned,
         excluded: request.excluded,
     };

@@ -84,13 +84,18 @@ pub(crate) async fn start(app: &App, context: &Context, start: StartRequest, now
     }
     app.upstream.check_rate_limit(context, user).await?;
     let plan = earlier_plan::find(app, context, start.plan_turn, (start.project, start.draft.as_deref())).await?;
-    let selected = match choose::choose(&app.providers, &agents, &start.prompt, &selected.selection).await {
+    let agent = plan.as_ref().map_or(start.agent.as_str(), |plan| plan.agent(&agents, &start.agent));
+    let selection = match agent {
+        "" => choose::choose(&app.providers, &agents, &start.prompt, &selected.selection).await,
+        named => Some(select::select_agent(&agents, (named, &start.prompt))?),
+    };
+    let selected = match selection {
         Some(selection) => select::with_model(&agents, &app.providers, selection, &start.model)?,
         None => selected,
     };
     app.agents.keep(&app.db, &agents).await?;
     let tools = policy::of_turn(&selected.tools, start.mode, &app.tools_denied);
-    let mut turn = Turn { plan, tools: Some(tools), ..new_turn(context, user, &start, selected, now) };
+    let mut turn = Turn { plan: plan.map(|plan| plan.steps), tools: Some(tools), ..new_turn(context, user, &start, selected, now) };
     match turns::insert(&app.db, &turn, start.key.as_deref()).await? {
         Some(created_at) => turn.created_at = created_at,
         // A concurrent request with the same key has inserted its turn first.

@@ -15,6 +15,8 @@ pub(super) struct Index {
     postings: HashMap<String, Vec<(usize, u32)>>,
     /// The rarity of each term.
     rarity: HashMap<String, u32>,
+    /// The words of the name of each agent.
+    names: Vec<HashSet<String>>,
     weights: Weights,
 }
 
@@ -56,7 +58,15 @@ impl Index {
             (term, postings)
         });
         let postings = postings.collect();
-        Self { postings, rarity: rarity.into_iter().map(|(term, rarity)| (term, thousandths(rarity))).collect(), weights }
+        let names = profiles.iter().map(|profile| terms::of(&profile.name).into_iter().collect()).collect();
+        Self { postings, rarity: rarity.into_iter().map(|(term, rarity)| (term, thousandths(rarity))).collect(), names, weights }
+    }
+
+    /// Whether the name of an agent has every word of the request.
+    pub(super) fn is_name(&self, agent: usize, request: &str) -> bool {
+        let terms = terms::of(request);
+        let mut words = terms.iter().filter(|term| !term.contains(' ')).peekable();
+        words.peek().is_some() && self.names.get(agent).is_some_and(|name| words.all(|word| name.contains(word)))
     }
 
     /// The scores of the agents that share a term with the request. The best comes first; of equal ones, the first in the catalogue.

@@ -51,16 +51,43 @@ pub(super) fn words_and_stems(text: &str) -> Vec<(String, String)> {
     words(text).map(|word| (STEMMER.stem(&word).into_owned(), word)).map(|(stem, word)| (word, stem)).collect()
 }
 
-/// The words of a text in lower case, without accents. `C++`, `C#` and `.NET` keep their signs.
+/// Spellings of a word that would be several words, or none.
+const SPELLINGS: [(&str, &str); 8] = [
+    ("ß", "ss"),
+    ("c++", "cpp"),
+    ("c#", "csharp"),
+    (".net", " dotnet"),
+    ("to-do", "todo"),
+    ("to do list", "todo list"),
+    ("to do app", "todo app"),
+    ("to dos", "todos"),
+];
+
+/// The words of a text in lower case, without accents. `C++`, `C#` and `.NET` keep their signs, and `e-mail` is one word.
 fn words(text: &str) -> impl Iterator<Item = String> {
     let folded: String = text.nfkd().filter(|c| !is_combining_mark(*c)).flat_map(char::to_lowercase).collect();
-    let folded = folded.replace('ß', "ss").replace("c++", "cpp").replace("c#", "csharp").replace(".net", " dotnet");
-    let words: Vec<String> = folded
+    let folded = SPELLINGS.iter().fold(folded, |text, (spelling, word)| text.replace(spelling, word));
+    let words: Vec<String> = join_letters(&folded)
         .split(|c: char| !c.is_alphanumeric() && c != '\'' && c != '\u{2019}')
         .map(|word| word.split(['\'', '\u{2019}']).next().unwrap_or_default().to_owned())
         .filter(|word| !word.is_empty())
         .collect();
     words.into_iter()
+}
+
+/// The text without the hyphens after single letters, as in `e-mail` and `x-axis`.
+fn join_letters(text: &str) -> String {
+    let (mut joined, mut word) = (String::with_capacity(text.len()), 0);
+    let mut rest = text.chars().peekable();
+    while let Some(c) = rest.next() {
+        let is_inside = word == 1 && joined.ends_with(char::is_alphabetic) && rest.peek().is_some_and(|next| next.is_alphabetic());
+        if c == '-' && is_inside {
+            continue;
+        }
+        word = if c.is_alphanumeric() { word + 1 } else { 0 };
+        joined.push(c);
+    }
+    joined
 }
 
 #[cfg(test)]
@@ -86,6 +113,10 @@ mod tests {
             ("Dark mode", &["dark", "dark mode", "mode"]),
             ("It's the buttons\u{2019} colour", &["button", "button colour", "colour"]),
             ("Menü für Größen", &["menu", "menu grossen", "grossen"]),
+            ("a to-do list", &["todo", "todo list", "list"]),
+            ("my to do list", &["todo", "todo list", "list"]),
+            ("an e-commerce T-shirt", &["ecommerc", "ecommerc tshirt", "tshirt"]),
+            ("a - b x-1 - y", &["b", "b x", "x", "x 1", "1"]),
             ("C++ / C# / .NET", &["cpp", "cpp csharp", "csharp", "csharp dotnet", "dotnet"]),
         ] {
             assert_eq!(of(text), terms, "{text}");

@@ -35,6 +35,14 @@ pub(super) struct Weights {
     pub min_score: f32,
     /// The lowest part of its score by which a clear winner is better than the second.
     pub min_margin: f32,
+    /// The same of an agent whose name has every word of the request. It needs no lowest score: a request of one word has a low one.
+    #[serde(default = "never")]
+    pub named_margin: f32,
+}
+
+/// For the catalogues that were stored before names had a rule: no margin is that large.
+fn never() -> f32 {
+    2.0
 }
 
 impl Weights {
@@ -50,6 +58,7 @@ impl Weights {
         unknown: 7.0,
         min_score: 6.25,
         min_margin: 0.05,
+        named_margin: 0.2,
     };
 
     /// The strength of a term of an agent, from 0 to 1. `counts` has how many texts of each field have the term.

@@ -55,10 +55,14 @@ async fn a_turn_carries_out_the_plan_of_an_earlier_one() {
     let cluster = Cluster::start(&[]).await;
     let replica = cluster.replica();
     let mut person = cluster.user().at(&replica);
-    let (plan, _) = person.run(in_mode(TurnMode::Plan, "d", "SAY 1. Write a.txt with a greeting.")).await;
+    let planned = StartTurnRequest { agent: "chess-game".into(), ..in_mode(TurnMode::Plan, "d", "SAY 1. Write a.txt with a greeting.") };
+    let (plan, _) = person.run(planned).await;
     let with_plan = |draft: &str, id: &str| StartTurnRequest { plan_turn_id: id.to_owned(), ..prompt(draft, "WRITE a.txt hello") };
     let (done, _) = person.run(with_plan("d", &plan.id)).await;
     assert!(!done.revision.is_empty());
+    assert_eq!((done.agent.as_str(), plan.agent.as_str()), ("chess-game", "chess-game"), "the agent of the plan carries it out");
+    let other = StartTurnRequest { agent: "builder".into(), ..with_plan("d", &plan.id) };
+    assert_eq!(person.run(other).await.0.agent, "builder", "a named agent wins");
     let request = cluster.model.requests("WRITE a.txt hello")[0].to_string();
     assert!(request.contains("<plan>") && request.contains("1. Write a.txt with a greeting."), "{request}");
     let kept = sqlx::query_scalar::<_, i64>("SELECT count(*) FROM turns WHERE plan IS NOT NULL");

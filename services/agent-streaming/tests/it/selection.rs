@@ -56,6 +56,34 @@ fn requests_get_the_right_agent() {
     assert!(taken.len() * 100 <= no_fit.len() * 5, "{} of {} were taken: {taken:?}", taken.len(), no_fit.len());
 }
 
+/// What people type first: the requests of the documentation and of the first page, and the names of common apps.
+#[test]
+fn first_requests_get_their_agent() {
+    let (catalogue, _) = Catalogue::load(None).unwrap();
+    for (request, agent) in [
+        ("a to-do list", "todo-list"),
+        ("a to do list", "todo-list"),
+        ("A to-do list with a progress bar and a button for finished tasks", "todo-list"),
+        ("make it dark", "dark-mode-theming"),
+        ("a calculator", "calculator-app"),
+        ("a blog", "blog-site"),
+        ("a portfolio", "portfolio-site"),
+        ("a chat", "chat-interface"),
+        ("a dashboard", "kpi-dashboard"),
+        ("a pricing page", "pricing-page"),
+        ("an e-commerce shop", "online-store"),
+        ("an ecommerce shop", "online-store"),
+        ("a weather app", "weather-app"),
+        ("hello", "builder"),
+        ("make it better", "builder"),
+        ("continue", "builder"),
+        ("a website", "builder"),
+        ("change the title to Chores", "builder"),
+    ] {
+        assert_eq!(catalogue.select(request).agent, agent, "{request}");
+    }
+}
+
 #[test]
 fn every_agent_has_four_requests_of_its_own() {
     let (catalogue, _) = Catalogue::load(None).unwrap();

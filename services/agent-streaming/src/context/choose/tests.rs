@@ -11,7 +11,7 @@ fn contents(files: &[(&str, &str)]) -> BTreeMap<String, String> {
     files.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned())).collect()
 }
 
-fn signals<'a>(files: &'a [FileEntry], outlines: &'a BTreeMap<String, Outline>, pinned: &'a [String]) -> Signals<'a> {
+fn signals<'a>(files: &'a [FileEntry], outlines: &'a Outlines, pinned: &'a [String]) -> Signals<'a> {
     Signals { files, request: "the cart", outlines, recent: &[], pinned, excluded: &[] }
 }
 
@@ -114,7 +114,7 @@ proptest! {
         let files: Vec<FileEntry> = (0..sizes.len()).map(|n| file(&format!("cart{n}.js"), 10)).collect();
         let texts: BTreeMap<String, String> = files.iter().zip(&sizes).map(|(file, (size, _))| (file.path.clone(), "ab ".repeat(*size))).collect();
         let outlined = files.iter().zip(&sizes).filter(|(_, (_, outlined))| *outlined);
-        let outlines: BTreeMap<String, Outline> = outlined.map(|(file, _)| outline(&file.path, &[("cart", 1, 1)], &[])).collect();
+        let outlines: Outlines = outlined.map(|(file, _)| outline(&file.path, &[("cart", 1, 1)], &[])).collect();
         let ranked = rank(&signals(&files, &outlines, &[]));
         let chosen = choose(&ranked, &outlines, &texts, ("the cart", budget)).unwrap();
         let tokens: u32 = chosen.files.iter().map(|file| file.tokens).sum();

@@ -50,6 +50,21 @@ fn the_conversation_alternates_and_ends_with_an_answer() {
 }
 
 #[test]
+fn an_answer_follows_its_own_request() {
+    let user = |turn| message(turn, MessageRole::User, turn);
+    let assistant = |turn: &str| message(turn, MessageRole::Assistant, &turn.to_uppercase());
+    let unanswered = "a (This turn ended without an answer.)";
+    for (what, messages, expected) in [
+        ("queued", vec![user("a"), user("b"), assistant("a"), assistant("b")], vec!["u a", "a A", "u b", "a B"]),
+        ("the second was cancelled", vec![user("a"), user("b"), assistant("a")], vec!["u a", "a A", "u b", unanswered]),
+        ("its request is not known", vec![assistant("a"), user("b"), assistant("b")], vec!["u b", "a B"]),
+        ("its request was deleted", vec![user("a"), assistant("a"), assistant("b")], vec!["u a", "a Aa B"]),
+    ] {
+        assert_eq!(all(&messages), expected, "{what}");
+    }
+}
+
+#[test]
 fn a_folded_turn_has_one_line() {
     let files = |count: usize| (0..count).map(|n| format!("f{n}.js")).collect();
     let of = |request: &str, outcome: &str, count, answers: &[&str]| {
