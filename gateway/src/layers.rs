@@ -45,6 +45,9 @@ use crate::{
 /// How many times the edge limit the listener for previews allows, because a page of a preview loads many files at once.
 const PREVIEW_FACTOR: u32 = 10;
 
+/// The policy of answers that are no pages: if a browser shows one, nothing in it runs, and no page may frame it.
+const NOT_A_PAGE: HeaderValue = HeaderValue::from_static("default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'");
+
 /// The layers of the main listener. `router` has the routes with their own layers.
 pub(crate) fn main(router: Router, app: &App, tasks: &Tasks) -> Router {
     let router = coding::compress(router).layer(csrf(&app.origins.main, &app.config.cors_origins));
@@ -55,8 +58,10 @@ pub(crate) fn main(router: Router, app: &App, tasks: &Tasks) -> Router {
         Some(cors) => router.layer(cors),
         None => router,
     };
-    // A handler may set another Cache-Control.
-    let router = router.layer(SetResponseHeaderLayer::if_not_present(header::CACHE_CONTROL, HeaderValue::from_static("no-store")));
+    // A handler may set another Cache-Control, and a page its own policy.
+    let router = router
+        .layer(SetResponseHeaderLayer::if_not_present(header::CACHE_CONTROL, HeaderValue::from_static("no-store")))
+        .layer(SetResponseHeaderLayer::if_not_present(header::CONTENT_SECURITY_POLICY, NOT_A_PAGE));
     outermost(router, app, profile(app, app.config.edge, tasks))
 }
 

@@ -67,6 +67,27 @@ async fn the_page_has_a_strict_policy() {
 }
 
 #[tokio::test]
+async fn answers_that_are_no_pages_show_nothing_in_a_browser() {
+    let gateway = start(&[]).await;
+    for (method, path, status) in [
+        (Method::GET, "/api/projects", 401),
+        (Method::GET, "/openapi.json", 200),
+        (Method::GET, "/healthz", 200),
+        (Method::GET, "/absent", 404),
+        (Method::POST, "/", 405),
+        (Method::GET, "/page/app.js", 200),
+    ] {
+        let answer = Client::new().request(method, gateway.url(path)).send().await.unwrap();
+        assert_eq!(answer.status(), status, "{path}");
+        let policy = answer.headers()["content-security-policy"].to_str().unwrap();
+        for part in ["default-src 'none'", "base-uri 'none'", "frame-ancestors 'none'"] {
+            assert!(policy.contains(part), "{path}: {policy}");
+        }
+        assert_eq!(answer.headers()["x-content-type-options"], "nosniff", "{path}");
+    }
+}
+
+#[tokio::test]
 async fn json_is_not_cached_and_https_has_hsts() {
     let gateway = start(&[("BACKLOT_PUBLIC_URL", "https://apps.example"), ("BACKLOT_PREVIEW_URL", "https://{preview}.apps.example")]).await;
     let answer = Client::new().get(gateway.url("/api/projects")).send().await.unwrap();

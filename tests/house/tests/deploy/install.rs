@@ -57,3 +57,14 @@ fn the_proxies_name_the_listeners_and_the_names_of_the_environment_file() {
         }
     }
 }
+
+#[test]
+fn the_proxies_allow_only_current_versions_of_tls() {
+    let nginx = read("deploy/proxy/nginx.conf");
+    let servers: Vec<_> = nginx.split("\nserver {").skip(1).filter(|server| server.contains("ssl_certificate ")).collect();
+    assert_eq!(servers.len(), 2, "the application and the previews");
+    assert!(servers.iter().all(|server| server.contains("\n    ssl_protocols TLSv1.2 TLSv1.3;\n")));
+    // Without `protocols`, Caddy allows TLS 1.2 and 1.3.
+    assert!(!read("deploy/proxy/Caddyfile").contains("protocols"));
+    assert!(PROXIES.iter().all(|proxy| !read(proxy).contains("http://apps") && !read(proxy).contains("http://*.")));
+}
