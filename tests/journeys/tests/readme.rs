@@ -336,6 +336,8 @@ fn mentioned_targets_and_files_exist() -> Result<()> {
             }
             for path in code.split_whitespace().filter(|word| ["deploy/", "tests/", "docs/"].iter().any(|folder| word.starts_with(folder)))
             {
+                // A test is named by its file and its function.
+                let path = path.split("::").next().unwrap_or(path);
                 ensure!(root().join(path).exists(), "{}: `{path}` does not exist", page.name);
                 found += 1;
             }

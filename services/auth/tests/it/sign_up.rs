@@ -40,6 +40,14 @@ async fn the_database_contains_no_secret() {
 }
 
 #[tokio::test]
+async fn a_new_database_has_no_account() {
+    let cluster = Cluster::start().await;
+    cluster.auth().await;
+    let accounts: i64 = sqlx::query_scalar("select count(*) from users").fetch_one(&cluster.database.pool).await.expect("a number");
+    assert_eq!(accounts, 0);
+}
+
+#[tokio::test]
 async fn an_invalid_field_is_named_with_its_limit_and_no_account_is_created() {
     let cluster = Cluster::start().await;
     let gateway = cluster.auth().await.gateway();

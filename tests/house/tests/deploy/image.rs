@@ -41,6 +41,17 @@ fn the_image_is_pinned_and_runs_a_role_without_root() {
     assert_eq!(exposed, listens.map(str::to_owned).collect());
 }
 
+#[test]
+fn secrets_and_history_stay_out_of_the_image() {
+    let ignored: BTreeSet<_> = read(".dockerignore").lines().map(str::to_owned).collect();
+    for path in [".git", ".env", "**/.backlot"] {
+        assert!(ignored.contains(path), "the image would get {path}");
+    }
+    let last = read("deploy/Dockerfile").rsplit("\nFROM ").next().expect("a stage").to_owned();
+    let copied = last.lines().filter(|line| line.starts_with("COPY "));
+    assert!(copied.into_iter().all(|line| line.contains("--from=")), "the result has only what the build made");
+}
+
 /// Whether the image has a tag that begins with a version of at least two numbers. A digest is optional.
 pub(crate) fn is_pinned(image: &str) -> bool {
     let (image, digest) = image.split_once('@').unwrap_or((image, ""));

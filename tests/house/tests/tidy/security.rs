@@ -1,0 +1,212 @@
+//! The tables of docs/threats.md and docs/asvs.md. A row that names a test names one that exists and runs, and each other row has a reason.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+};
+
+use house::{
+    root,
+    source::{File, rust_files},
+};
+
+/// A table: its page, what the id of a row begins with, and its columns. The last two are the state, and the test or the reason.
+struct Table {
+    page: &'static str,
+    ids: &'static [&'static str],
+    columns: usize,
+}
+
+const THREATS: Table = Table { page: "docs/threats.md", ids: &["T-"], columns: 6 };
+const ASVS: Table = Table { page: "docs/asvs.md", ids: &["1", "2", "3", "4", "5", "6", "7", "8", "9"], columns: 5 };
+const MIN_THREATS: usize = 60;
+
+/// The requirements of ASVS 5.0 by level, without those of chapter 17 (WebRTC): seven of level 2.
+const REQUIREMENTS: [(&str, usize); 2] = [("1", 70), ("2", 183 - 7)];
+const LAST_CHAPTER: u32 = 16;
+
+const STATES: [&str; 4] = ["test", "manual", "not applicable", "not yet"];
+/// Characters of a reason.
+const MIN_REASON: usize = 20;
+
+struct Row {
+    page: &'static str,
+    id: String,
+    cells: Vec<String>,
+}
+
+impl Row {
+    fn state(&self) -> &str {
+        &self.cells[self.cells.len() - 2]
+    }
+
+    /// The tests, or the reason that there is none.
+    fn evidence(&self) -> &str {
+        &self.cells[self.cells.len() - 1]
+    }
+
+    fn has(&self, problem: &str) -> String {
+        format!("{}, {}: {problem}", self.page, self.id)
+    }
+
+    /// The texts between backticks in all cells.
+    fn code(&self) -> impl Iterator<Item = &str> {
+        self.cells.iter().flat_map(|cell| code(cell))
+    }
+}
+
+fn code(cell: &str) -> impl Iterator<Item = &str> {
+    cell.split('`').skip(1).step_by(2)
+}
+
+/// The file and the function of `path.rs::function`.
+fn test_of(code: &str) -> Option<(&str, &str)> {
+    code.split_once("::").filter(|(path, _)| path.ends_with(".rs") && path.contains('/'))
+}
+
+fn rows(table: &Table) -> Vec<Row> {
+    let text = fs::read_to_string(root().join(table.page)).unwrap_or_else(|e| panic!("{}: {e}", table.page));
+    let lines = text.lines().filter_map(|line| line.strip_prefix("| ")?.strip_suffix(" |"));
+    let cells = lines.map(|line| line.split(" | ").map(|cell| cell.trim().to_owned()).collect::<Vec<_>>());
+    let wanted = cells.filter(|cells| table.ids.iter().any(|start| cells[0].starts_with(start)));
+    wanted
+        .map(|cells| {
+            assert_eq!(cells.len(), table.columns, "{}: {cells:?}", table.page);
+            Row { page: table.page, id: cells[0].clone(), cells }
+        })
+        .collect()
+}
+
+/// Fails with all problems at once.
+fn none(problems: Vec<String>) {
+    assert!(problems.is_empty(), "\n{}", problems.join("\n"));
+}
+
+fn all_rows() -> Vec<Row> {
+    [THREATS, ASVS].iter().flat_map(rows).collect()
+}
+
+/// Whether a function of a file is a test that runs: it has the attribute, and is not ignored.
+fn is_live_test(text: &str, name: &str) -> bool {
+    let declaration = format!("fn {name}(");
+    let lines: Vec<_> = text.lines().map(str::trim).collect();
+    let is_declared = |line: &&str| line.strip_prefix("async ").unwrap_or(line).starts_with(&declaration);
+    lines.iter().enumerate().filter(|(_, line)| is_declared(line)).any(|(at, _)| {
+        let above = lines[..at].iter().rev().take_while(|line| line.starts_with("#[") || line.starts_with("//"));
+        let attributes: Vec<_> = above.filter(|line| line.starts_with("#[")).collect();
+        let is_test = attributes.iter().any(|line| ["#[test]", "#[tokio::test"].iter().any(|start| line.starts_with(start)));
+        is_test && !attributes.iter().any(|line| line.starts_with("#[ignore"))
+    })
+}
+
+/// Whether the file is a test program of its own, whose `main` cargo runs.
+fn is_test_program(path: &str) -> bool {
+    let Some((folder, file)) = path.split_once("/tests/") else { return false };
+    let manifest = fs::read_to_string(root().join(folder).join("Cargo.toml")).unwrap_or_default();
+    let name = format!("name = \"{}\"", file.trim_end_matches(".rs"));
+    manifest.split("[[test]]").skip(1).any(|section| {
+        let own = section.split("\n[").next().unwrap_or_default();
+        own.contains(&name) && own.contains("harness = false")
+    })
+}
+
+#[test]
+fn every_row_has_a_state_and_a_test_or_a_reason() {
+    let problem = |row: &Row| match row.state() {
+        "test" => (!code(row.evidence()).any(|code| test_of(code).is_some())).then_some("no test is named"),
+        state if STATES.contains(&state) => (row.evidence().chars().count() < MIN_REASON).then_some("there is no reason"),
+        _ => Some("the state is not one of the four"),
+    };
+    none(all_rows().iter().filter_map(|row| problem(row).map(|problem| row.has(problem))).collect());
+}
+
+#[test]
+fn every_test_that_a_row_names_exists_and_runs() {
+    let sources: BTreeMap<_, _> = rust_files().into_iter().map(|File { path, text }| (path, text)).collect();
+    let exists = |path: &str, name: &str| {
+        let is_program = name == "main" && is_test_program(path);
+        is_program || sources.get(path).is_some_and(|text| is_live_test(text, name))
+    };
+    let (rows, mut problems) = (all_rows(), Vec::new());
+    for row in &rows {
+        let missing = row.code().filter_map(test_of).filter(|(path, name)| !exists(path, name));
+        problems.extend(missing.map(|(path, name)| row.has(&format!("there is no test {path}::{name}"))));
+    }
+    none(problems);
+}
+
+#[test]
+fn every_file_that_a_row_names_exists() {
+    let is_ours = |path: &&str| path.split_once('/').is_some_and(|(folder, _)| !folder.is_empty() && root().join(folder).is_dir());
+    let mut problems = Vec::new();
+    for row in all_rows() {
+        let named = row.code().filter(|code| test_of(code).is_none()).filter(is_ours);
+        problems.extend(named.filter(|path| !root().join(path).exists()).map(|path| row.has(&format!("there is no {path}"))));
+    }
+    let without_file = rows(&THREATS).into_iter().filter(|row| row.state() == "test" && code(&row.cells[3]).next().is_none());
+    problems.extend(without_file.map(|row| row.has("no file has the defence")));
+    none(problems);
+}
+
+#[test]
+fn threats_have_ids() {
+    let threats = rows(&THREATS);
+    let ids: BTreeSet<_> = threats.iter().map(|row| &row.id).collect();
+    assert!(threats.len() >= MIN_THREATS && ids.len() == threats.len(), "{} threats, {} ids", threats.len(), ids.len());
+    let page = fs::read_to_string(root().join(THREATS.page)).expect("the page");
+    let lines = page.lines().filter(|line| line.trim_start_matches(['|', ' ']).starts_with("T-")).count();
+    assert_eq!(lines, threats.len(), "a row that cannot be read");
+    let is_number = |id: &str| id.strip_prefix("T-").is_some_and(|digits| digits.len() == 3 && digits.parse::<u16>().is_ok());
+    assert!(ids.iter().all(|id| is_number(id)), "{ids:?}");
+}
+
+#[test]
+fn the_requirements_of_asvs_are_complete_and_in_order() {
+    let rows = rows(&ASVS);
+    let number = |id: &str| -> Vec<u32> { id.split('.').map(|part| part.parse().unwrap_or_else(|_| panic!("{id}"))).collect() };
+    let ids: Vec<_> = rows.iter().map(|row| number(&row.id)).collect();
+    let misplaced = ids.windows(2).find(|pair| pair[0] >= pair[1]);
+    assert!(misplaced.is_none(), "an id is twice, or not in its place: {misplaced:?}");
+    assert!(ids.iter().all(|id| id.len() == 3 && id[0] <= LAST_CHAPTER));
+    assert_eq!(ids.iter().map(|id| id[0]).collect::<BTreeSet<_>>(), (1..=LAST_CHAPTER).collect(), "every chapter has rows");
+    for (level, expected) in REQUIREMENTS {
+        assert_eq!(rows.iter().filter(|row| row.cells[1] == level).count(), expected, "rows of level {level}");
+    }
+    assert_eq!(rows.len(), REQUIREMENTS.iter().map(|(_, count)| count).sum::<usize>());
+}
+
+#[test]
+fn only_functions_that_run_as_tests_count() {
+    let text = "
+        #[test]
+        fn plain() {}
+        /// Why.
+        #[tokio::test(flavor = \"multi_thread\")]
+        // A remark.
+        async fn with_a_runtime() {}
+        #[test]
+        #[ignore = \"slow\"]
+        fn ignored() {}
+        #[test]
+        fn longer_name() {}
+
+        fn helper() {}
+        // fn in_a_comment() {}
+    ";
+    for (name, is_live) in [
+        ("plain", true),
+        ("with_a_runtime", true),
+        ("longer_name", true),
+        ("ignored", false),
+        ("helper", false),
+        ("in_a_comment", false),
+        ("longer", false),
+        ("absent", false),
+    ] {
+        assert_eq!(is_live_test(text, name), is_live, "{name}");
+    }
+    assert!(is_test_program("services/compiler/tests/sandbox.rs"));
+    for path in ["services/compiler/tests/none.rs", "services/compiler/src/main.rs", "services/auth/tests/sandbox.rs"] {
+        assert!(!is_test_program(path), "{path}");
+    }
+}
