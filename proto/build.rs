@@ -11,6 +11,7 @@ use prost_types::{
 };
 
 const FILES: &[&str] = &[
+    "backlot/auth/v1/admin.proto",
     "backlot/auth/v1/auth_service.proto",
     "backlot/agent_streaming/v1/agent_streaming_service.proto",
     "backlot/project_storage/v1/project_storage_service.proto",
@@ -26,7 +27,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut compiler = protox::Compiler::new(["."])?;
     compiler.include_imports(true).include_source_info(true).open_files(FILES)?;
     let descriptors = compiler.encode_file_descriptor_set();
-    fs::write(out.join("idempotent_methods.rs"), format!("&{:?}", idempotent_methods(&compiler.file_descriptor_set())))?;
+    let marked = |levels| format!("&{:?}", methods(&compiler.file_descriptor_set(), levels));
+    fs::write(out.join("idempotent_methods.rs"), marked(&[IdempotencyLevel::Idempotent, IdempotencyLevel::NoSideEffects]))?;
+    fs::write(out.join("read_only_methods.rs"), marked(&[IdempotencyLevel::NoSideEffects]))?;
     fs::write(out.join("descriptors.bin"), &descriptors)?;
 
     tonic_prost_build::configure()
@@ -115,14 +118,14 @@ fn with_choices(code: String, messages: &[DescriptorProto]) -> Result<String, St
     Ok(parts.join("\nimpl"))
 }
 
-/// The paths of the methods that are idempotent or have no side effects.
-fn idempotent_methods(files: &FileDescriptorSet) -> Vec<String> {
+/// The paths of the methods with one of these marks.
+fn methods(files: &FileDescriptorSet, levels: &[IdempotencyLevel]) -> Vec<String> {
     let mut paths = Vec::new();
     for file in &files.file {
         for service in &file.service {
             let marked = service.method.iter().filter(|method| {
                 let level = method.options.as_ref().map(MethodOptions::idempotency_level);
-                matches!(level, Some(IdempotencyLevel::Idempotent | IdempotencyLevel::NoSideEffects))
+                level.is_some_and(|level| levels.contains(&level))
             });
             paths.extend(marked.map(|method| format!("/{}.{}/{}", file.package(), service.name(), method.name())));
         }

@@ -23,6 +23,9 @@ pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descrip
 /// The paths of the methods that the contract marks as idempotent or without side effects, as `/backlot.auth.v1.AuthService/GetKeySet`.
 pub const IDEMPOTENT_METHODS: &[&str] = include!(concat!(env!("OUT_DIR"), "/idempotent_methods.rs"));
 
+/// The paths of the methods that the contract marks as without side effects.
+pub const READ_ONLY_METHODS: &[&str] = include!(concat!(env!("OUT_DIR"), "/read_only_methods.rs"));
+
 macro_rules! package {
     ($name:literal) => {
         include!(concat!(env!("OUT_DIR"), "/", $name, ".rs"));

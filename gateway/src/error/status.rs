@@ -40,6 +40,7 @@ const REASONS: &[(&str, Option<StatusCode>, &str)] = &[
     ("HOST_INVALID", None, "The request has no valid Host"),
     ("HOST_UNKNOWN", Some(StatusCode::MISDIRECTED_REQUEST), "The gateway does not serve this host"),
     ("IF_MATCH_REQUIRED", Some(StatusCode::PRECONDITION_REQUIRED), "The request needs If-Match"),
+    ("IMPERSONATED", None, "An operator who acts for a person may not change the account"),
     ("INTERNAL", None, "Something went wrong on our side"),
     ("INVALID_FIELD", None, "A value of the request is not acceptable"),
     ("INVALID_JSON", None, "The request's body is not valid JSON"),

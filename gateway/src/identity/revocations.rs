@@ -1,11 +1,11 @@
-//! Tracks ended sessions. auth reports them in one stream. Cached sessions are used only while that stream is up, so that a sign-out
+//! Tracks ended and changed sessions. auth reports them in one stream. Cached sessions are used only while that stream is up, so that a sign-out
 //! takes effect here within a second. While it is down, each request with a cookie asks auth, and access tokens of programs are accepted by
 //! their signature until they expire, which takes at most five minutes.
 
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -34,13 +34,15 @@ pub(crate) struct Revocations {
     /// Zero while the stream is down; another number each time that it comes up.
     epoch: AtomicU64,
     ended: Mutex<HashMap<SessionId, Instant>>,
+    /// When this process learned that the access tokens of a session are out of date.
+    outdated: Mutex<HashMap<SessionId, Instant>>,
     /// Changes with every ended session.
     changed: watch::Sender<u64>,
 }
 
 impl Revocations {
     pub(crate) fn new() -> Self {
-        Self { epoch: AtomicU64::new(0), ended: Mutex::default(), changed: watch::Sender::new(0) }
+        Self { epoch: AtomicU64::new(0), ended: Mutex::default(), outdated: Mutex::default(), changed: watch::Sender::new(0) }
     }
 
     /// Identifies the time since the stream came up. What was learned in another epoch may be wrong. `None` while it is down.
@@ -49,7 +51,17 @@ impl Revocations {
     }
 
     pub(crate) fn has_ended(&self, session: SessionId) -> bool {
-        self.ended.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&session)
+        lock(&self.ended).contains_key(&session)
+    }
+
+    /// Whether an access token of the session may be out of date that was requested at this time.
+    pub(crate) fn is_outdated(&self, session: SessionId, requested: Instant) -> bool {
+        lock(&self.outdated).get(&session).is_some_and(|at| requested <= *at)
+    }
+
+    /// Records that the access tokens of a session are out of date.
+    fn outdate(&self, session: SessionId, now: Instant) {
+        remember(&mut lock(&self.outdated), session, now);
     }
 
     /// Waits until the session ends.
@@ -64,10 +76,7 @@ impl Revocations {
 
     /// Records an end.
     pub(crate) fn end(&self, session: SessionId, now: Instant) {
-        let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
-        ended.retain(|_, at| now.saturating_duration_since(*at) < REMEMBERED);
-        ended.insert(session, now);
-        drop(ended);
+        remember(&mut lock(&self.ended), session, now);
         self.changed.send_modify(|count| *count += 1);
     }
 
@@ -108,8 +117,21 @@ impl Revocations {
         if let Ok(session) = message.session_id.parse() {
             self.end(session, Instant::now());
         }
+        if let Ok(session) = message.changed_session_id.parse() {
+            self.outdate(session, Instant::now());
+        }
         self.epoch.store(epoch, Ordering::Release);
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Adds a session, and removes those whose access tokens have all expired.
+fn remember(sessions: &mut HashMap<SessionId, Instant>, session: SessionId, now: Instant) {
+    sessions.retain(|_, at| now.saturating_duration_since(*at) < REMEMBERED);
+    sessions.insert(session, now);
 }
 
 #[cfg(test)]
@@ -142,11 +164,23 @@ mod tests {
     }
 
     #[test]
+    fn a_token_is_out_of_date_if_it_was_requested_before_the_change() {
+        let (revocations, session, mut cursor) = (Revocations::new(), SessionId::generate(), 0);
+        let before = Instant::now();
+        assert!(!revocations.is_outdated(session, before));
+        let changed = WatchRevocationsResponse { cursor: 7, changed_session_id: session.to_string(), ..Default::default() };
+        revocations.handle(&changed, &mut cursor, 1);
+        assert!(revocations.is_outdated(session, before) && !revocations.has_ended(session));
+        assert!(!revocations.is_outdated(SessionId::generate(), before), "another session");
+        assert!(!revocations.is_outdated(session, Instant::now() + RETRY), "requested after the change");
+    }
+
+    #[test]
     fn the_stream_is_up_after_its_first_message() {
         let revocations = Revocations::new();
         let mut cursor = 0;
         assert_eq!(revocations.epoch(), None);
-        revocations.handle(&WatchRevocationsResponse { cursor: 41, session_id: String::new() }, &mut cursor, 3);
+        revocations.handle(&WatchRevocationsResponse { cursor: 41, ..Default::default() }, &mut cursor, 3);
         assert_eq!((revocations.epoch(), cursor), (Some(3), 41));
     }
 }

@@ -2,7 +2,10 @@
 //! is exchanged at auth for an access token, which every call of the request carries. The token of a program is verified here, so that it
 //! is refused within a second after its session has ended.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use axum::http::{HeaderMap, header};
 use chassis::{
@@ -83,6 +86,8 @@ struct CachedSession {
     user: User,
     /// When the token expires, in seconds since 1970.
     expires: u64,
+    /// When it was requested from auth.
+    requested: Instant,
 }
 
 /// Finds the people of credentials.
@@ -150,7 +155,7 @@ impl Sessions {
         let Some(epoch) = self.revocations.epoch() else { return Ok(self.fetch(secret, context).await?.user) };
         let key = (epoch, secret.to_owned());
         if let Some(known) = self.cache.get(&key) {
-            if now() + MARGIN.as_secs() < known.expires {
+            if now() + MARGIN.as_secs() < known.expires && !self.revocations.is_outdated(known.user.session_id, known.requested) {
                 return Ok(known.user);
             }
             self.cache.remove(&key);
@@ -161,9 +166,11 @@ impl Sessions {
     }
 
     async fn fetch(&self, secret: &str, context: &Context) -> Result<CachedSession, Fault> {
+        let requested = Instant::now();
         let request = context.request(CreateAccessTokenRequest { session_token: secret.to_owned() });
         let answer = self.upstream.auth().create_access_token(request).await.map_err(|status| fault_of(&status))?;
-        parse_exchange(answer.into_inner()).ok_or_else(|| fault(ErrorCode::Internal, "INTERNAL", "the answer of auth cannot be read"))
+        parse_exchange(answer.into_inner(), requested)
+            .ok_or_else(|| fault(ErrorCode::Internal, "INTERNAL", "the answer of auth cannot be read"))
     }
 
     /// Drops a session that was ended through this gateway, before auth reports the end.
@@ -174,7 +181,7 @@ impl Sessions {
     }
 }
 
-fn parse_exchange(answer: CreateAccessTokenResponse) -> Option<CachedSession> {
+fn parse_exchange(answer: CreateAccessTokenResponse, requested: Instant) -> Option<CachedSession> {
     let user = answer.user?;
     let user = User {
         id: user.id.parse().ok()?,
@@ -182,7 +189,7 @@ fn parse_exchange(answer: CreateAccessTokenResponse) -> Option<CachedSession> {
         private_claims: Arc::new(Plan::try_from(user.plan).ok()?.into()),
         token: Token::new(&answer.access_token),
     };
-    Some(CachedSession { user, expires: u64::try_from(answer.expire_time?.seconds).ok()? })
+    Some(CachedSession { user, expires: u64::try_from(answer.expire_time?.seconds).ok()?, requested })
 }
 
 fn now() -> u64 {
@@ -191,8 +198,6 @@ fn now() -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
-
     use chassis::{config::Env, identity::Caller, testing::Issuer, verifier::Keys};
     use proto::id::UserId;
 

@@ -7,6 +7,7 @@ use time::OffsetDateTime;
 
 use crate::{
     app::App,
+    audit::{Actor, Event, Kind},
     config::SignUp,
     email::{Email, EmailLookup},
     error::Error,
@@ -15,7 +16,7 @@ use crate::{
     password::{self, Verdict},
     revocation::Feed,
     session::{Session, SessionSecret},
-    store::{self, Pool, revocations, sessions, users},
+    store::{self, Pool, audit, revocations, sessions, users},
     token,
     user::User,
 };
@@ -52,22 +53,28 @@ pub(crate) async fn sign_up(app: &App, context: &Context, new: NewAccount, now: 
     if app.sign_up == SignUp::Closed && context.caller != Caller::Operator {
         return Err(Error::SignUpClosed);
     }
-    let address = limit::address_of(context);
-    limit::count(&app.limiter, context, &address, None).await?;
+    limit::count(&app.limiter, context, &limit::address_of(context), None).await?;
     let display_name = display_name(&new.display_name, &new.email);
     let personal = password::personal_words(new.email.as_str(), &display_name);
     let hash = app.hashes.hash(context.client_address, new.password, personal).await?;
 
     let user = User { id: UserId::generate(), email: new.email.as_str().to_owned(), display_name, plan: Plan::Free, created_at: now };
     let mut tx = store::begin(&app.pool).await?;
-    users::insert(&mut *tx, &user, &new.email, &hash)
-        .await
-        .map_err(|e| if users::EMAIL_KEYS.iter().any(|key| e.violates(key)) { Error::EmailTaken } else { e.into() })?;
-    begin_session(tx, user, &address, now).await
+    insert(&mut tx, &user, &new.email, &hash).await?;
+    begin_session(tx, context, user, Kind::SignedUp, now).await
+}
+
+/// Stores a new account.
+///
+/// # Errors
+/// EMAIL_TAKEN.
+pub(crate) async fn insert(tx: &mut store::Tx, user: &User, email: &Email, password_hash: &str) -> Result<(), Error> {
+    let inserted = users::insert(&mut **tx, user, email, password_hash).await;
+    inserted.map_err(|e| if users::EMAIL_KEYS.iter().any(|key| e.violates(key)) { Error::EmailTaken } else { e.into() })
 }
 
 /// # Errors
-/// RATE_LIMITED, BAD_CREDENTIALS, OVERLOADED, SHARE_EXHAUSTED.
+/// RATE_LIMITED, BAD_CREDENTIALS (also for a disabled account), OVERLOADED, SHARE_EXHAUSTED.
 pub(crate) async fn sign_in(app: &App, context: &Context, email: &str, password: String, now: OffsetDateTime) -> Result<NewSession, Error> {
     let (address, lookup) = (limit::address_of(context), EmailLookup::new(email));
     let found = users::credentials(&app.pool, &lookup, &address).await?;
@@ -82,7 +89,7 @@ pub(crate) async fn sign_in(app: &App, context: &Context, email: &str, password:
     if let Verdict::Outdated(new) = verdict {
         users::replace_password_hash(&mut *tx, account.user.id, &account.password_hash, &new).await?;
     }
-    begin_session(tx, account.user, &address, now).await
+    begin_session(tx, context, account.user, Kind::SessionStarted, now).await
 }
 
 /// Ends the session with this secret. Without a secret it ends the session of the access token. Ending an ended session has no effect.
@@ -108,8 +115,11 @@ pub(crate) async fn sign_out(
             sessions::delete_by_id(&mut *tx, id).await?
         }
     };
-    let Some(id) = ended else { return Ok(()) };
-    revocations::append(&mut tx, id, now).await?;
+    let Some(ended) = ended else { return Ok(()) };
+    let actor = Actor::of_session(ended.user_id, ended.impersonator);
+    let event = Event::of(context, Kind::SessionEnded, actor, ended.user_id, now).with("session", &ended.id.to_string());
+    audit::append(&mut *tx, &event).await?;
+    revocations::append(&mut tx, &[ended.id], now).await?;
     store::commit(tx).await?;
     feed.notify();
     Ok(())
@@ -143,17 +153,26 @@ pub(crate) async fn create_access_token(
     Ok(AccessToken { token, expires_at: token::expiry(&session, now), user, session })
 }
 
-/// The last steps of a sign-up and a sign-in, in the transaction of the first ones.
-async fn begin_session(mut tx: store::Tx, user: User, address: &str, now: OffsetDateTime) -> Result<NewSession, Error> {
+/// The last steps of a sign-up and a sign-in, in the transaction of the first ones. `kind` is what the audit log has for them.
+///
+/// # Errors
+/// BAD_CREDENTIALS if the account is disabled.
+async fn begin_session(mut tx: store::Tx, context: &Context, user: User, kind: Kind, now: OffsetDateTime) -> Result<NewSession, Error> {
     let (session, secret) = (Session::start(user.id, now), SessionSecret::generate()?);
-    sessions::insert(&mut *tx, &session, &secret.hash()).await?;
-    users::remember_address(&mut *tx, user.id, address, now).await?;
+    let event = |kind| Event::of(context, kind, Actor::User(user.id), user.id, now);
+    if !sessions::insert(&mut *tx, &session, &secret.hash()).await? {
+        audit::append(&mut *tx, &event(Kind::SessionRefused)).await?;
+        store::commit(tx).await?;
+        return Err(Error::BadCredentials);
+    }
+    users::remember_address(&mut *tx, user.id, &limit::address_of(context), now).await?;
+    audit::append(&mut *tx, &event(kind).with("session", &session.id.to_string())).await?;
     store::commit(tx).await?;
     Ok(NewSession { user, session, secret })
 }
 
 /// The requested name. A blank one is replaced by the part of the address before the @, cut to the limit.
-fn display_name(requested: &str, email: &Email) -> String {
+pub(crate) fn display_name(requested: &str, email: &Email) -> String {
     if requested.trim().is_empty() { email.local().chars().take(MAX_NAME).collect() } else { requested.to_owned() }
 }
 

@@ -4,6 +4,8 @@ use chassis::{
     client::{ServiceChannel, connect},
     clock,
     identity::Caller,
+    page::PageTokens,
+    secret::ClusterSecret,
 };
 use proto::rate_limit::rate_limit_service_client::RateLimitServiceClient;
 use tokio_util::sync::CancellationToken;
@@ -25,6 +27,7 @@ pub(crate) struct App {
     pub(crate) limiter: RateLimitServiceClient<ServiceChannel>,
     pub(crate) keyring: Keyring,
     pub(crate) feed: Feed,
+    pub(crate) pages: PageTokens,
 }
 
 impl App {
@@ -46,7 +49,13 @@ impl App {
             limiter: RateLimitServiceClient::new(limiter),
             keyring: Keyring::load(pool.clone(), &config.cluster_secret, config.rotation_interval(), clock::now()).await?,
             feed: Feed::new(pool.clone(), stop),
+            pages: page_tokens(&config.cluster_secret),
             pool,
         })
     }
+}
+
+/// Their key is derived from the one that only auth has, because the role keys (BACKLOT_ROLE_KEYS) of the release before have no other.
+fn page_tokens(secret: &ClusterSecret) -> PageTokens {
+    PageTokens::new(&ClusterSecret::of_bytes(&secret.derive("auth signing keys")))
 }

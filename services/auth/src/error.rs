@@ -29,6 +29,10 @@ pub enum Error {
     EmailTaken,
     #[error("the address or the password is wrong")]
     BadCredentials,
+    #[error("there is no such account")]
+    UserNotFound,
+    #[error("the account is disabled")]
+    UserDisabled,
     #[error("the session has ended or does not exist")]
     SessionEnded,
     #[error("too many passwords are waiting to be checked; try again")]
@@ -63,7 +67,8 @@ impl Error {
             Self::Refused(fault) => fault.code,
             Self::WeakPassword(_) => ErrorCode::InvalidArgument,
             Self::SignUpClosed => ErrorCode::Forbidden,
-            Self::EmailTaken => ErrorCode::Conflict,
+            Self::EmailTaken | Self::UserDisabled => ErrorCode::Conflict,
+            Self::UserNotFound => ErrorCode::NotFound,
             Self::BadCredentials | Self::SessionEnded => ErrorCode::Unauthenticated,
             Self::Overloaded | Self::Draining | Self::FeedStalled => ErrorCode::Unavailable,
             Self::Store(e) if e.is_transient() => ErrorCode::Unavailable,
@@ -80,6 +85,8 @@ impl Error {
             Self::SignUpClosed => "SIGNUP_CLOSED",
             Self::EmailTaken => "EMAIL_TAKEN",
             Self::BadCredentials => "BAD_CREDENTIALS",
+            Self::UserNotFound => "USER_NOT_FOUND",
+            Self::UserDisabled => "USER_DISABLED",
             Self::SessionEnded => "SESSION_ENDED",
             Self::Overloaded => "OVERLOADED",
             Self::Draining => "DRAINING",

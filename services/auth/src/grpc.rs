@@ -1,5 +1,7 @@
 //! The RPCs: decode, call one function, encode.
 
+mod admin;
+
 use std::{ops::RangeInclusive, pin::Pin, sync::Arc};
 
 use chassis::{
@@ -163,12 +165,13 @@ fn session(session: &Session) -> pb::Session {
         id: session.id.to_string(),
         create_time: Some(timestamp(session.created_at)),
         expire_time: Some(timestamp(session.expires_at)),
+        last_use_time: Some(timestamp(session.last_used_at)),
+        impersonator: session.impersonator.clone().unwrap_or_default(),
     }
 }
 
 fn revocation(notice: Notice) -> WatchRevocationsResponse {
-    WatchRevocationsResponse {
-        cursor: u64::try_from(notice.cursor).unwrap_or_default(),
-        session_id: notice.session_id.map(|id| id.to_string()).unwrap_or_default(),
-    }
+    let id = notice.session_id.map(|id| id.to_string()).unwrap_or_default();
+    let (session_id, changed_session_id) = if notice.has_ended { (id, String::new()) } else { (String::new(), id) };
+    WatchRevocationsResponse { cursor: u64::try_from(notice.cursor).unwrap_or_default(), session_id, changed_session_id }
 }

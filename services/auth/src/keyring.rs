@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    audit::{Actor, Event, Kind},
     error::Error,
     rotation::{self, Candidate, Plan},
     store::{self, Pool},
@@ -113,11 +114,15 @@ async fn rotate(
         if due.create {
             let key = StoredKey::generate(cipher, now)?;
             store::keys::insert(&mut *tx, &key).await?;
+            let created = Event::new(Kind::KeyCreated, Actor::System, now).with("kid", &key.kid);
+            store::audit::append(&mut *tx, &created).await?;
             tracing::info!(kid = key.kid, "a signing key was created");
             rows.push(key);
         }
         for index in due.retired {
             store::keys::delete(&mut *tx, &rows[index].kid).await?;
+            let retired = Event::new(Kind::KeyRetired, Actor::System, now).with("kid", &rows[index].kid);
+            store::audit::append(&mut *tx, &retired).await?;
             tracing::info!(kid = rows[index].kid, "a signing key was retired");
         }
         store::commit(tx).await?;

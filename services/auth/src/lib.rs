@@ -1,8 +1,9 @@
-//! auth: accounts with passwords, browser sessions, access tokens, and the feed of ended sessions. It knows nothing of projects or
-//! turns. What a plan allows is defined in the other services.
+//! auth: accounts with passwords, browser sessions, access tokens, the feed of ended sessions, and the audit log. It knows nothing of
+//! projects or turns. What a plan allows is defined in the other services.
 //!
 //! In reading order:
 //! - [`account`]: one function per RPC: sign up, sign in, sign out, read the current session, create an access token.
+//! - [`admin`]: what an operator does. [`audit`]: the log of what people and operators did.
 //! - [`user`], [`email`], [`password`], [`session`]: the rules. They do no I/O and take the time as a parameter.
 //! - [`hash_pool`]: the threads that hash passwords, with limits against a flood of sign-ins.
 //! - [`limit`]: what the policies `auth`, `auth-account` and `auth-guess` count.
@@ -14,7 +15,9 @@
 
 mod access;
 mod account;
+mod admin;
 mod app;
+mod audit;
 mod config;
 mod email;
 mod error;
@@ -41,7 +44,7 @@ use chassis::{
     task::Tasks,
     verifier::{Keys, Verifier},
 };
-use proto::auth::auth_service_server::AuthServiceServer;
+use proto::auth::{admin_service_server::AdminServiceServer, auth_service_server::AuthServiceServer};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::codec::CompressionEncoding;
@@ -87,7 +90,8 @@ pub async fn serve(config: Config, listener: TcpListener, shutdown: Cancellation
     let verifier = Arc::new(Verifier::new(Caller::Auth, &config.cluster_secret, Keys::Local(app.keyring.published())));
     let limiter = app.limiter.clone();
     let served = Server::new(Caller::Auth, config.server, verifier, RULES)
-        .add_service(AuthServiceServer::new(grpc::Service(app)).accept_compressed(CompressionEncoding::Gzip))
+        .add_service(AuthServiceServer::new(grpc::Service(Arc::clone(&app))).accept_compressed(CompressionEncoding::Gzip))
+        .add_service(AdminServiceServer::new(grpc::Service(app)))
         .limit_direct_callers(General::new(limiter))
         .needs(postgres::ENGINE, postgres::watch(&pool))
         .serve(listener, shutdown)

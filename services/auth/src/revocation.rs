@@ -1,4 +1,4 @@
-//! The feed of ended sessions. One task per process reads the log of revocations: immediately when a session ends in this process, and
+//! The feed of ended and changed sessions. One task per process reads the log of revocations: immediately when a session ends in this process, and
 //! every half second for sessions that end in other replicas. It sends the new rows to every stream. A stream ends when the log could not
 //! be read for two seconds, because the gateway trusts its cache as long as the stream is open.
 
@@ -41,11 +41,26 @@ pub(crate) struct Notice {
     pub(crate) cursor: i64,
     /// None in the first message and in heartbeats.
     pub(crate) session_id: Option<SessionId>,
+    /// Otherwise its access tokens are out of date.
+    pub(crate) has_ended: bool,
+}
+
+impl Notice {
+    /// Only the position.
+    fn at(cursor: i64) -> Self {
+        Self { cursor, session_id: None, has_ended: false }
+    }
+}
+
+impl From<Revocation> for Notice {
+    fn from(Revocation { cursor, session_id, has_ended }: Revocation) -> Self {
+        Self { cursor, session_id: Some(session_id), has_ended }
+    }
 }
 
 #[derive(Clone)]
 enum Signal {
-    Ended(Revocation),
+    Appended(Revocation),
     /// The log was read to its end.
     UpToDate,
 }
@@ -95,7 +110,7 @@ impl Feed {
             for revocation in batch {
                 *cursor = revocation.cursor;
                 // It fails if there is no stream.
-                let _ = self.signals.send(Signal::Ended(revocation));
+                let _ = self.signals.send(Signal::Appended(revocation));
             }
             if !full {
                 return Ok(());
@@ -113,7 +128,7 @@ impl Feed {
             let head = feed.head().await?;
             let mut cursor = if after == 0 { head } else { after.min(head) };
             let mut last_sent = Instant::now();
-            yield Notice { cursor, session_id: None };
+            yield Notice::at(cursor);
 
             let mut behind = true;
             loop {
@@ -122,17 +137,17 @@ impl Feed {
                     behind = batch.len() == BATCH as usize;
                     for revocation in batch {
                         (cursor, last_sent) = (revocation.cursor, Instant::now());
-                        yield Notice { cursor, session_id: Some(revocation.session_id) };
+                        yield Notice::from(revocation);
                     }
                 }
                 match feed.next(&mut signals).await? {
-                    Some(Signal::Ended(revocation)) if revocation.cursor > cursor => {
+                    Some(Signal::Appended(revocation)) if revocation.cursor > cursor => {
                         (cursor, last_sent) = (revocation.cursor, Instant::now());
-                        yield Notice { cursor, session_id: Some(revocation.session_id) };
+                        yield Notice::from(revocation);
                     }
                     Some(Signal::UpToDate) if last_sent.elapsed() >= HEARTBEAT => {
                         last_sent = Instant::now();
-                        yield Notice { cursor, session_id: None };
+                        yield Notice::at(cursor);
                     }
                     Some(_) => {}
                     None => behind = true,

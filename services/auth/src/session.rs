@@ -12,11 +12,13 @@ use time::{Duration, OffsetDateTime};
 pub(crate) const IDLE_TIMEOUT: Duration = Duration::days(7);
 /// A session ends this long after its start, even if it is used.
 pub(crate) const MAX_AGE: Duration = Duration::days(30);
+/// The longest session in which an operator acts for a person.
+pub(crate) const MAX_IMPERSONATION: Duration = Duration::hours(1);
 /// The use of a session is recorded at most this often, so that a busy session causes few writes.
 pub(crate) const TOUCH_INTERVAL: Duration = Duration::minutes(1);
 
 /// A signed-in browser or program.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Session {
     pub id: SessionId,
     pub user_id: UserId,
@@ -24,12 +26,20 @@ pub struct Session {
     pub last_used_at: OffsetDateTime,
     /// The latest end; an unused session ends earlier.
     pub expires_at: OffsetDateTime,
+    /// The operator who acts for the person.
+    pub impersonator: Option<String>,
 }
 
 impl Session {
     #[must_use]
     pub fn start(user_id: UserId, now: OffsetDateTime) -> Self {
-        Self { id: SessionId::generate(), user_id, created_at: now, last_used_at: now, expires_at: now + MAX_AGE }
+        Self { id: SessionId::generate(), user_id, created_at: now, last_used_at: now, expires_at: now + MAX_AGE, impersonator: None }
+    }
+
+    /// A session in which an operator acts for the person.
+    pub(crate) fn impersonate(user_id: UserId, operator: &str, lifetime: Duration, now: OffsetDateTime) -> Self {
+        let expires_at = now + lifetime.min(MAX_IMPERSONATION);
+        Self { expires_at, impersonator: Some(operator.to_owned()), ..Self::start(user_id, now) }
     }
 
     pub(crate) fn is_live(&self, now: OffsetDateTime) -> bool {
@@ -105,6 +115,14 @@ mod tests {
             (MAX_AGE - second * 2, MAX_AGE * 10, false),
         ] {
             assert_eq!(session(last_used).is_live(T0 + now), live, "used after {last_used}, checked after {now}");
+        }
+    }
+
+    #[test]
+    fn an_operator_acts_for_at_most_an_hour() {
+        for (asked, lasts) in [(Duration::minutes(5), Duration::minutes(5)), (Duration::days(1), MAX_IMPERSONATION)] {
+            let session = Session::impersonate(UserId::generate(), "ada", asked, T0);
+            assert_eq!((session.expires_at, session.impersonator.as_deref()), (T0 + lasts, Some("ada")));
         }
     }
 

@@ -1,5 +1,7 @@
 //! All SQL of the service. The functions take any executor, so that a caller can run several of them in one transaction.
 
+pub(crate) mod accounts;
+pub(crate) mod audit;
 pub(crate) mod keys;
 pub(crate) mod revocations;
 pub(crate) mod sessions;

@@ -8,6 +8,7 @@ use ring::{
     rand::{SecureRandom as _, SystemRandom},
     signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _},
 };
+use serde_json::{Map, Value};
 use time::{Duration, OffsetDateTime};
 
 use crate::{session::Session, user::User};
@@ -152,6 +153,8 @@ pub(crate) fn expiry(session: &Session, now: OffsetDateTime) -> OffsetDateTime {
 #[must_use]
 pub fn claims(user: &User, session: &Session, now: OffsetDateTime) -> Claims {
     let issued = seconds(now);
+    let mut private: Map<String, Value> = user.plan.into();
+    private.extend(session.impersonator.as_deref().map(chassis::identity::actor));
     Claims {
         iss: ISSUER.into(),
         aud: AUDIENCE.into(),
@@ -162,7 +165,7 @@ pub fn claims(user: &User, session: &Session, now: OffsetDateTime) -> Claims {
         nbf: issued,
         exp: seconds(expiry(session, now)),
         auth_time: seconds(session.created_at),
-        private: user.plan.into(),
+        private,
     }
 }
 

@@ -13,6 +13,13 @@ pub struct User {
     pub created_at: OffsetDateTime,
 }
 
+/// An account as an operator sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Account {
+    pub(crate) user: User,
+    pub(crate) disabled_at: Option<OffsetDateTime>,
+}
+
 /// An account as a sign-in finds it, before its password is checked.
 pub(crate) struct Credentials {
     pub(crate) user: User,

@@ -36,6 +36,23 @@ pub struct User {
     pub token: Token,
 }
 
+/// The private claim of an access token with which an operator acts for the user (RFC 8693, section 4.1).
+const ACTOR_CLAIM: &str = "act";
+
+/// The private claim that names the operator who acts for the user.
+#[must_use]
+pub fn actor(operator: &str) -> (String, Value) {
+    (ACTOR_CLAIM.to_owned(), serde_json::json!({ "sub": format!("operator:{operator}") }))
+}
+
+impl User {
+    /// Whether an operator acts for the user.
+    #[must_use]
+    pub fn is_impersonated(&self) -> bool {
+        self.private_claims.contains_key(ACTOR_CLAIM)
+    }
+}
+
 /// The private claims of an access token (RFC 7519, section 4.3), such as the plan. Only the services interpret them.
 pub type PrivateClaims = Arc<Map<String, Value>>;
 

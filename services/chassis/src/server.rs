@@ -46,13 +46,13 @@ pub struct Rule {
     pub size: Size,
 }
 
-/// The kind of permission that an RPC needs, for credentials with restricted permissions. No request is refused because of its scope
-/// yet, because an access token has all permissions of its user.
+/// The kind of permission that an RPC needs, for credentials with restricted permissions. An access token has all permissions
+/// of its user, unless an operator acts for the user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
     /// Needs no user: sign-in, public keys.
     Open,
-    /// The user's own account and sessions.
+    /// The user's own account and sessions. An operator who acts for the user may only read it.
     Account,
     /// Reads projects, turns and agents.
     Read,

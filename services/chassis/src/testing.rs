@@ -20,7 +20,7 @@ use private_postgres::sys;
 use tokio::net::TcpListener;
 
 pub use self::{
-    access::assert_access_table,
+    access::{assert_access_table, assert_access_tables},
     issuer::Issuer,
     postgres::{TestDatabase, database_url, postgres},
     redis::{TestRedis, redis},

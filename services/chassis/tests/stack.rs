@@ -28,6 +28,7 @@ use proto::{
         auth_service_server::{AuthService, AuthServiceServer},
     },
     error::Fault,
+    id::UserId,
 };
 use tokio::sync::watch;
 use tokio_stream::wrappers::WatchStream;
@@ -41,7 +42,8 @@ const RULES: &[Rule] = &[
     Rule { rpc: "SignUp", callers: OPEN, user: false, scope: Scope::Open, size: Ordinary },
     Rule { rpc: "SignIn", callers: OPEN, user: false, scope: Scope::Open, size: Ordinary },
     Rule { rpc: "GetKeySet", callers: &[Caller::Gateway, Caller::Direct], user: false, scope: Scope::Open, size: Ordinary },
-    Rule { rpc: "GetSession", callers: OPEN, user: true, scope: Scope::Open, size: Ordinary },
+    Rule { rpc: "GetSession", callers: OPEN, user: true, scope: Scope::Account, size: Ordinary },
+    Rule { rpc: "SignOut", callers: OPEN, user: true, scope: Scope::Account, size: Ordinary },
     Rule { rpc: "WatchRevocations", callers: OPEN, user: false, scope: Scope::Open, size: Ordinary },
 ];
 
@@ -72,7 +74,7 @@ impl AuthService for Probe {
 
     /// Streams every value of the cursor.
     async fn watch_revocations(&self, _: Request<WatchRevocationsRequest>) -> Result<Response<Self::WatchRevocationsStream>, Status> {
-        let message = |cursor| Ok(WatchRevocationsResponse { cursor, session_id: String::new() });
+        let message = |cursor| Ok(WatchRevocationsResponse { cursor, ..WatchRevocationsResponse::default() });
         Ok(Response::new(Box::pin(WatchStream::new(self.cursor.clone()).map(message))))
     }
 
@@ -97,9 +99,14 @@ struct Service {
 
 impl Service {
     async fn start(settings: &[(&str, &str)]) -> Self {
+        Self::with_keys(settings, Vec::new()).await
+    }
+
+    /// Accepts the access tokens of these keys.
+    async fn with_keys(settings: &[(&str, &str)], keys: Vec<JsonWebKey>) -> Self {
         chassis::install_crypto();
         let config = Config::read(&mut Env::of(settings.iter().copied()));
-        let (_, keys) = watch::channel(Vec::new());
+        let (_, keys) = watch::channel(keys);
         let verifier = Arc::new(Verifier::new(Caller::Auth, &testing::secret(), Keys::Local(keys)));
         let listener = testing::listener().await;
         let uri = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
@@ -238,8 +245,28 @@ async fn the_access_table_is_enforced() {
     assert_eq!(code_and_reason(&other), (Code::PermissionDenied, "CALLER_DENIED".into()));
     let anonymous = service.called_by(Caller::Gateway).get_session(GetSessionRequest {}).await.unwrap_err();
     assert_eq!(code_and_reason(&anonymous), (Code::Unauthenticated, "TOKEN_MISSING".into()));
-    let without_a_row = service.called_by(Caller::Gateway).sign_out(SignOutRequest::default()).await.unwrap_err();
+    let without_a_row = service.called_by(Caller::Gateway).create_access_token(CreateAccessTokenRequest::default()).await.unwrap_err();
     assert_eq!(code_and_reason(&without_a_row), (Code::Unimplemented, "UNIMPLEMENTED".into()));
+}
+
+#[tokio::test]
+async fn an_operator_who_acts_for_a_person_may_read_the_account_and_not_change_it() {
+    let issuer = testing::Issuer::start().await;
+    let service = Service::with_keys(&[], vec![issuer.public()]).await;
+    let (person, impersonated) = (serde_json::Map::new(), serde_json::Map::from_iter([chassis::identity::actor("ada")]));
+    for (claims, refusal) in [(person, None), (impersonated, Some((Code::PermissionDenied, "IMPERSONATED".to_owned())))] {
+        let token = issuer.token(UserId::generate(), claims);
+        let mut gateway = service.called_by(Caller::Gateway);
+        gateway.get_session(bearer(GetSessionRequest {}, &token)).await.expect("reads");
+        let changed = gateway.sign_out(bearer(SignOutRequest::default(), &token)).await;
+        assert_eq!(changed.err().map(|status| code_and_reason(&status)), refusal);
+    }
+}
+
+fn bearer<T>(message: T, token: &str) -> Request<T> {
+    let mut request = Request::new(message);
+    request.metadata_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
+    request
 }
 
 /// Calls a path with these headers and raw bytes. Returns the trailers, or the headers of a response without a body.

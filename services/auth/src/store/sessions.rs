@@ -9,26 +9,36 @@ use uuid::Uuid;
 use super::{StoreError, users::plan_named};
 use crate::{session::Session, user::User};
 
-pub(crate) async fn insert(db: impl PgExecutor<'_>, session: &Session, token_hash: &[u8; 32]) -> Result<(), StoreError> {
+/// A session that was deleted.
+pub(crate) struct Ended {
+    pub(crate) id: SessionId,
+    pub(crate) user_id: UserId,
+    pub(crate) impersonator: Option<String>,
+}
+
+/// Returns false if the account is disabled. The lock of its row lets a change that disables it wait, so that it finds this session.
+pub(crate) async fn insert(db: impl PgExecutor<'_>, session: &Session, token_hash: &[u8; 32]) -> Result<bool, StoreError> {
     let insert = sqlx::query!(
-        "insert into sessions (id, user_id, token_hash, created_at, last_used_at, expires_at) values ($1, $2, $3, $4, $5, $6)",
+        "insert into sessions (id, user_id, token_hash, created_at, last_used_at, expires_at, impersonator)
+         select $1, u.id, $3, $4::timestamptz, $5::timestamptz, $6::timestamptz, $7 from users u
+         where u.id = $2 and u.disabled_at is null for share of u",
         session.id.0,
         session.user_id.0,
         token_hash.as_slice(),
         session.created_at,
         session.last_used_at,
         session.expires_at,
+        session.impersonator,
     );
-    query("insert sessions", insert.execute(db)).await?;
-    Ok(())
+    Ok(query("insert sessions", insert.execute(db)).await?.rows_affected() > 0)
 }
 
 pub(crate) async fn by_token(db: impl PgExecutor<'_>, token_hash: &[u8; 32]) -> Result<Option<(User, Session)>, StoreError> {
     let select = sqlx::query_as!(
         Row,
         "select u.id as user_id, u.email, u.display_name, u.plan, u.created_at as user_created_at,
-                s.id, s.created_at, s.last_used_at, s.expires_at
-         from sessions s join users u on u.id = s.user_id where s.token_hash = $1",
+                s.id, s.created_at, s.last_used_at, s.expires_at, s.impersonator
+         from sessions s join users u on u.id = s.user_id where s.token_hash = $1 and u.disabled_at is null",
         token_hash.as_slice(),
     );
     query("select sessions", select.fetch_optional(db)).await?.map(Row::split).transpose()
@@ -38,8 +48,8 @@ pub(crate) async fn by_id(db: impl PgExecutor<'_>, id: SessionId) -> Result<Opti
     let select = sqlx::query_as!(
         Row,
         "select u.id as user_id, u.email, u.display_name, u.plan, u.created_at as user_created_at,
-                s.id, s.created_at, s.last_used_at, s.expires_at
-         from sessions s join users u on u.id = s.user_id where s.id = $1",
+                s.id, s.created_at, s.last_used_at, s.expires_at, s.impersonator
+         from sessions s join users u on u.id = s.user_id where s.id = $1 and u.disabled_at is null",
         id.0,
     );
     query("select sessions", select.fetch_optional(db)).await?.map(Row::split).transpose()
@@ -52,14 +62,44 @@ pub(crate) async fn touch(db: impl PgExecutor<'_>, id: SessionId, now: OffsetDat
     Ok(())
 }
 
-pub(crate) async fn delete_by_token(db: impl PgExecutor<'_>, token_hash: &[u8; 32]) -> Result<Option<SessionId>, StoreError> {
-    let delete = sqlx::query_scalar!("delete from sessions where token_hash = $1 returning id", token_hash.as_slice());
+/// The sessions of an account whose latest end is not reached, the most recently used first.
+pub(crate) async fn of_user(db: impl PgExecutor<'_>, user: UserId, now: OffsetDateTime, limit: i64) -> Result<Vec<Session>, StoreError> {
+    let select = sqlx::query_as!(
+        Row,
+        "select u.id as user_id, u.email, u.display_name, u.plan, u.created_at as user_created_at,
+                s.id, s.created_at, s.last_used_at, s.expires_at, s.impersonator
+         from sessions s join users u on u.id = s.user_id where s.user_id = $1 and s.expires_at > $2
+         order by s.last_used_at desc, s.id desc limit $3",
+        user.0,
+        now,
+        limit,
+    );
+    let rows = query("list sessions", select.fetch_all(db)).await?;
+    rows.into_iter().map(|row| Ok(row.split()?.1)).collect()
+}
+
+pub(crate) async fn delete_by_token(db: impl PgExecutor<'_>, token_hash: &[u8; 32]) -> Result<Option<Ended>, StoreError> {
+    let delete = sqlx::query!("delete from sessions where token_hash = $1 returning id, user_id, impersonator", token_hash.as_slice());
+    let row = query("delete sessions", delete.fetch_optional(db)).await?;
+    Ok(row.map(|row| Ended { id: SessionId(row.id), user_id: UserId(row.user_id), impersonator: row.impersonator }))
+}
+
+pub(crate) async fn delete_by_id(db: impl PgExecutor<'_>, id: SessionId) -> Result<Option<Ended>, StoreError> {
+    let delete = sqlx::query!("delete from sessions where id = $1 returning id, user_id, impersonator", id.0);
+    let row = query("delete sessions", delete.fetch_optional(db)).await?;
+    Ok(row.map(|row| Ended { id: SessionId(row.id), user_id: UserId(row.user_id), impersonator: row.impersonator }))
+}
+
+/// Deletes a session of this account.
+pub(crate) async fn delete_of_user(db: impl PgExecutor<'_>, user: UserId, id: SessionId) -> Result<Option<SessionId>, StoreError> {
+    let delete = sqlx::query_scalar!("delete from sessions where id = $1 and user_id = $2 returning id", id.0, user.0);
     Ok(query("delete sessions", delete.fetch_optional(db)).await?.map(SessionId))
 }
 
-pub(crate) async fn delete_by_id(db: impl PgExecutor<'_>, id: SessionId) -> Result<Option<SessionId>, StoreError> {
-    let delete = sqlx::query_scalar!("delete from sessions where id = $1 returning id", id.0);
-    Ok(query("delete sessions", delete.fetch_optional(db)).await?.map(SessionId))
+/// Deletes all sessions of an account.
+pub(crate) async fn delete_all_of_user(db: impl PgExecutor<'_>, user: UserId) -> Result<Vec<SessionId>, StoreError> {
+    let delete = sqlx::query_scalar!("delete from sessions where user_id = $1 returning id", user.0);
+    Ok(query("delete sessions", delete.fetch_all(db)).await?.into_iter().map(SessionId).collect())
 }
 
 /// Deletes the rows past their latest end. An idle session is deleted then, too.
@@ -78,6 +118,7 @@ struct Row {
     created_at: OffsetDateTime,
     last_used_at: OffsetDateTime,
     expires_at: OffsetDateTime,
+    impersonator: Option<String>,
 }
 
 impl Row {
@@ -96,6 +137,7 @@ impl Row {
             created_at: self.created_at,
             last_used_at: self.last_used_at,
             expires_at: self.expires_at,
+            impersonator: self.impersonator,
         };
         Ok((user, session))
     }

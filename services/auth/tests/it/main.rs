@@ -1,6 +1,8 @@
 //! auth through its RPCs: the production `serve` on a free port, with its own database and the real rate-limit. One file per group of
 //! RPCs.
 
+mod admin;
+mod audit;
 mod harness;
 mod keys;
 mod limits;

@@ -33,7 +33,7 @@ use tower::Service;
 use tracing::{Instrument, field::Empty, info_span};
 
 use super::{
-    Config, Rule, Size,
+    Config, Rule, Scope, Size,
     message::{self, Bounds, ReadError, RequestTypes},
     metrics,
     reflection::MAX_QUERY_BYTES,
@@ -316,7 +316,11 @@ impl Shared {
             context.user = Some(self.verifier.user(token).await?);
         }
         if rule.user {
-            context.user()?;
+            let user = context.user()?;
+            if user.is_impersonated() && rule.scope == Scope::Account && !proto::READ_ONLY_METHODS.contains(&format!("/{path}").as_str()) {
+                let text = "an operator who acts for a person may not change the account";
+                return Err(self.fault(ErrorCode::Forbidden, "IMPERSONATED", text));
+            }
         }
         Ok(context)
     }

@@ -7,7 +7,15 @@ use crate::{
     server::{Rule, Scope},
 };
 
-/// Checks the access table of a service, named as in the contract (`backlot.auth.v1.AuthService`):
+/// Checks the access table of a process with one service, see [`assert_access_tables`].
+///
+/// # Panics
+/// The table and the contract differ.
+pub fn assert_access_table(service: &str, rules: &[Rule]) {
+    assert_access_tables(&[service], rules);
+}
+
+/// Checks the access table of services in one process, named as in the contract (`backlot.auth.v1.AuthService`):
 ///
 /// - Every RPC has exactly one row, and there are no other rows.
 /// - Direct callers may call an RPC if and only if it is part of the HTTP API by `google.api.http`. They may also call one in which both
@@ -17,15 +25,16 @@ use crate::{
 ///
 /// # Panics
 /// The table and the contract differ.
-pub fn assert_access_table(service: &str, rules: &[Rule]) {
+pub fn assert_access_tables(services: &[&str], rules: &[Rule]) {
     let pool = DescriptorPool::decode(proto::DESCRIPTORS).expect("the contract's descriptors");
     let http = pool.get_extension_by_name("google.api.http").expect("google.api.http");
-    let service = pool.get_service_by_name(service).expect("the service");
-    for method in service.methods() {
+    let services = services.iter().map(|name| pool.get_service_by_name(name).expect("the service"));
+    let methods: Vec<MethodDescriptor> = services.flat_map(|service| service.methods().collect::<Vec<_>>()).collect();
+    for method in &methods {
         let name = method.name();
         let rows: Vec<&Rule> = rules.iter().filter(|rule| rule.rpc == name).collect();
         assert_eq!(rows.len(), 1, "rows of {name}");
-        let (rule, is_public) = (rows[0], method.options().has_extension(&http) || is_own_route(&method, rows[0]));
+        let (rule, is_public) = (rows[0], method.options().has_extension(&http) || is_own_route(method, rows[0]));
         assert_eq!(rule.callers.contains(&Caller::Direct), is_public, "{name}: direct callers and google.api.http");
         assert_eq!(rule.scope == Scope::Internal, !is_public, "{name}: the scope {:?}", rule.scope);
         let level = method.method_descriptor_proto().options.as_ref().map(|options| options.idempotency_level());
@@ -36,7 +45,7 @@ pub fn assert_access_table(service: &str, rules: &[Rule]) {
             Scope::Account | Scope::Open | Scope::Internal => {}
         }
     }
-    assert_eq!(service.methods().count(), rules.len(), "a row without an RPC");
+    assert_eq!(methods.len(), rules.len(), "a row without an RPC");
 }
 
 /// An RPC of two streams has no binding, because `google.api.http` cannot describe it. The row says whether the gateway has a route.

@@ -166,14 +166,14 @@ impl AuthService for KeyServer {
         let current = ended.borrow().len() as u64;
         let after = request.into_inner().after;
         let from = if after == 0 { current } else { after.min(current) };
-        let first = futures::stream::iter([Ok(auth::WatchRevocationsResponse { cursor: from, session_id: String::new() })]);
+        let first = futures::stream::iter([Ok(auth::WatchRevocationsResponse { cursor: from, ..Default::default() })]);
         // The clone of the sender keeps the channel open while the stream is read.
         let rest = futures::stream::unfold((from, self.ended.clone()), move |(cursor, sender)| {
             let mut ended = ended.clone();
             async move {
                 ended.wait_for(|all| all.len() as u64 > cursor).await.ok()?;
                 let session = *ended.borrow().get(usize::try_from(cursor).ok()?)?;
-                let message = auth::WatchRevocationsResponse { cursor: cursor + 1, session_id: session.to_string() };
+                let message = auth::WatchRevocationsResponse { cursor: cursor + 1, session_id: session.to_string(), ..Default::default() };
                 Some((Ok(message), (cursor + 1, sender)))
             }
         });

@@ -1,0 +1,219 @@
+//! The RPCs of operators.
+
+use chassis::{
+    clock::{Timestamp, from_timestamp, now, timestamp},
+    context::Context,
+    error::status,
+    page,
+};
+use proto::{
+    auth::{
+        self as pb, CreateUserRequest, CreateUserResponse, EndUserSessionsRequest, EndUserSessionsResponse, FindUserRequest,
+        FindUserResponse, ImpersonateUserRequest, ImpersonateUserResponse, ListAuditEventsRequest, ListAuditEventsResponse,
+        ListUserSessionsRequest, ListUserSessionsResponse, ListUsersRequest, ListUsersResponse, Plan, SetUserDisabledRequest,
+        SetUserDisabledResponse, SetUserPlanRequest, SetUserPlanResponse, admin_service_server::AdminService,
+    },
+    error::Violations,
+    id::SessionId,
+};
+use time::{Duration, OffsetDateTime};
+use tonic::{Request, Response, Status};
+
+use super::{Service, check_lengths, new_account, session, user};
+use crate::{
+    account::NewAccount,
+    admin::{self, Change, Page, Target},
+    app::App,
+    audit::{MAX_TEXT, StoredEvent},
+    email,
+    error::{Error, SERVICE},
+    session::MAX_IMPERSONATION,
+    user::Account,
+};
+
+/// Characters of the name of an operator.
+const MAX_OPERATOR: usize = 80;
+
+#[tonic::async_trait]
+impl AdminService for Service {
+    async fn create_user(&self, request: Request<CreateUserRequest>) -> Result<Response<CreateUserResponse>, Status> {
+        let (context, request) = parts(request);
+        let (new, plan, operator) = new_user(request).map_err(status)?;
+        let (created, generated) = self.change(&context, operator).create(new, plan).await.map_err(status)?;
+        Ok(Response::new(CreateUserResponse { account: Some(account(created)), generated_password: generated.unwrap_or_default() }))
+    }
+
+    async fn list_users(&self, request: Request<ListUsersRequest>) -> Result<Response<ListUsersResponse>, Status> {
+        let ListUsersRequest { query, page_size, page_token } = request.into_inner();
+        let mut violations = Violations::default();
+        check_text(&mut violations, "query", &query, 0, email::MAX_CHARACTERS);
+        let page = Page { token: page_token, size: page::size(page_size, &mut violations) };
+        checked(violations).map_err(status)?;
+        let (found, next_page_token) = admin::list(&self.0.pool, &self.0.pages, &query, page).await.map_err(status)?;
+        Ok(Response::new(ListUsersResponse { accounts: found.into_iter().map(account).collect(), next_page_token }))
+    }
+
+    async fn find_user(&self, request: Request<FindUserRequest>) -> Result<Response<FindUserResponse>, Status> {
+        let found = self.find(&request.into_inner().user, Violations::default()).await.map_err(status)?;
+        Ok(Response::new(FindUserResponse { account: Some(account(found)) }))
+    }
+
+    async fn set_user_disabled(&self, request: Request<SetUserDisabledRequest>) -> Result<Response<SetUserDisabledResponse>, Status> {
+        let (context, SetUserDisabledRequest { user, disabled, operator }) = parts(request);
+        let found = self.find(&user, checks(&operator)).await.map_err(status)?;
+        let change = self.change(&context, operator);
+        let ended = if disabled { change.disable(&found).await } else { change.enable(&found).await.map(|()| 0) }.map_err(status)?;
+        let changed = self.find(&user, Violations::default()).await.map_err(status)?;
+        Ok(Response::new(SetUserDisabledResponse { account: Some(account(changed)), ended_sessions: count(ended) }))
+    }
+
+    async fn set_user_plan(&self, request: Request<SetUserPlanRequest>) -> Result<Response<SetUserPlanResponse>, Status> {
+        let (context, SetUserPlanRequest { user, plan, operator }) = parts(request);
+        let mut violations = checks(&operator);
+        let plan = known_plan(plan).filter(|plan| *plan != Plan::Unspecified);
+        if plan.is_none() {
+            violations.add("plan", "must be a plan");
+        }
+        let found = self.find(&user, violations).await.map_err(status)?;
+        self.change(&context, operator).set_plan(&found, plan.unwrap_or(Plan::Free)).await.map_err(status)?;
+        let changed = self.find(&user, Violations::default()).await.map_err(status)?;
+        Ok(Response::new(SetUserPlanResponse { account: Some(account(changed)) }))
+    }
+
+    async fn list_user_sessions(&self, request: Request<ListUserSessionsRequest>) -> Result<Response<ListUserSessionsResponse>, Status> {
+        let found = self.find(&request.into_inner().user, Violations::default()).await.map_err(status)?;
+        let sessions = admin::list_sessions(&self.0.pool, found.user.id, now()).await.map_err(status)?;
+        Ok(Response::new(ListUserSessionsResponse { sessions: sessions.iter().map(session).collect() }))
+    }
+
+    async fn end_user_sessions(&self, request: Request<EndUserSessionsRequest>) -> Result<Response<EndUserSessionsResponse>, Status> {
+        let (context, EndUserSessionsRequest { user, session_id, operator }) = parts(request);
+        let mut violations = checks(&operator);
+        let id = if session_id.is_empty() { None } else { violations.parse::<SessionId>("session_id", &session_id) };
+        let found = self.find(&user, violations).await.map_err(status)?;
+        let ended = self.change(&context, operator).end_sessions(&found, id).await.map_err(status)?;
+        Ok(Response::new(EndUserSessionsResponse { ended_sessions: count(ended) }))
+    }
+
+    async fn impersonate_user(&self, request: Request<ImpersonateUserRequest>) -> Result<Response<ImpersonateUserResponse>, Status> {
+        let (context, ImpersonateUserRequest { user: target, reason, minutes, operator }) = parts(request);
+        let mut violations = checks(&operator);
+        check_text(&mut violations, "reason", &reason, 1, MAX_TEXT);
+        let lifetime = if minutes == 0 { MAX_IMPERSONATION } else { Duration::minutes(minutes.into()) };
+        if lifetime > MAX_IMPERSONATION {
+            violations.add("minutes", format!("must be at most {}", MAX_IMPERSONATION.whole_minutes()));
+        }
+        let found = self.find(&target, violations).await.map_err(status)?;
+        let begun = self.change(&context, operator).impersonate(found, &reason, lifetime).await.map_err(status)?;
+        Ok(Response::new(ImpersonateUserResponse {
+            user: Some(user(begun.user)),
+            session: Some(session(&begun.session)),
+            session_token: begun.secret.expose().to_owned(),
+        }))
+    }
+
+    async fn list_audit_events(&self, request: Request<ListAuditEventsRequest>) -> Result<Response<ListAuditEventsResponse>, Status> {
+        let ListAuditEventsRequest { since, until, page_size, page_token } = request.into_inner();
+        let mut violations = Violations::default();
+        let since = moment(&mut violations, "since", since).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+        let until = moment(&mut violations, "until", until).unwrap_or_else(latest);
+        let page = Page { token: page_token, size: page::size(page_size, &mut violations) };
+        checked(violations).map_err(status)?;
+        let (events, next_page_token) = admin::list_events(&self.0.pool, &self.0.pages, (since, until), page).await.map_err(status)?;
+        Ok(Response::new(ListAuditEventsResponse { events: events.into_iter().map(event).collect(), next_page_token }))
+    }
+}
+
+/// After every event: the last day of the year 9999.
+fn latest() -> OffsetDateTime {
+    OffsetDateTime::from_unix_timestamp(253_402_214_400).unwrap_or(OffsetDateTime::UNIX_EPOCH)
+}
+
+impl Service {
+    fn change<'a>(&'a self, context: &'a Context, operator: String) -> Change<'a> {
+        let app: &App = &self.0;
+        Change { app, context, operator, now: now() }
+    }
+
+    /// The account that a request names, whose other fields have these violations.
+    async fn find(&self, user: &str, mut violations: Violations) -> Result<Account, Error> {
+        check_text(&mut violations, "user", user, 1, email::MAX_CHARACTERS);
+        checked(violations)?;
+        admin::find(&self.0.pool, &Target::new(user)).await
+    }
+}
+
+fn parts<T>(request: Request<T>) -> (Context, T) {
+    (Context::of(&request), request.into_inner())
+}
+
+fn new_user(request: CreateUserRequest) -> Result<(NewAccount, Plan, String), Error> {
+    let CreateUserRequest { email, password, display_name, plan, operator } = request;
+    let mut violations = checks(&operator);
+    let known = known_plan(plan);
+    if known.is_none() {
+        violations.add("plan", "must be a plan");
+    }
+    checked(violations)?;
+    let plan = known.filter(|plan| *plan != Plan::Unspecified).unwrap_or(Plan::Free);
+    // A password that is not given is made later. The rules of a sign-up apply to the other fields.
+    let is_given = !password.is_empty();
+    let placeholder = "a".repeat(crate::password::MIN_CHARACTERS);
+    let request = pb::SignUpRequest { email, password: if is_given { password } else { placeholder }, display_name, ..Default::default() };
+    let mut new = new_account(request)?;
+    if !is_given {
+        new.password.clear();
+    }
+    Ok((new, plan, operator))
+}
+
+/// The violations of the operator's name.
+fn checks(operator: &str) -> Violations {
+    let mut violations = Violations::default();
+    check_text(&mut violations, "operator", operator, 1, MAX_OPERATOR);
+    violations
+}
+
+fn check_text(violations: &mut Violations, field: &str, text: &str, min: usize, max: usize) {
+    check_lengths(violations, [(field, text.chars().count(), min..=max)]);
+    violations.no_misleading_characters(field, text);
+}
+
+fn checked(violations: Violations) -> Result<(), Error> {
+    Ok(violations.check(SERVICE)?)
+}
+
+fn known_plan(plan: i32) -> Option<Plan> {
+    Plan::try_from(plan).ok()
+}
+
+fn moment(violations: &mut Violations, field: &str, time: Option<Timestamp>) -> Option<OffsetDateTime> {
+    let time = time?;
+    let found = from_timestamp(&time);
+    if found.is_none() {
+        violations.add(field, "must be a time of the years -9999 to 9999");
+    }
+    found
+}
+
+fn count(sessions: usize) -> u32 {
+    u32::try_from(sessions).unwrap_or(u32::MAX)
+}
+
+fn account(account: Account) -> pb::Account {
+    pb::Account { user: Some(user(account.user)), disable_time: account.disabled_at.map(timestamp) }
+}
+
+fn event(event: StoredEvent) -> pb::AuditEvent {
+    pb::AuditEvent {
+        id: event.id.to_string(),
+        create_time: Some(timestamp(event.created_at)),
+        kind: event.kind,
+        actor_kind: event.actor_kind,
+        actor_id: event.actor_id.unwrap_or_default(),
+        user_id: event.user_id.map(|id| id.to_string()).unwrap_or_default(),
+        network: event.network.unwrap_or_default(),
+        trace_id: event.trace_id.unwrap_or_default(),
+        details: event.details.to_string(),
+    }
+}
