@@ -14,7 +14,7 @@ use chassis::{
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::{
-    agents, health,
+    admin, agents, health,
     process::{self, Process},
     role::Role,
     settings, token, up, vendor,
@@ -57,6 +57,8 @@ enum Command {
         /// The role that gets the keys.
         role: Role,
     },
+    /// Manage accounts and sessions, and read the audit log.
+    Admin(admin::Arguments),
     /// Explain which agent a request gets, and replay the selection of a turn.
     #[command(subcommand)]
     Agents(agents::Command),
@@ -118,6 +120,7 @@ fn command() -> clap::Command {
         ("up", settings::of_up()),
         ("token", token::settings()),
         ("keys", token::settings()),
+        ("admin", admin::settings()),
         ("agents", agents::settings()),
         ("skills", agents::skill_settings()),
         ("vendor", vendor::settings()),
@@ -138,6 +141,7 @@ fn dispatch(command: Command) -> anyhow::Result<()> {
         Command::Keys { role } => {
             return writeln!(io::stdout(), "{}", token::keys(env, role)?).context("cannot write the keys");
         }
+        Command::Admin(arguments) => return admin::command(env, arguments),
         Command::Agents(command) => return agents::command(env, command),
         Command::Skills(command) => return agents::skills(env, command),
         Command::Vendor(command) => return vendor::command(env, command),
@@ -180,6 +184,7 @@ mod tests {
             ("token", "BACKLOT_CLUSTER_SECRET"),
             ("keys", "BACKLOT_CLUSTER_SECRET"),
             ("project-storage", "BACKLOT_ROLE_KEYS"),
+            ("admin", "BACKLOT_AUTH_URL"),
             ("vendor", "BACKLOT_COMPILE_URL"),
             ("health", "BACKLOT_LISTEN"),
         ] {

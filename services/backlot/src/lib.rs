@@ -3,9 +3,11 @@
 //! - [`cli`]: the commands and their exit codes; [`settings`]: the settings of each command, which are also in its `--help`.
 //! - [`role`]: the roles; [`process`]: one of them as a process; [`up`]: all of them in one process, with a private PostgreSQL if
 //!   no other is configured.
+//! - `admin`: accounts and the audit log.
 //! - `vendor`: npm packages for machines without a network.
 //! - [`token`]: caller tokens and keys for operators; [`health`]: the probe of container images; `memory`: the allocator.
 
+mod admin;
 mod agents;
 pub mod cli;
 pub mod health;

@@ -230,6 +230,41 @@ fn tokens_and_keys_are_one_line_and_a_probe_without_a_role_fails() {
     }
 }
 
+#[test]
+fn admin_commands_explain_themselves_and_what_is_missing() {
+    let data = tempfile::tempdir().expect("folder");
+    for (arguments, texts) in [
+        (&["--help"][..], &["users", "sessions", "impersonate", "audit", "--operator", "BACKLOT_AUTH_URL"][..]),
+        (&["users", "--help"], &["create", "list", "show", "disable", "enable", "plan"]),
+        (&["users", "create", "--help"], &["--plan", "--password-stdin", "--json", "only once"]),
+        (&["audit", "export", "--help"], &["--since", "--until"]),
+        (&["impersonate", "--help"], &["--reason", "--minutes"]),
+    ] {
+        let output = run(backlot(data.path(), &[]).arg("admin"), arguments);
+        let help = text(&output.stdout);
+        assert!(output.status.success() && texts.iter().all(|text| help.contains(text)), "{arguments:?}: {help}");
+    }
+    let secret = ("BACKLOT_CLUSTER_SECRET", "0d1c7e1f92ab4c5e8f60b3a2d4c5e6f7");
+    let unused = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("address");
+    let nobody = format!("http://{unused}");
+    let (nowhere, user) = (("BACKLOT_AUTH_URL", nobody.as_str()), ("USER", "grace"));
+    for (settings, arguments, code, cause) in [
+        (&[secret, nowhere][..], &["users", "disable", "ada@example.com"][..], 64, "USER: is not set; give your name"),
+        (&[nowhere, user], &["users", "list"], 64, "is not set and there is no"),
+        (&[secret, ("BACKLOT_AUTH_URL", "no where"), user], &["users", "list"], 1, "BACKLOT_AUTH_URL: no where is no URL"),
+        (&[secret, nowhere], &["users", "list"], 1, "(UNAVAILABLE)"),
+        (&[secret, nowhere], &["users", "disable", "ada@example.com", "--operator", "grace"], 1, "(UNAVAILABLE)"),
+        (&[secret, nowhere, user], &["audit", "export", "--since", "yesterday"], 2, "must be a time such as"),
+        (&[secret, nowhere, user], &["impersonate", "ada@example.com", "--reason", "x", "--minutes", "61"], 2, "61"),
+        (&[secret, nowhere, user], &["users", "create", "ada@example.com", "a password"], 2, "unexpected argument"),
+    ] {
+        let output = run(backlot(data.path(), settings).arg("admin"), arguments);
+        let errors = text(&output.stderr);
+        assert!(output.status.code() == Some(code) && errors.contains(cause), "{arguments:?}: {:?} {errors}", output.status.code());
+        assert!(output.stdout.is_empty(), "{arguments:?}");
+    }
+}
+
 /// A running `backlot up`; killed when dropped.
 struct Up {
     child: Child,

@@ -37,10 +37,6 @@ const NOT_RUN: &[(&str, &str)] = &[
         "the same; tests/house/tests/deploy reads both files",
     ),
     ("docker compose -f docker-compose.yml -f deploy/compose.replicas.yml up --wait --scale agent-streaming=4", "the same"),
-    (
-        r#"psql postgres://backlot@127.0.0.1:5432/backlot_auth --command="update users set plan = 'pro' where email_key = 'ada@example.com'""#,
-        "the databases of the tests have other names; services/auth/tests/it/sessions.rs changes a plan in the same way",
-    ),
 ];
 
 /// Pages whose commands no test runs, with the reason. Their syntax is checked.
@@ -168,7 +164,7 @@ async fn run(script: &str, folder: &Path, cluster: &Cluster) -> Result<String> {
     let buf = std::env::var("BACKLOT_BUF").unwrap_or_else(|_| "buf".to_owned());
     let mut shell = Command::new("bash");
     let whole = format!("{PRELUDE}\nEXPECTED=20\n{}", with_statuses(&substitute(script, cluster)));
-    shell.args(["-eu", "-c", &whole]).current_dir(folder).env("BUF", buf).env("BACKLOT_DATA_DIR", cluster.data_dir());
+    shell.args(["-eu", "-c", &whole]).current_dir(folder).env("BUF", buf).env("BACKLOT_DATA_DIR", cluster.data_dir()).env("USER", "grace");
     let output = shell.stdin(Stdio::null()).kill_on_drop(true).output().await?;
     let (text, stderr) = (String::from_utf8_lossy(&output.stdout).into_owned(), String::from_utf8_lossy(&output.stderr));
     ensure!(output.status.success(), "{text}{stderr}");

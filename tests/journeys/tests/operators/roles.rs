@@ -82,9 +82,26 @@ async fn run_cluster(name: &str, with_keys: &[&str]) -> Result<()> {
     let done = person.turn(json!({ "draftId": "d", "prompt": "a counter" })).await?;
     ensure!(done.outcome() == "turn.completed", "{:?}", done.frames.last());
     ensure!(person.files(&done.project).await?.contains_key("index.html"));
+    administer(&launch, &person).await?;
     for child in children.into_iter().rev() {
         terminate(child).await?;
     }
+    Ok(())
+}
+
+/// An operator with the cluster secret and the address of auth sees the account.
+async fn administer(launch: &Launch, person: &Person) -> Result<()> {
+    let command = async |arguments: &[&str]| {
+        let admin = launch.clone().set("BACKLOT_CLUSTER_SECRET", SECRET).command(&[&["admin"][..], arguments].concat()).output().await?;
+        ensure!(admin.status.success(), "{}", String::from_utf8_lossy(&admin.stderr));
+        Ok(String::from_utf8(admin.stdout)?)
+    };
+    let shown = command(&["users", "show", &person.email]).await?;
+    ensure!(shown.contains(&person.user_id), "{shown}");
+    let ended = command(&["sessions", "end", &person.email, "--operator", "grace"]).await?;
+    ensure!(ended == "sessions ended: 1\n", "{ended}");
+    let log = command(&["audit", "export"]).await?;
+    ensure!(log.contains("session.revoked") && log.contains("grace"), "{log}");
     Ok(())
 }
 

@@ -1,0 +1,226 @@
+//! `backlot admin users`.
+
+use std::io::{self, Write as _};
+
+use anyhow::{Context as _, Result, ensure};
+use chassis::context::Context;
+use clap::Subcommand;
+use proto::auth::{
+    Account, CreateUserRequest, FindUserRequest, ListUserSessionsRequest, ListUsersRequest, Plan, SetUserDisabledRequest,
+    SetUserPlanRequest,
+};
+use serde_json::json;
+
+use super::{
+    Admin,
+    print::{self, json_line, table, time},
+};
+use crate::operator::refusal;
+
+/// Rows of one request.
+const PAGE: i32 = 200;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Create an account, also if sign-up is closed. It prints a random password, which is shown only once.
+    Create {
+        /// The e-mail address.
+        email: String,
+        /// The plan: free, pro, team or enterprise.
+        #[arg(long, default_value = "free", value_parser = plan)]
+        plan: Plan,
+        /// The name that others see. By default it is the part of the address before the @.
+        #[arg(long, value_name = "NAME", default_value = "")]
+        name: String,
+        /// Read the password from the first line of the standard input.
+        #[arg(long)]
+        password_stdin: bool,
+        /// Print one JSON object.
+        #[arg(long)]
+        json: bool,
+    },
+    /// List the accounts in the order of their creation.
+    List {
+        /// Only accounts whose address or name contains this text, without regard to case.
+        #[arg(long, value_name = "TEXT", default_value = "")]
+        query: String,
+        /// Print one JSON object a line.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show an account.
+    Show {
+        /// The e-mail address or the id of the account.
+        user: String,
+        /// Print one JSON object.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Disable an account: nobody can sign in to it, and its sessions end.
+    Disable {
+        /// The e-mail address or the id of the account.
+        user: String,
+    },
+    /// Enable a disabled account. Its sessions stay ended.
+    Enable {
+        /// The e-mail address or the id of the account.
+        user: String,
+    },
+    /// Change the plan of an account.
+    Plan {
+        /// The e-mail address or the id of the account.
+        user: String,
+        /// free, pro, team or enterprise.
+        #[arg(value_parser = plan)]
+        plan: Plan,
+    },
+}
+
+impl Command {
+    pub(super) fn changes(&self) -> bool {
+        !matches!(self, Self::List { .. } | Self::Show { .. })
+    }
+}
+
+fn plan(name: &str) -> Result<Plan, String> {
+    Plan::from_name(name).ok_or_else(|| "must be free, pro, team or enterprise".to_owned())
+}
+
+pub(super) async fn run(admin: Admin, command: Command) -> Result<()> {
+    match command {
+        Command::Create { email, plan, name, password_stdin, json } => {
+            let password = if password_stdin { password(io::stdin().lock())? } else { String::new() };
+            let operator = admin.operator.clone();
+            let request = CreateUserRequest { email, password, display_name: name, plan: plan.into(), operator };
+            create(admin, request, json).await
+        }
+        Command::List { query, json } => list(admin, query, json).await,
+        Command::Show { user, json } => show(admin, user, json).await,
+        Command::Disable { user } => set_disabled(admin, user, true).await,
+        Command::Enable { user } => set_disabled(admin, user, false).await,
+        Command::Plan { user, plan } => set_plan(admin, user, plan).await,
+    }
+}
+
+/// The first line without its end.
+fn password(mut input: impl io::BufRead) -> Result<String> {
+    let mut line = String::new();
+    input.read_line(&mut line).context("the password cannot be read from the standard input")?;
+    let password = line.strip_suffix('\n').map_or(line.as_str(), |line| line.strip_suffix('\r').unwrap_or(line));
+    ensure!(!password.is_empty(), "the standard input has no password");
+    Ok(password.to_owned())
+}
+
+async fn create(mut admin: Admin, request: CreateUserRequest, as_json: bool) -> Result<()> {
+    let answer = admin.client.create_user(Context::background().request(request)).await.map_err(refusal)?.into_inner();
+    let account = answer.account.unwrap_or_default();
+    let mut out = io::stdout().lock();
+    if as_json {
+        let mut value = json!({ "account": account });
+        if !answer.generated_password.is_empty() {
+            value["password"] = answer.generated_password.into();
+        }
+        return writeln!(out, "{}", json_line(&value)?).context("cannot write");
+    }
+    let user = account.user.unwrap_or_default();
+    writeln!(out, "{} created with the id {}", print::text(&user.email), user.id)?;
+    if !answer.generated_password.is_empty() {
+        writeln!(out, "password: {}", answer.generated_password)?;
+    }
+    Ok(())
+}
+
+async fn list(mut admin: Admin, query: String, as_json: bool) -> Result<()> {
+    let mut out = io::stdout().lock();
+    let mut rows = vec![["ID", "E-MAIL", "PLAN", "STATE", "CREATED"].map(str::to_owned)];
+    let mut page_token = String::new();
+    loop {
+        let request = ListUsersRequest { query: query.clone(), page_size: PAGE, page_token };
+        let page = admin.client.list_users(Context::background().request(request)).await.map_err(refusal)?.into_inner();
+        for account in &page.accounts {
+            if as_json {
+                writeln!(out, "{}", json_line(account)?).context("cannot write")?;
+            } else {
+                rows.push(row(account));
+            }
+        }
+        page_token = page.next_page_token;
+        if page_token.is_empty() {
+            break;
+        }
+    }
+    if !as_json {
+        write!(out, "{}", table(&rows)).context("cannot write")?;
+    }
+    Ok(())
+}
+
+fn row(account: &Account) -> [String; 5] {
+    let user = account.user.clone().unwrap_or_default();
+    let created = time(user.create_time.as_ref());
+    [user.id.clone(), print::text(&user.email), user.plan().name().to_owned(), state(account).to_owned(), created]
+}
+
+fn state(account: &Account) -> &'static str {
+    if account.disable_time.is_some() { "disabled" } else { "enabled" }
+}
+
+async fn show(mut admin: Admin, user: String, as_json: bool) -> Result<()> {
+    let request = Context::background().request(FindUserRequest { user });
+    let account = admin.client.find_user(request).await.map_err(refusal)?.into_inner().account.unwrap_or_default();
+    let mut out = io::stdout().lock();
+    if as_json {
+        return writeln!(out, "{}", json_line(&account)?).context("cannot write");
+    }
+    let user = account.user.clone().unwrap_or_default();
+    let request = Context::background().request(ListUserSessionsRequest { user: user.id.clone() });
+    let sessions = admin.client.list_user_sessions(request).await.map_err(refusal)?.into_inner().sessions;
+    let rows = [
+        ("id", user.id.clone()),
+        ("e-mail", print::text(&user.email)),
+        ("name", print::text(&user.display_name)),
+        ("plan", user.plan().name().to_owned()),
+        ("state", state(&account).to_owned()),
+        ("disabled", time(account.disable_time.as_ref())),
+        ("created", time(user.create_time.as_ref())),
+        ("sessions", sessions.len().to_string()),
+    ];
+    write!(out, "{}", table(&rows.map(|(name, value)| [name.to_owned(), value]))).context("cannot write")
+}
+
+async fn set_disabled(mut admin: Admin, user: String, disabled: bool) -> Result<()> {
+    let request = SetUserDisabledRequest { user, disabled, operator: admin.operator };
+    let answer = admin.client.set_user_disabled(Context::background().request(request)).await.map_err(refusal)?.into_inner();
+    let account = answer.account.unwrap_or_default();
+    let email = print::text(&account.user.clone().unwrap_or_default().email);
+    let ended = if disabled { format!("; sessions ended: {}", answer.ended_sessions) } else { String::new() };
+    writeln!(io::stdout(), "{email} is {}{ended}", state(&account)).context("cannot write")
+}
+
+async fn set_plan(mut admin: Admin, user: String, plan: Plan) -> Result<()> {
+    let request = SetUserPlanRequest { user, plan: plan.into(), operator: admin.operator };
+    let answer = admin.client.set_user_plan(Context::background().request(request)).await.map_err(refusal)?.into_inner();
+    let user = answer.account.unwrap_or_default().user.unwrap_or_default();
+    writeln!(io::stdout(), "{} has the plan {}", print::text(&user.email), user.plan().name()).context("cannot write")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_is_the_first_line_as_it_is() {
+        for (input, read) in [("a b \n", "a b "), ("a b", "a b"), ("a\r\nmore\n", "a"), (" \n", " ")] {
+            assert_eq!(password(input.as_bytes()).expect("a password"), read, "{input:?}");
+        }
+        for input in ["", "\n", "\r\n"] {
+            assert!(password(input.as_bytes()).is_err(), "{input:?}");
+        }
+    }
+
+    #[test]
+    fn a_plan_has_a_name() {
+        assert_eq!(plan("team"), Ok(Plan::Team));
+        assert!(plan("gold").is_err() && plan("").is_err());
+    }
+}
