@@ -20,7 +20,7 @@ use crate::{
     identity::authenticate::identify,
     routes::{
         agents, agui, archives, auth, chat, checks, conflicts, contents, files, forks, history, imports, messages, project_events,
-        projects, sites, system, templates, turns, usage,
+        projects, sessions, sites, system, templates, turns, usage,
     },
     web::{page, preview, site},
 };
@@ -84,6 +84,11 @@ fn account_routes() -> Vec<Route> {
         post("/api/auth/signout", Counted, auth::sign_out),
         get("/api/auth/session", Counted, auth::session),
         post("/api/auth/token", Counted, auth::token),
+        get("/api/auth/sessions", Counted, sessions::list),
+        delete("/api/auth/sessions/{session_id}", Counted, sessions::revoke),
+        post("/api/auth/sessions:revoke", Counted, sessions::revoke_all),
+        post("/api/auth/password", Counted, sessions::change_password),
+        post("/api/auth/refresh-tokens", Counted, sessions::create_refresh_token),
         get("/.well-known/jwks.json", Plain, auth::key_set),
     ]
 }

@@ -17,6 +17,7 @@ mod load;
 pub(crate) mod messages;
 pub(crate) mod project_events;
 pub(crate) mod projects;
+pub(crate) mod sessions;
 pub(crate) mod sites;
 pub(crate) mod system;
 pub(crate) mod templates;

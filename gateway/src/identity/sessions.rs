@@ -10,14 +10,15 @@ use std::{
 use axum::http::{HeaderMap, header};
 use chassis::{
     context::Context,
-    identity::{Token, User},
+    identity::{REFRESH_TOKEN_CLAIM, Token, User},
     verifier::Verifier,
 };
 use proto::{
-    auth::{CreateAccessTokenRequest, CreateAccessTokenResponse, Plan},
+    auth::{CreateAccessTokenRequest, CreateAccessTokenResponse, Plan, RecordAccessTokenUseRequest},
     error::{ErrorCode, Fault},
 };
 use quick_cache::sync::Cache;
+use serde_json::Value;
 
 use crate::{
     error::{fault, fault_of},
@@ -98,11 +99,13 @@ pub(crate) struct Sessions {
     revocations: Arc<Revocations>,
     /// By the epoch of the stream of revocations, since tokens of an earlier epoch may be revoked, and by the secret.
     cache: Cache<(u64, String), CachedSession>,
+    /// Refresh tokens, by their id, whose access token is known to auth as used.
+    recorded: Cache<String, ()>,
 }
 
 impl Sessions {
     pub(crate) fn new(cookie: SessionCookie, upstream: Arc<Upstream>, verifier: Verifier, revocations: Arc<Revocations>) -> Self {
-        Self { cookie, upstream, verifier, revocations, cache: Cache::new(CACHE_SIZE) }
+        Self { cookie, upstream, verifier, revocations, cache: Cache::new(CACHE_SIZE), recorded: Cache::new(CACHE_SIZE) }
     }
 
     /// The identity behind the credentials of one request. Cookies without a session are ignored. If cookies belong to the sessions of two
@@ -136,7 +139,25 @@ impl Sessions {
         if self.revocations.has_ended(user.session_id) {
             return Err(fault(ErrorCode::Unauthenticated, "SESSION_ENDED", "the session has ended; sign in again"));
         }
+        self.record_use(&user, context).await?;
         Ok(user)
+    }
+
+    /// Tells auth that the access token of a refresh token is used, before its first request here. If auth cannot be asked, the token is
+    /// accepted by its signature, and the next request tries again.
+    async fn record_use(&self, user: &User, context: &Context) -> Result<(), Fault> {
+        let Some(id) = user.private_claims.get(REFRESH_TOKEN_CLAIM).and_then(Value::as_str) else { return Ok(()) };
+        if self.recorded.get(id).is_some() {
+            return Ok(());
+        }
+        let context = Context { user: Some(user.clone()), ..context.clone() };
+        let request = context.request(RecordAccessTokenUseRequest {});
+        match self.upstream.auth().record_access_token_use(request).await.map_err(|status| fault_of(&status)) {
+            Ok(_) => self.recorded.insert(id.to_owned(), ()),
+            Err(fault) if fault.code == ErrorCode::Unauthenticated => return Err(fault),
+            Err(fault) => tracing::debug!("the use of an access token could not be recorded: {fault}"),
+        }
+        Ok(())
     }
 
     /// The credentials of a request: an access token, or each of its session cookies.
@@ -167,7 +188,7 @@ impl Sessions {
 
     async fn fetch(&self, secret: &str, context: &Context) -> Result<CachedSession, Fault> {
         let requested = Instant::now();
-        let request = context.request(CreateAccessTokenRequest { session_token: secret.to_owned() });
+        let request = context.request(CreateAccessTokenRequest { session_token: secret.to_owned(), ..Default::default() });
         let answer = self.upstream.auth().create_access_token(request).await.map_err(|status| fault_of(&status))?;
         parse_exchange(answer.into_inner(), requested)
             .ok_or_else(|| fault(ErrorCode::Internal, "INTERNAL", "the answer of auth cannot be read"))
@@ -204,9 +225,7 @@ mod tests {
     use super::*;
     use crate::config::Config;
 
-    #[tokio::test]
-    async fn a_token_is_valid_until_its_session_ends() {
-        let issuer = Issuer::start().await;
+    fn sessions_of(issuer: &Issuer) -> (Sessions, Arc<Revocations>) {
         let uri = issuer.uri.to_string();
         let secret = "a cluster secret that only tests have";
         let config = Config::read(&mut Env::of([("BACKLOT_AUTH_URL", uri.as_str()), ("BACKLOT_CLUSTER_SECRET", secret)]));
@@ -214,7 +233,30 @@ mod tests {
         let revocations = Arc::new(Revocations::new());
         let verifier = Verifier::new(Caller::Gateway, &config.cluster_secret, Keys::Remote(upstream.auth_channel()));
         let cookie = SessionCookie::new(false, [0; 32]);
-        let sessions = Sessions::new(cookie, upstream, verifier, Arc::clone(&revocations));
+        (Sessions::new(cookie, upstream, verifier, Arc::clone(&revocations)), revocations)
+    }
+
+    #[tokio::test]
+    async fn the_access_token_of_a_refresh_token_is_recorded_once() {
+        let issuer = Issuer::start().await;
+        let (sessions, _) = sessions_of(&issuer);
+        let bearer = |claim: Option<&str>| {
+            let mut claims: serde_json::Map<String, Value> = Plan::Pro.into();
+            claims.extend(claim.map(|id| (REFRESH_TOKEN_CLAIM.to_owned(), Value::from(id))));
+            Credential::Bearer(Token::new(&issuer.token(UserId::generate(), claims)))
+        };
+        for (credential, recorded) in [(bearer(None), 0), (bearer(Some("one")), 1), (bearer(Some("one")), 1), (bearer(Some("two")), 2)] {
+            for _ in 0..3 {
+                sessions.user(&credential, &Context::background()).await.expect("a person");
+            }
+            assert_eq!(issuer.recorded_uses(), recorded);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_token_is_valid_until_its_session_ends() {
+        let issuer = Issuer::start().await;
+        let (sessions, revocations) = sessions_of(&issuer);
         let id = UserId::generate();
         let bearer = Credential::Bearer(Token::new(&issuer.token(id, Plan::Pro)));
 

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{
     extract::State,
-    http::{HeaderValue, header},
+    http::{HeaderMap, HeaderValue, header},
     response::Response,
 };
 use proto::{
@@ -26,7 +26,16 @@ use crate::{
     },
 };
 
-pub(crate) async fn sign_up(State(app): State<Arc<App>>, caller: MaybeAuthenticated, Json(request, _share): Json<SignUpRequest>) -> Reply {
+/// Characters of a User-Agent that auth accepts.
+const MAX_USER_AGENT: usize = 512;
+
+pub(crate) async fn sign_up(
+    State(app): State<Arc<App>>,
+    caller: MaybeAuthenticated,
+    headers: HeaderMap,
+    Json(mut request, _share): Json<SignUpRequest>,
+) -> Reply {
+    user_agent(&headers, &mut request.user_agent);
     let in_answer = request.token_in_answer;
     let mut answer = app.upstream.auth().sign_up(anonymous(&caller).request(request)).await?.into_inner();
     if in_answer {
@@ -36,7 +45,13 @@ pub(crate) async fn sign_up(State(app): State<Arc<App>>, caller: MaybeAuthentica
     reply_with_session(&app, &caller, &answer, &secret, answer.session.as_ref()).await
 }
 
-pub(crate) async fn sign_in(State(app): State<Arc<App>>, caller: MaybeAuthenticated, Json(request, _share): Json<SignInRequest>) -> Reply {
+pub(crate) async fn sign_in(
+    State(app): State<Arc<App>>,
+    caller: MaybeAuthenticated,
+    headers: HeaderMap,
+    Json(mut request, _share): Json<SignInRequest>,
+) -> Reply {
+    user_agent(&headers, &mut request.user_agent);
     let in_answer = request.token_in_answer;
     let mut answer = app.upstream.auth().sign_in(anonymous(&caller).request(request)).await?.into_inner();
     if in_answer {
@@ -70,13 +85,21 @@ async fn end_previous(app: &App, caller: &MaybeAuthenticated) {
     app.sessions.forget(secret);
 }
 
+/// Copies the User-Agent of a request into an empty field of its message.
+pub(super) fn user_agent(headers: &HeaderMap, field: &mut String) {
+    if field.is_empty() {
+        let sent = headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        *field = sent.chars().take(MAX_USER_AGENT).collect();
+    }
+}
+
 /// The context without the person of the request.
 fn anonymous(caller: &MaybeAuthenticated) -> chassis::context::Context {
     chassis::context::Context { user: None, ..caller.context.clone() }
 }
 
 /// Adds the cookie of a new session.
-fn with_cookie(app: &App, mut response: Response, secret: &str, session: Option<&Session>) -> Reply {
+pub(super) fn with_cookie(app: &App, mut response: Response, secret: &str, session: Option<&Session>) -> Reply {
     let ends = session.and_then(|s| s.expire_time.as_ref()).map_or(0, |t| t.seconds);
     let lifetime = u64::try_from(ends - chassis::clock::now().unix_timestamp()).unwrap_or_default();
     let cookie = app.sessions.cookie.set(secret, Duration::from_secs(lifetime));
@@ -119,14 +142,15 @@ pub(crate) async fn session(State(app): State<Arc<App>>, caller: Authenticated, 
     reply(app.upstream.auth().get_session(caller.context.request(request)).await?.get_ref())
 }
 
-/// An access token for programs and for pages of other sites, in exchange for the cookie or for the secret in the body.
+/// An access token for programs and for pages of other sites, in exchange for the cookie, or for the secret or the refresh
+/// token in the body.
 pub(crate) async fn token(
     State(app): State<Arc<App>>,
     caller: MaybeAuthenticated,
     Json(mut request, _share): Json<CreateAccessTokenRequest>,
 ) -> Reply {
-    if request.session_token.is_empty() {
-        let text = "the request needs the session cookie of a sign-in, or the sessionToken of a sign-in with tokenInAnswer";
+    if request.session_token.is_empty() && request.refresh_token.is_empty() {
+        let text = "the request needs the session cookie of a sign-in, the sessionToken of a sign-in with tokenInAnswer, or a refreshToken";
         let secret = caller.identity.session_secret();
         secret.ok_or_else(|| fault(ErrorCode::Unauthenticated, "TOKEN_MISSING", text))?.clone_into(&mut request.session_token);
     }

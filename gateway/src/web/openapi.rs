@@ -44,7 +44,7 @@ const ANSWERS_ETAG: [&str; 12] = [
 /// RPCs that anybody may call.
 const OPEN: [&str; 4] = ["SignUp", "SignIn", "SignOut", "GetKeySet"];
 /// RPCs whose response sets or removes the cookie of the session.
-const COOKIES: [&str; 3] = ["SignUp", "SignIn", "SignOut"];
+const COOKIES: [&str; 5] = ["SignUp", "SignIn", "SignOut", "RevokeSessions", "ChangePassword"];
 /// RPCs whose answer is an archive.
 const EXPORTS: [&str; 2] = ["ExportProject", "ExportDeployment"];
 /// RPCs that take an idempotency key.
@@ -193,7 +193,7 @@ fn operation(binding: &Binding, schemas: &mut Schemas) -> Value {
         "parameters": parameters(binding, schemas),
         "security": match rpc.name() {
             _ if !needs_person => json!([]),
-            // Without credentials the secret of the session is in the body.
+            // Without credentials the secret of the session or a refresh token is in the body.
             "CreateAccessToken" => json!([{"session": []}, {}]),
             _ => json!([{"session": []}, {"bearer": []}]),
         },

@@ -17,6 +17,12 @@ pub const RULES: &[Rule] = &[
     Rule { rpc: "SignIn", callers: PUBLIC, user: false, scope: Open, size: Ordinary },
     Rule { rpc: "SignOut", callers: PUBLIC, user: false, scope: Account, size: Ordinary },
     Rule { rpc: "GetSession", callers: PUBLIC, user: true, scope: Account, size: Ordinary },
+    Rule { rpc: "ListSessions", callers: PUBLIC, user: true, scope: Account, size: Ordinary },
+    Rule { rpc: "RevokeSession", callers: PUBLIC, user: true, scope: Account, size: Ordinary },
+    Rule { rpc: "RevokeSessions", callers: PUBLIC, user: true, scope: Account, size: Ordinary },
+    Rule { rpc: "ChangePassword", callers: PUBLIC, user: true, scope: Account, size: Ordinary },
+    Rule { rpc: "CreateRefreshToken", callers: PUBLIC, user: true, scope: Account, size: Ordinary },
+    Rule { rpc: "RecordAccessTokenUse", callers: &[Gateway], user: true, scope: Internal, size: Ordinary },
     Rule { rpc: "CreateAccessToken", callers: PUBLIC, user: false, scope: Account, size: Ordinary },
     Rule {
         rpc: "GetKeySet",

@@ -13,14 +13,17 @@ use crate::{
     error::Error,
     keyring::Keyring,
     limit,
+    origin::Origin,
     password::{self, Verdict},
     revocation::Feed,
     session::{Session, SessionSecret},
     store::{self, Pool, audit, revocations, sessions, users},
     token,
-    user::User,
+    user::{Credentials, User},
 };
 
+/// How often a sign-in is repeated whose account got another password hash meanwhile.
+const MAX_RACES: usize = 3;
 /// Characters of a display name.
 pub(crate) const MAX_NAME: usize = 80;
 
@@ -30,6 +33,7 @@ pub(crate) struct NewAccount {
     pub(crate) password: String,
     /// Empty takes the part of the address before the @.
     pub(crate) display_name: String,
+    pub(crate) user_agent: String,
 }
 
 /// A session that has just begun, with its secret. Only a hash of the secret is stored.
@@ -61,7 +65,8 @@ pub(crate) async fn sign_up(app: &App, context: &Context, new: NewAccount, now: 
     let user = User { id: UserId::generate(), email: new.email.as_str().to_owned(), display_name, plan: Plan::Free, created_at: now };
     let mut tx = store::begin(&app.pool).await?;
     insert(&mut tx, &user, &new.email, &hash).await?;
-    begin_session(tx, context, user, Kind::SignedUp, now).await
+    let origin = Origin::new(&new.user_agent, context.client_address);
+    begin_session(tx, context, user, (origin, Kind::SignedUp), now).await
 }
 
 /// Stores a new account.
@@ -73,23 +78,45 @@ pub(crate) async fn insert(tx: &mut store::Tx, user: &User, email: &Email, passw
     inserted.map_err(|e| if users::EMAIL_KEYS.iter().any(|key| e.violates(key)) { Error::EmailTaken } else { e.into() })
 }
 
+/// A sign-in whose fields are short enough.
+pub(crate) struct Attempt {
+    pub(crate) email: String,
+    pub(crate) password: String,
+    pub(crate) user_agent: String,
+}
+
 /// # Errors
 /// RATE_LIMITED, BAD_CREDENTIALS (also for a disabled account), OVERLOADED, SHARE_EXHAUSTED.
-pub(crate) async fn sign_in(app: &App, context: &Context, email: &str, password: String, now: OffsetDateTime) -> Result<NewSession, Error> {
-    let (address, lookup) = (limit::address_of(context), EmailLookup::new(email));
-    let found = users::credentials(&app.pool, &lookup, &address).await?;
+pub(crate) async fn sign_in(app: &App, context: &Context, attempt: Attempt, now: OffsetDateTime) -> Result<NewSession, Error> {
+    let Attempt { email, password, user_agent } = attempt;
+    let (address, lookup) = (limit::address_of(context), EmailLookup::new(&email));
+    let mut found = users::credentials(&app.pool, &lookup, &address).await?;
     let known_address = found.as_ref().is_some_and(|credentials| credentials.from_known_address);
     limit::count(&app.limiter, context, &address, (!known_address).then_some(lookup.identity.as_str())).await?;
 
-    let stored = found.as_ref().map(|credentials| credentials.password_hash.clone());
-    let verdict = app.hashes.verify(context.client_address, password, stored).await?;
-    // Without an account the verdict is always `Wrong`.
-    let (Some(account), false) = (found, verdict == Verdict::Wrong) else { return Err(Error::BadCredentials) };
-    let mut tx = store::begin(&app.pool).await?;
-    if let Verdict::Outdated(new) = verdict {
-        users::replace_password_hash(&mut *tx, account.user.id, &account.password_hash, &new).await?;
+    for _ in 0..MAX_RACES {
+        let stored = found.as_ref().map(|credentials| credentials.password_hash.clone());
+        let verdict = app.hashes.verify(context.client_address, password.clone(), stored).await?;
+        // Without an account the verdict is always `Wrong`.
+        let (Some(account), false) = (found, verdict == Verdict::Wrong) else { return Err(Error::BadCredentials) };
+        let mut tx = store::begin(&app.pool).await?;
+        if hold_password(&mut tx, &account, verdict).await? {
+            let origin = Origin::new(&user_agent, context.client_address);
+            return begin_session(tx, context, account.user, (origin, Kind::SessionStarted), now).await;
+        }
+        // Another sign-in has replaced a weak hash, or the password was changed. A session of the old password must not begin.
+        found = users::credentials_of(&app.pool, account.user.id, &address).await?;
     }
-    begin_session(tx, context, account.user, Kind::SessionStarted, now).await
+    Err(Error::BadCredentials)
+}
+
+/// Whether the account still has the password that was verified. If so, it keeps it until the transaction ends.
+async fn hold_password(tx: &mut store::Tx, account: &Credentials, verdict: Verdict) -> Result<bool, Error> {
+    let (id, hash) = (account.user.id, &account.password_hash);
+    Ok(match verdict {
+        Verdict::Outdated(new) => users::replace_password_hash(&mut **tx, id, hash, &new).await?,
+        Verdict::Correct | Verdict::Wrong => users::hold_password_hash(&mut **tx, id, hash).await?,
+    })
 }
 
 /// Ends the session with this secret. Without a secret it ends the session of the access token. Ending an ended session has no effect.
@@ -157,10 +184,16 @@ pub(crate) async fn create_access_token(
 ///
 /// # Errors
 /// BAD_CREDENTIALS if the account is disabled.
-async fn begin_session(mut tx: store::Tx, context: &Context, user: User, kind: Kind, now: OffsetDateTime) -> Result<NewSession, Error> {
-    let (session, secret) = (Session::start(user.id, now), SessionSecret::generate()?);
+async fn begin_session(
+    mut tx: store::Tx,
+    context: &Context,
+    user: User,
+    (origin, kind): (Origin, Kind),
+    now: OffsetDateTime,
+) -> Result<NewSession, Error> {
+    let (session, secret) = (Session::start(user.id, now).with_origin(origin), SessionSecret::generate()?);
     let event = |kind| Event::of(context, kind, Actor::User(user.id), user.id, now);
-    if !sessions::insert(&mut *tx, &session, &secret.hash()).await? {
+    if !sessions::insert(&mut *tx, &session, Some(&secret.hash())).await? {
         audit::append(&mut *tx, &event(Kind::SessionRefused)).await?;
         store::commit(tx).await?;
         return Err(Error::BadCredentials);

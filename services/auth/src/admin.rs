@@ -159,7 +159,7 @@ impl Change<'_> {
         let mut tx = store::begin(&self.app.pool).await?;
         // First, because a sign-in that has locked the account may still add a session.
         let is_new = accounts::disable(&mut *tx, user, self.now).await?;
-        let ended = sessions::delete_all_of_user(&mut *tx, user).await?;
+        let ended = sessions::delete_all_of_user(&mut *tx, user, None).await?;
         if is_new {
             audit::append(&mut *tx, &self.event(Kind::UserDisabled, user).with("sessions", &ended.len().to_string())).await?;
         }
@@ -203,7 +203,7 @@ impl Change<'_> {
         let mut tx = store::begin(&self.app.pool).await?;
         let ended = match session {
             Some(id) => sessions::delete_of_user(&mut *tx, user, id).await?.into_iter().collect(),
-            None => sessions::delete_all_of_user(&mut *tx, user).await?,
+            None => sessions::delete_all_of_user(&mut *tx, user, None).await?,
         };
         if !ended.is_empty() {
             let event = self.event(Kind::SessionsRevoked, user).with("sessions", &ended.len().to_string());
@@ -221,7 +221,7 @@ impl Change<'_> {
         let user = account.user;
         let (session, secret) = (Session::impersonate(user.id, &self.operator, lifetime, self.now), SessionSecret::generate()?);
         let mut tx = store::begin(&self.app.pool).await?;
-        if !sessions::insert(&mut *tx, &session, &secret.hash()).await? {
+        if !sessions::insert(&mut *tx, &session, Some(&secret.hash())).await? {
             return Err(Error::UserDisabled);
         }
         let minutes = (session.expires_at - self.now).whole_minutes().to_string();

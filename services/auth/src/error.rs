@@ -35,6 +35,14 @@ pub enum Error {
     UserDisabled,
     #[error("the session has ended or does not exist")]
     SessionEnded,
+    #[error("the account has no such session, or it has ended")]
+    SessionNotFound,
+    #[error("this needs a session of a sign-in; a program cannot do it")]
+    SessionRequired,
+    #[error("the refresh token was used before; its session has ended, sign in again")]
+    TokenReused,
+    #[error("the account has {0} programs with refresh tokens, which is the most; end one of them")]
+    TooManyCredentials(u32),
     #[error("too many passwords are waiting to be checked; try again")]
     Overloaded,
     #[error("this process is stopping; reconnect")]
@@ -66,10 +74,11 @@ impl Error {
         match self {
             Self::Refused(fault) => fault.code,
             Self::WeakPassword(_) => ErrorCode::InvalidArgument,
-            Self::SignUpClosed => ErrorCode::Forbidden,
+            Self::SignUpClosed | Self::SessionRequired => ErrorCode::Forbidden,
             Self::EmailTaken | Self::UserDisabled => ErrorCode::Conflict,
-            Self::UserNotFound => ErrorCode::NotFound,
-            Self::BadCredentials | Self::SessionEnded => ErrorCode::Unauthenticated,
+            Self::UserNotFound | Self::SessionNotFound => ErrorCode::NotFound,
+            Self::TooManyCredentials(_) => ErrorCode::RateLimited,
+            Self::BadCredentials | Self::SessionEnded | Self::TokenReused => ErrorCode::Unauthenticated,
             Self::Overloaded | Self::Draining | Self::FeedStalled => ErrorCode::Unavailable,
             Self::Store(e) if e.is_transient() => ErrorCode::Unavailable,
             Self::Store(_) | Self::Hash(_) | Self::Key(_) | Self::NoSigningKey | Self::Randomness(_) | Self::Thread(_) => {
@@ -88,6 +97,10 @@ impl Error {
             Self::UserNotFound => "USER_NOT_FOUND",
             Self::UserDisabled => "USER_DISABLED",
             Self::SessionEnded => "SESSION_ENDED",
+            Self::SessionNotFound => "SESSION_NOT_FOUND",
+            Self::SessionRequired => "SESSION_REQUIRED",
+            Self::TokenReused => "TOKEN_REUSED",
+            Self::TooManyCredentials(_) => "TOO_MANY_CREDENTIALS",
             Self::Overloaded => "OVERLOADED",
             Self::Draining => "DRAINING",
             Self::FeedStalled => "UNAVAILABLE",

@@ -8,12 +8,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     email::Email,
-    store::{self, Pool, revocations, sessions, users},
+    store::{self, Pool, refresh_tokens, revocations, sessions, users},
 };
 
 const INTERVAL: std::time::Duration = std::time::Duration::from_secs(3_600);
 /// After this the tokens of a revoked session have expired, also in a gateway that did not follow the feed.
 const REVOCATIONS_KEPT: Duration = Duration::days(1);
+/// A refresh token that was used longer ago is unknown. It is refused all the same, but its session does not end.
+const USED_TOKENS_KEPT: Duration = Duration::days(7);
 /// An address without a sign-in for this long counts as new again.
 const ADDRESSES_KEPT: Duration = Duration::days(180);
 
@@ -34,15 +36,16 @@ pub(crate) async fn run(pool: Pool, stop: CancellationToken) {
     }
 }
 
-/// Deletes ended sessions, old revocations and client addresses that are no longer in use. Returns the number of rows.
+/// Deletes ended sessions, old revocations, refresh tokens that were used long ago, and client addresses that are no longer in use. Returns the number of rows.
 ///
 /// # Errors
 /// The database failed.
 pub async fn delete_old_rows(pool: &Pool, now: OffsetDateTime) -> Result<u64, store::StoreError> {
     let sessions = sessions::delete_expired(pool, now).await?;
     let revocations = revocations::delete_before(pool, now - REVOCATIONS_KEPT).await?;
+    let tokens = refresh_tokens::delete_used_before(pool, now - USED_TOKENS_KEPT).await?;
     let addresses = users::forget_addresses(pool, now - ADDRESSES_KEPT).await?;
-    Ok(sessions + revocations + addresses)
+    Ok(sessions + revocations + tokens + addresses)
 }
 
 /// Adds the identity of their address to accounts that another release created. If two accounts have the same address, the older one

@@ -3,8 +3,9 @@
 //!
 //! In reading order:
 //! - [`account`]: one function per RPC: sign up, sign in, sign out, read the current session, create an access token.
+//! - [`session_list`], [`password_change`], [`refresh`]: the same for the list of sessions, a new password, and refresh tokens of programs.
 //! - [`admin`]: what an operator does. [`audit`]: the log of what people and operators did.
-//! - [`user`], [`email`], [`password`], [`session`]: the rules. They do no I/O and take the time as a parameter.
+//! - [`user`], [`email`], [`password`], [`session`], [`origin`], [`credential`]: the rules. They do no I/O and take the time as a parameter.
 //! - [`hash_pool`]: the threads that hash passwords, with limits against a flood of sign-ins.
 //! - [`limit`]: what the policies `auth`, `auth-account` and `auth-guess` count.
 //! - [`token`], [`rotation`], [`keyring`]: the content and signature of an access token; the schedule of its keys; the keys in memory.
@@ -19,6 +20,7 @@ mod admin;
 mod app;
 mod audit;
 mod config;
+mod credential;
 mod email;
 mod error;
 mod grpc;
@@ -26,10 +28,14 @@ mod hash_pool;
 mod housekeeping;
 mod keyring;
 mod limit;
+mod origin;
 mod password;
+mod password_change;
+mod refresh;
 mod revocation;
 mod rotation;
 mod session;
+mod session_list;
 mod store;
 mod token;
 mod user;

@@ -1,4 +1,4 @@
-//! Browser sessions: their lifetime and their secret.
+//! Sessions of browsers and programs: their lifetime and their secret.
 
 use std::fmt;
 
@@ -8,20 +8,59 @@ use proto::id::{SessionId, UserId};
 use ring::rand::{SecureRandom as _, SystemRandom};
 use time::{Duration, OffsetDateTime};
 
-/// A session ends when it has not been used for this long.
+use crate::origin::Origin;
+
+/// A session of a sign-in ends when it has not been used for this long.
 pub(crate) const IDLE_TIMEOUT: Duration = Duration::days(7);
-/// A session ends this long after its start, even if it is used.
+/// A session of a sign-in ends this long after its start, even if it is used.
 pub(crate) const MAX_AGE: Duration = Duration::days(30);
 /// The longest session in which an operator acts for a person.
 pub(crate) const MAX_IMPERSONATION: Duration = Duration::hours(1);
+/// The same for a session of refresh tokens.
+pub(crate) const PROGRAM_IDLE_TIMEOUT: Duration = Duration::days(30);
+pub(crate) const PROGRAM_MAX_AGE: Duration = Duration::days(90);
 /// The use of a session is recorded at most this often, so that a busy session causes few writes.
 pub(crate) const TOUCH_INTERVAL: Duration = Duration::minutes(1);
+
+/// How a session was started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// With the password. It has a secret.
+    SignIn,
+    /// By a session of a sign-in, for a program. It has refresh tokens.
+    RefreshToken,
+}
+
+impl Kind {
+    /// As the column spells it.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::SignIn => "sign_in",
+            Self::RefreshToken => "refresh_token",
+        }
+    }
+
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        [Self::SignIn, Self::RefreshToken].into_iter().find(|kind| kind.name() == name)
+    }
+
+    pub(crate) const fn idle_timeout(self) -> Duration {
+        match self {
+            Self::SignIn => IDLE_TIMEOUT,
+            Self::RefreshToken => PROGRAM_IDLE_TIMEOUT,
+        }
+    }
+}
 
 /// A signed-in browser or program.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Session {
     pub id: SessionId,
     pub user_id: UserId,
+    pub kind: Kind,
+    /// The name that the person gave to the session of a program.
+    pub display_name: String,
+    pub origin: Origin,
     pub created_at: OffsetDateTime,
     pub last_used_at: OffsetDateTime,
     /// The latest end; an unused session ends earlier.
@@ -33,7 +72,17 @@ pub struct Session {
 impl Session {
     #[must_use]
     pub fn start(user_id: UserId, now: OffsetDateTime) -> Self {
-        Self { id: SessionId::generate(), user_id, created_at: now, last_used_at: now, expires_at: now + MAX_AGE, impersonator: None }
+        Self {
+            id: SessionId::generate(),
+            user_id,
+            kind: Kind::SignIn,
+            display_name: String::new(),
+            origin: Origin::default(),
+            created_at: now,
+            last_used_at: now,
+            expires_at: now + MAX_AGE,
+            impersonator: None,
+        }
     }
 
     /// A session in which an operator acts for the person.
@@ -42,8 +91,17 @@ impl Session {
         Self { expires_at, impersonator: Some(operator.to_owned()), ..Self::start(user_id, now) }
     }
 
+    /// A session of refresh tokens.
+    pub(crate) fn of_program(user_id: UserId, display_name: String, now: OffsetDateTime) -> Self {
+        Self { kind: Kind::RefreshToken, display_name, expires_at: now + PROGRAM_MAX_AGE, ..Self::start(user_id, now) }
+    }
+
+    pub(crate) fn with_origin(self, origin: Origin) -> Self {
+        Self { origin, ..self }
+    }
+
     pub(crate) fn is_live(&self, now: OffsetDateTime) -> bool {
-        now < self.expires_at && now < self.last_used_at + IDLE_TIMEOUT
+        now < self.expires_at && now < self.last_used_at + self.kind.idle_timeout()
     }
 
     /// Whether the use must be recorded again.
@@ -124,6 +182,16 @@ mod tests {
             let session = Session::impersonate(UserId::generate(), "ada", asked, T0);
             assert_eq!((session.expires_at, session.impersonator.as_deref()), (T0 + lasts, Some("ada")));
         }
+    }
+
+    #[test]
+    fn a_session_of_refresh_tokens_lives_longer() {
+        let session = Session::of_program(UserId::generate(), String::new(), T0);
+        let used = |at: Duration| Session { last_used_at: T0 + at, ..session.clone() };
+        let second = Duration::seconds(1);
+        assert!(session.is_live(T0 + PROGRAM_IDLE_TIMEOUT - second) && !session.is_live(T0 + PROGRAM_IDLE_TIMEOUT));
+        assert!(used(Duration::days(80)).is_live(T0 + PROGRAM_MAX_AGE - second));
+        assert!(!used(Duration::days(80)).is_live(T0 + PROGRAM_MAX_AGE));
     }
 
     #[test]

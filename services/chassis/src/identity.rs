@@ -23,6 +23,8 @@ pub const ISSUER: &str = "backlot";
 pub const AUDIENCE: &str = "backlot-internal";
 /// `typ` of access tokens (RFC 9068).
 pub const TOKEN_TYPE: &str = "at+jwt";
+/// The private claim of an access token that came from a refresh token: the id of the next refresh token.
+pub const REFRESH_TOKEN_CLAIM: &str = "rti";
 /// The tolerated difference between two clocks.
 pub const LEEWAY_SECONDS: u64 = 30;
 

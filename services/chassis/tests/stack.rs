@@ -89,6 +89,48 @@ impl AuthService for Probe {
     async fn create_access_token(&self, _: Request<CreateAccessTokenRequest>) -> Result<Response<CreateAccessTokenResponse>, Status> {
         Ok(Response::new(CreateAccessTokenResponse::default()))
     }
+
+    async fn list_sessions(
+        &self,
+        _: Request<proto::auth::ListSessionsRequest>,
+    ) -> Result<Response<proto::auth::ListSessionsResponse>, Status> {
+        Err(Status::unimplemented("not called"))
+    }
+
+    async fn revoke_session(
+        &self,
+        _: Request<proto::auth::RevokeSessionRequest>,
+    ) -> Result<Response<proto::auth::RevokeSessionResponse>, Status> {
+        Err(Status::unimplemented("not called"))
+    }
+
+    async fn revoke_sessions(
+        &self,
+        _: Request<proto::auth::RevokeSessionsRequest>,
+    ) -> Result<Response<proto::auth::RevokeSessionsResponse>, Status> {
+        Err(Status::unimplemented("not called"))
+    }
+
+    async fn change_password(
+        &self,
+        _: Request<proto::auth::ChangePasswordRequest>,
+    ) -> Result<Response<proto::auth::ChangePasswordResponse>, Status> {
+        Err(Status::unimplemented("not called"))
+    }
+
+    async fn create_refresh_token(
+        &self,
+        _: Request<proto::auth::CreateRefreshTokenRequest>,
+    ) -> Result<Response<proto::auth::CreateRefreshTokenResponse>, Status> {
+        Err(Status::unimplemented("not called"))
+    }
+
+    async fn record_access_token_use(
+        &self,
+        _: Request<proto::auth::RecordAccessTokenUseRequest>,
+    ) -> Result<Response<proto::auth::RecordAccessTokenUseResponse>, Status> {
+        Err(Status::unimplemented("not called"))
+    }
 }
 
 struct Service {

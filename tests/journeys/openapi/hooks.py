@@ -146,8 +146,8 @@ def before_call(context, case, kwargs):
         case.path_parameters["capability"] = person.new_preview()
     if "label" in (case.path_parameters or {}) and operation.method.upper() == "DELETE" and is_selected(case, "label", 2):
         case.path_parameters["label"] = person.new_label()
-    if operation.path == "/api/auth/signout" and case.headers is not None:
-        # A new account signs out, because this one must stay signed in.
+    if operation.path in ("/api/auth/signout", "/api/auth/sessions:revoke") and case.headers is not None:
+        # A new account signs out or ends its sessions, because this one must stay signed in.
         case.headers.pop("Authorization", None)
         case.headers["Cookie"] = Person.sign_up()
     if operation.path == "/api/auth/token" and case.headers is not None and not is_selected(case, "cookie", 4):

@@ -41,15 +41,26 @@ const CODES: [(ErrorCode, &[&str]); 11] = [
             "BUILD_FAILED",
         ],
     ),
-    (Unauthenticated, &["TOKEN_MISSING", "TOKEN_INVALID", "SESSION_ENDED", "SESSION_AMBIGUOUS", "BAD_CREDENTIALS"]),
+    (Unauthenticated, &["TOKEN_MISSING", "TOKEN_INVALID", "SESSION_ENDED", "SESSION_AMBIGUOUS", "BAD_CREDENTIALS", "TOKEN_REUSED"]),
     (
         Forbidden,
-        &["CROSS_ORIGIN", "ROLE_REQUIRED", "AUTHOR_REQUIRED", "PATH_LOCKED", "SIGNUP_CLOSED", "PUBLISHER_REQUIRED", "OWN_TEMPLATE"],
+        &[
+            "CROSS_ORIGIN",
+            "ROLE_REQUIRED",
+            "AUTHOR_REQUIRED",
+            "PATH_LOCKED",
+            "SIGNUP_CLOSED",
+            "SESSION_REQUIRED",
+            "IMPERSONATED",
+            "PUBLISHER_REQUIRED",
+            "OWN_TEMPLATE",
+        ],
     ),
     (
         NotFound,
         &[
             "ROUTE_NOT_FOUND",
+            "SESSION_NOT_FOUND",
             "PROJECT_NOT_FOUND",
             "REVISION_NOT_FOUND",
             "LABEL_NOT_FOUND",
@@ -97,6 +108,7 @@ const CODES: [(ErrorCode, &[&str]); 11] = [
             "TREE_TOO_LARGE",
             "RATE_LIMITED",
             "SHARE_EXHAUSTED",
+            "TOO_MANY_CREDENTIALS",
             "TOO_MANY_PROJECTS",
             "TOO_MANY_LABELS",
             "TOO_MANY_LOCKS",
@@ -116,15 +128,13 @@ const CODES: [(ErrorCode, &[&str]); 11] = [
 
 /// Reasons of the contract that no operation has. They are used between services, or by RPCs without an HTTP binding.
 #[cfg(test)]
-pub(super) const BETWEEN_ROLES: [&str; 7] = [
+pub(super) const BETWEEN_ROLES: [&str; 6] = [
     "LOAD_TOO_LARGE",
     "CALLER_DENIED",
     "UNIMPLEMENTED",
     "SLOW_READER",
     "TURN_ENDED",
     "TURN_DIGEST_MISMATCH",
-    // Of operations that change an account.
-    "IMPERSONATED",
 ];
 
 /// Reasons of all requests.
@@ -188,7 +198,12 @@ const OWN: &[(&str, &[&[&str]])] = &[
     ("SignIn", &[&["BAD_CREDENTIALS"]]),
     ("SignOut", &[&["TOKEN_MISSING"]]),
     ("GetSession", &[]),
-    ("CreateAccessToken", &[]),
+    ("CreateAccessToken", &[&["TOKEN_REUSED"]]),
+    ("ListSessions", &[]),
+    ("RevokeSession", &[&["SESSION_NOT_FOUND", "SESSION_REQUIRED", "IMPERSONATED"]]),
+    ("RevokeSessions", &[&["SESSION_REQUIRED", "IMPERSONATED"]]),
+    ("ChangePassword", &[&["SESSION_REQUIRED", "IMPERSONATED", "BAD_CREDENTIALS", "WEAK_PASSWORD"]]),
+    ("CreateRefreshToken", &[&["SESSION_REQUIRED", "IMPERSONATED", "TOO_MANY_CREDENTIALS"]]),
     ("GetKeySet", &[]),
     ("CreateProject", &[&["TOO_MANY_PROJECTS", "KEY_REUSED"]]),
     ("ListProjects", &[&["PAGE_TOKEN_INVALID"]]),

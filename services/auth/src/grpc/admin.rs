@@ -19,7 +19,11 @@ use proto::{
 use time::{Duration, OffsetDateTime};
 use tonic::{Request, Response, Status};
 
-use super::{Service, check_lengths, new_account, session, user};
+use super::{
+    Service,
+    decode::{check_lengths, new_account},
+    encode::{session, user},
+};
 use crate::{
     account::NewAccount,
     admin::{self, Change, Page, Target},
@@ -83,7 +87,7 @@ impl AdminService for Service {
     async fn list_user_sessions(&self, request: Request<ListUserSessionsRequest>) -> Result<Response<ListUserSessionsResponse>, Status> {
         let found = self.find(&request.into_inner().user, Violations::default()).await.map_err(status)?;
         let sessions = admin::list_sessions(&self.0.pool, found.user.id, now()).await.map_err(status)?;
-        Ok(Response::new(ListUserSessionsResponse { sessions: sessions.iter().map(session).collect() }))
+        Ok(Response::new(ListUserSessionsResponse { sessions: sessions.iter().map(|one| session(one, None)).collect() }))
     }
 
     async fn end_user_sessions(&self, request: Request<EndUserSessionsRequest>) -> Result<Response<EndUserSessionsResponse>, Status> {
@@ -107,7 +111,7 @@ impl AdminService for Service {
         let begun = self.change(&context, operator).impersonate(found, &reason, lifetime).await.map_err(status)?;
         Ok(Response::new(ImpersonateUserResponse {
             user: Some(user(begun.user)),
-            session: Some(session(&begun.session)),
+            session: Some(session(&begun.session, None)),
             session_token: begun.secret.expose().to_owned(),
         }))
     }

@@ -58,6 +58,42 @@ pub(crate) async fn credentials(db: impl PgExecutor<'_>, email: &EmailLookup, ad
     }))
 }
 
+/// The same for an account that is known.
+pub(crate) async fn credentials_of(db: impl PgExecutor<'_>, id: UserId, address: &str) -> Result<Option<Credentials>, StoreError> {
+    let select = sqlx::query!(
+        r#"select u.id, u.email, u.display_name, u.plan, u.created_at, u.password_hash,
+                  exists (select from user_addresses a where a.user_id = u.id and a.address = $2) as "from_known_address!"
+           from users u where u.id = $1"#,
+        id.0,
+        address,
+    );
+    let Some(row) = query("select users", select.fetch_optional(db)).await? else { return Ok(None) };
+    Ok(Some(Credentials {
+        user: User {
+            id: UserId(row.id),
+            email: row.email,
+            display_name: row.display_name,
+            plan: plan_named(&row.plan)?,
+            created_at: row.created_at,
+        },
+        password_hash: row.password_hash,
+        from_known_address: row.from_known_address,
+    }))
+}
+
+/// Whether the account still has this password hash. If so, nobody changes it, or ends all sessions, before the transaction ends.
+pub(crate) async fn hold_password_hash(db: impl PgExecutor<'_>, id: UserId, hash: &str) -> Result<bool, StoreError> {
+    let select = sqlx::query_scalar!("select id from users where id = $1 and password_hash = $2 for share", id.0, hash);
+    Ok(query("share users", select.fetch_optional(db)).await?.is_some())
+}
+
+/// Waits for sign-ins and other changes of the account that are in progress; later ones wait until the transaction ends.
+pub(crate) async fn lock(db: impl PgExecutor<'_>, id: UserId) -> Result<(), StoreError> {
+    let select = sqlx::query_scalar!("select id from users where id = $1 for no key update", id.0);
+    query("lock users", select.fetch_optional(db)).await?;
+    Ok(())
+}
+
 /// A page of accounts without an identity, in the order of their ids: those after `after`, with their e-mail addresses.
 pub(crate) async fn without_identity(db: impl PgExecutor<'_>, after: UserId, page: i64) -> Result<Vec<(UserId, String)>, StoreError> {
     let select = sqlx::query!("select id, email from users where email_identity is null and id > $1 order by id limit $2", after.0, page);
@@ -74,11 +110,10 @@ pub(crate) async fn set_identity(db: impl PgExecutor<'_>, id: UserId, identity: 
     }
 }
 
-/// Replaces the hash if it is still `old`.
-pub(crate) async fn replace_password_hash(db: impl PgExecutor<'_>, id: UserId, old: &str, new: &str) -> Result<(), StoreError> {
+/// Replaces the hash if it is still `old`. Returns whether it was.
+pub(crate) async fn replace_password_hash(db: impl PgExecutor<'_>, id: UserId, old: &str, new: &str) -> Result<bool, StoreError> {
     let update = sqlx::query!("update users set password_hash = $3 where id = $1 and password_hash = $2", id.0, old, new);
-    query("update users", update.execute(db)).await?;
-    Ok(())
+    Ok(query("update users", update.execute(db)).await?.rows_affected() > 0)
 }
 
 pub(crate) async fn remember_address(db: impl PgExecutor<'_>, id: UserId, address: &str, now: OffsetDateTime) -> Result<(), StoreError> {

@@ -13,8 +13,9 @@ use chassis::{
 };
 use proto::{
     auth::{
-        CreateAccessTokenRequest, CreateAccessTokenResponse, GetSessionRequest, GetSessionResponse, SignInRequest, SignInResponse,
-        SignOutRequest, SignUpRequest, SignUpResponse, auth_service_client::AuthServiceClient,
+        CreateAccessTokenRequest, CreateAccessTokenResponse, CreateRefreshTokenRequest, CreateRefreshTokenResponse, GetSessionRequest,
+        GetSessionResponse, ListSessionsRequest, Session, SignInRequest, SignInResponse, SignOutRequest, SignUpRequest, SignUpResponse,
+        auth_service_client::AuthServiceClient,
     },
     error::Fault,
 };
@@ -127,12 +128,12 @@ impl Client {
     }
 
     pub(crate) async fn sign_up(&self, email: &str, password: &str) -> Result<SignUpResponse, Box<Fault>> {
-        let message = SignUpRequest { email: email.into(), password: password.into(), display_name: String::new(), token_in_answer: false };
+        let message = SignUpRequest { email: email.into(), password: password.into(), display_name: String::new(), ..Default::default() };
         answer(self.client.clone().sign_up(self.request(message)).await)
     }
 
     pub(crate) async fn sign_in(&self, email: &str, password: &str) -> Result<SignInResponse, Box<Fault>> {
-        let message = SignInRequest { email: email.into(), password: password.into(), token_in_answer: false };
+        let message = SignInRequest { email: email.into(), password: password.into(), ..Default::default() };
         answer(self.client.clone().sign_in(self.request(message)).await)
     }
 
@@ -142,7 +143,28 @@ impl Client {
     }
 
     pub(crate) async fn exchange(&self, session_token: &str) -> Result<CreateAccessTokenResponse, Box<Fault>> {
-        let message = CreateAccessTokenRequest { session_token: session_token.into() };
+        let message = CreateAccessTokenRequest { session_token: session_token.into(), ..Default::default() };
+        answer(self.client.clone().create_access_token(self.request(message)).await)
+    }
+
+    /// A request with an access token.
+    pub(crate) fn authorized<T>(&self, message: T, access_token: &str) -> Request<T> {
+        with_token(self.request(message), access_token)
+    }
+
+    pub(crate) async fn sessions(&self, access_token: &str) -> Result<Vec<Session>, Box<Fault>> {
+        let request = self.authorized(ListSessionsRequest {}, access_token);
+        answer(self.client.clone().list_sessions(request).await).map(|answer| answer.sessions)
+    }
+
+    /// Starts a program.
+    pub(crate) async fn refresh_token(&self, access_token: &str) -> Result<CreateRefreshTokenResponse, Box<Fault>> {
+        let request = self.authorized(CreateRefreshTokenRequest::default(), access_token);
+        answer(self.client.clone().create_refresh_token(request).await)
+    }
+
+    pub(crate) async fn refresh(&self, refresh_token: &str) -> Result<CreateAccessTokenResponse, Box<Fault>> {
+        let message = CreateAccessTokenRequest { refresh_token: refresh_token.into(), ..Default::default() };
         answer(self.client.clone().create_access_token(self.request(message)).await)
     }
 

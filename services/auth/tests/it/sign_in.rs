@@ -165,7 +165,7 @@ async fn programs_may_sign_in_without_the_gateway() {
     let cluster = Cluster::start().await;
     let replica = cluster.auth().await;
     let message =
-        SignUpRequest { email: "ada@example.org".into(), password: PASSWORD.into(), display_name: "Ada".into(), token_in_answer: false };
+        SignUpRequest { email: "ada@example.org".into(), password: PASSWORD.into(), display_name: "Ada".into(), ..Default::default() };
     let account = answer(replica.direct().sign_up(message).await).expect("account");
     assert_eq!(account.user.expect("user").display_name, "Ada");
     replica.gateway().exchange(&account.session_token).await.expect("token");

@@ -68,7 +68,7 @@ async fn an_invalid_field_is_named_with_its_limit_and_no_account_is_created() {
         ("ada@example.org", PASSWORD, "\u{2067}Ada", "display_name", "change the direction"),
     ] {
         let message =
-            SignUpRequest { email: email.into(), password: password.into(), display_name: display_name.into(), token_in_answer: false };
+            SignUpRequest { email: email.into(), password: password.into(), display_name: display_name.into(), ..Default::default() };
         let fault = answer(gateway.client.clone().sign_up(gateway.request(message)).await).expect_err(field);
         assert_eq!(
             (fault.code, fault.reason.as_str(), fault.domain.as_str()),
@@ -78,7 +78,7 @@ async fn an_invalid_field_is_named_with_its_limit_and_no_account_is_created() {
         assert_eq!(fault.violations[0].field, field);
         assert!(fault.violations[0].description.contains(limit), "{fault:?}");
     }
-    let all = SignUpRequest { email: "x".into(), password: "x".into(), display_name: name, token_in_answer: false };
+    let all = SignUpRequest { email: "x".into(), password: "x".into(), display_name: name, ..Default::default() };
     let fault = answer(gateway.client.clone().sign_up(gateway.request(all)).await).expect_err("all");
     assert_eq!(fault.violations.len(), 3, "one answer names all fields");
     let users: i64 = sqlx::query_scalar("select count(*) from users").fetch_one(&cluster.database.pool).await.expect("count");

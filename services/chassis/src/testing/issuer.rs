@@ -1,6 +1,12 @@
 //! Issues access tokens in tests of services other than auth. It has a key of its own, and serves auth's key set and revocations.
 
-use std::pin::Pin;
+use std::{
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use futures::Stream;
@@ -24,6 +30,7 @@ const KID: &str = "test";
 /// Signs access tokens, serves their public key, and streams revocations.
 pub struct Issuer {
     ended: watch::Sender<Vec<SessionId>>,
+    recorded: Arc<AtomicUsize>,
     pair: EcdsaKeyPair,
     /// The address of its server: the `auth_url` of the service under test.
     pub uri: http::Uri,
@@ -39,10 +46,14 @@ impl Issuer {
         let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8.as_ref(), &SystemRandom::new()).expect("key");
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("port");
         let uri = format!("http://{}", listener.local_addr().expect("address")).parse().expect("uri");
-        let ended = watch::Sender::new(Vec::new());
-        let service = auth::auth_service_server::AuthServiceServer::new(KeyServer { key: public(&pair), ended: ended.clone() });
+        let (ended, recorded) = (watch::Sender::new(Vec::new()), Arc::new(AtomicUsize::new(0)));
+        let service = auth::auth_service_server::AuthServiceServer::new(KeyServer {
+            key: public(&pair),
+            ended: ended.clone(),
+            recorded: Arc::clone(&recorded),
+        });
         crate::task::spawn(tonic::transport::Server::builder().add_service(service).serve_with_incoming(TcpListenerStream::new(listener)));
-        Self { ended, pair, uri }
+        Self { ended, recorded, pair, uri }
     }
 
     /// A token that is valid for five minutes.
@@ -66,6 +77,12 @@ impl Issuer {
     /// Revokes a session.
     pub fn end(&self, session: SessionId) {
         self.ended.send_modify(|ended| ended.push(session));
+    }
+
+    /// How many uses of access tokens were recorded.
+    #[must_use]
+    pub fn recorded_uses(&self) -> usize {
+        self.recorded.load(Ordering::SeqCst)
     }
 
     /// A token of this session that expires at `exp`, in seconds since 1970.
@@ -125,6 +142,7 @@ fn public(pair: &EcdsaKeyPair) -> JsonWebKey {
 struct KeyServer {
     key: JsonWebKey,
     ended: watch::Sender<Vec<SessionId>>,
+    recorded: Arc<AtomicUsize>,
 }
 
 type Watch = Pin<Box<dyn Stream<Item = Result<auth::WatchRevocationsResponse, Status>> + Send>>;
@@ -151,6 +169,37 @@ impl AuthService for KeyServer {
 
     async fn get_session(&self, _: Request<auth::GetSessionRequest>) -> Result<Response<auth::GetSessionResponse>, Status> {
         Err(Status::unimplemented("keys only"))
+    }
+
+    async fn list_sessions(&self, _: Request<auth::ListSessionsRequest>) -> Result<Response<auth::ListSessionsResponse>, Status> {
+        Err(Status::unimplemented("keys only"))
+    }
+
+    async fn revoke_session(&self, _: Request<auth::RevokeSessionRequest>) -> Result<Response<auth::RevokeSessionResponse>, Status> {
+        Err(Status::unimplemented("keys only"))
+    }
+
+    async fn revoke_sessions(&self, _: Request<auth::RevokeSessionsRequest>) -> Result<Response<auth::RevokeSessionsResponse>, Status> {
+        Err(Status::unimplemented("keys only"))
+    }
+
+    async fn change_password(&self, _: Request<auth::ChangePasswordRequest>) -> Result<Response<auth::ChangePasswordResponse>, Status> {
+        Err(Status::unimplemented("keys only"))
+    }
+
+    async fn create_refresh_token(
+        &self,
+        _: Request<auth::CreateRefreshTokenRequest>,
+    ) -> Result<Response<auth::CreateRefreshTokenResponse>, Status> {
+        Err(Status::unimplemented("keys only"))
+    }
+
+    async fn record_access_token_use(
+        &self,
+        _: Request<auth::RecordAccessTokenUseRequest>,
+    ) -> Result<Response<auth::RecordAccessTokenUseResponse>, Status> {
+        self.recorded.fetch_add(1, Ordering::SeqCst);
+        Ok(Response::new(auth::RecordAccessTokenUseResponse {}))
     }
 
     async fn create_access_token(

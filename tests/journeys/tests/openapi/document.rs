@@ -121,6 +121,9 @@ async fn answers_and_events_match_the_document() -> Result<()> {
     let rows = [
         (Method::GET, "/api/auth/session".to_owned(), Value::Null),
         (Method::POST, "/api/auth/token".to_owned(), json!({})),
+        (Method::GET, "/api/auth/sessions".to_owned(), Value::Null),
+        (Method::POST, "/api/auth/refresh-tokens".to_owned(), json!({ "displayName": "export" })),
+        (Method::POST, "/api/auth/sessions:revoke".to_owned(), json!({})),
         (Method::GET, "/.well-known/jwks.json".to_owned(), Value::Null),
         (Method::GET, "/api/projects".to_owned(), Value::Null),
         (Method::POST, "/api/projects".to_owned(), json!({})),
@@ -170,6 +173,9 @@ fn of_accounts(email: &str) -> Vec<Row> {
         post(true, "signup", json!({ "email": "b@example.com", "password": "password" }), "WEAK_PASSWORD"),
         post(true, "signin", json!({ "email": email, "password": "nothing" }), "BAD_CREDENTIALS"),
         post(false, "token", json!({}), "TOKEN_MISSING"),
+        post(false, "token", json!({ "refreshToken": "blt_rt_x" }), "SESSION_ENDED"),
+        post(true, "password", json!({ "currentPassword": "nothing", "password": "correct horse battery 7" }), "BAD_CREDENTIALS"),
+        (true, Method::DELETE, format!("/api/auth/sessions/{}", uuid::Uuid::now_v7()), Value::Null, "SESSION_NOT_FOUND"),
         post(false, "signout", json!({}), "TOKEN_MISSING"),
         (false, Method::GET, "/api/projects".to_owned(), Value::Null, "TOKEN_MISSING"),
     ]

@@ -1,0 +1,112 @@
+//! Refresh tokens of programs. An exchange gives an access token and the next refresh token. A token may be exchanged again, and gives the
+//! same next one, until that or its access token was used. After that somebody else has the token, too, and the session ends.
+//!
+//! The next token follows from the token and a seed in its row, so that it can be returned again although only hashes are stored. An exchange
+//! locks the row of the session, and commits before it answers.
+
+use chassis::{context::Context, identity::REFRESH_TOKEN_CLAIM};
+use serde_json::Value;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use crate::{
+    account::AccessToken,
+    app::App,
+    audit::{self, Actor, Event},
+    credential::{self, Kind, Secret},
+    error::Error,
+    origin::Origin,
+    session::{self, Session},
+    session_list::{end, signed_in},
+    store::{
+        self, Pool, Tx,
+        refresh_tokens::{self, Found, Issued},
+        sessions,
+    },
+    token,
+};
+
+/// Live sessions with refresh tokens of one account.
+const MAX_PROGRAMS: u32 = 50;
+
+/// Starts a session for a program, with its first refresh token.
+///
+/// # Errors
+/// SESSION_ENDED, SESSION_REQUIRED, TOO_MANY_CREDENTIALS.
+pub(crate) async fn start(app: &App, context: &Context, name: String, now: OffsetDateTime) -> Result<(Session, Secret), Error> {
+    let mut tx = store::begin(&app.pool).await?;
+    let (user, creator) = signed_in(&mut tx, context, now).await?;
+    let kind = session::Kind::RefreshToken;
+    if sessions::count(&mut *tx, user.id, kind, now - kind.idle_timeout()).await? >= i64::from(MAX_PROGRAMS) {
+        return Err(Error::TooManyCredentials(MAX_PROGRAMS));
+    }
+    let origin = Origin::new("", context.client_address);
+    let (session, secret) = (Session::of_program(user.id, name, now).with_origin(origin), Secret::generate(Kind::RefreshToken)?);
+    if !sessions::insert(&mut *tx, &session, None).await? {
+        return Err(Error::SessionEnded);
+    }
+    refresh_tokens::insert(
+        &mut *tx,
+        &Issued { id: Uuid::now_v7(), session_id: session.id, parent_id: None, token_hash: secret.hash() },
+        now,
+    )
+    .await?;
+    let event = Event::of(context, audit::Kind::RefreshTokenCreated, Actor::User(user.id), user.id, now);
+    let event = event.with("session", &session.id.to_string()).with("by", &creator.id.to_string());
+    store::audit::append(&mut *tx, &event).await?;
+    store::commit(tx).await?;
+    Ok((session, secret))
+}
+
+/// Exchanges a refresh token for an access token and the next refresh token.
+///
+/// # Errors
+/// SESSION_ENDED; TOKEN_REUSED, and then the session has ended.
+pub(crate) async fn exchange(app: &App, text: &str, now: OffsetDateTime) -> Result<(AccessToken, Secret), Error> {
+    let secret = Secret::parse(Kind::RefreshToken, text).ok_or(Error::SessionEnded)?;
+    let mut tx = store::begin(&app.pool).await?;
+    let found = refresh_tokens::by_hash(&mut *tx, &secret.hash()).await?.ok_or(Error::SessionEnded)?;
+    let locked = sessions::lock(&mut *tx, found.session_id).await?;
+    let (user, session) = locked.filter(|(_, session)| session.is_live(now)).ok_or(Error::SessionEnded)?;
+    let Some((next, next_id)) = successor(&mut tx, &secret, &found, now).await? else {
+        sessions::delete_by_id(&mut *tx, session.id).await?;
+        let event = Event { user: Some(user.id), ..Event::new(audit::Kind::RefreshTokenReused, Actor::System, now) };
+        store::audit::append(&mut *tx, &event.with("session", &session.id.to_string())).await?;
+        end(app, tx, &[session.id], now).await?;
+        tracing::warn!(user = %user.id, session = %session.id, "a refresh token was used a second time; its session was ended");
+        return Err(Error::TokenReused);
+    };
+    if session.is_touch_due(now) {
+        sessions::touch(&mut *tx, session.id, now).await?;
+    }
+    store::commit(tx).await?;
+    let mut claims = token::claims(&user, &session, now);
+    claims.private.insert(REFRESH_TOKEN_CLAIM.to_owned(), Value::String(next_id.to_string()));
+    let token = app.keyring.sign(&claims)?;
+    Ok((AccessToken { token, expires_at: token::expiry(&session, now), user, session }, next))
+}
+
+/// The next token and its id; `None` if the token must not be used again.
+async fn successor(tx: &mut Tx, secret: &Secret, found: &Found, now: OffsetDateTime) -> Result<Option<(Secret, Uuid)>, Error> {
+    let used = refresh_tokens::use_of(&mut **tx, found.id).await?.ok_or(Error::SessionEnded)?;
+    let Some(seed) = used.seed else {
+        let (seed, id) = (credential::seed()?, Uuid::now_v7());
+        let next = secret.next(&seed);
+        refresh_tokens::set_used(&mut **tx, found.id, &seed, now).await?;
+        let issued = Issued { id, session_id: found.session_id, parent_id: Some(found.id), token_hash: next.hash() };
+        refresh_tokens::insert(&mut **tx, &issued, now).await?;
+        return Ok(Some((next, id)));
+    };
+    Ok(used.successor.filter(|_| !used.is_successor_used).map(|id| (secret.next(&seed), id)))
+}
+
+/// Records the use of an access token that came from a refresh token. Other access tokens have nothing to record.
+///
+/// # Errors
+/// SESSION_ENDED.
+pub(crate) async fn record_use(pool: &Pool, context: &Context, now: OffsetDateTime) -> Result<(), Error> {
+    let caller = context.user()?;
+    let Some(id) = caller.private_claims.get(REFRESH_TOKEN_CLAIM).and_then(Value::as_str) else { return Ok(()) };
+    let id = id.parse().map_err(|_| Error::SessionEnded)?;
+    if refresh_tokens::set_access_used(pool, id, caller.session_id, now).await? { Ok(()) } else { Err(Error::SessionEnded) }
+}
