@@ -111,11 +111,7 @@ impl Config {
                 "127.0.0.1:9464",
                 "address of the listener for /metrics; everybody who reaches it can read them; none for no listener",
             ),
-            public_url: env.derived(
-                "BACKLOT_PUBLIC_URL",
-                "the address in BACKLOT_LISTEN, with http",
-                "URL of the HTTP listener for browsers, without a path: http:// or https://, a host, perhaps a port",
-            ),
+            public_url: env.derived(chassis::origin::PUBLIC_URL, chassis::origin::PUBLIC_URL_DEFAULT, chassis::origin::PUBLIC_URL_HELP),
             preview_url: env.derived(
                 "BACKLOT_PREVIEW_URL",
                 "{preview}.localhost with http and the port of BACKLOT_PREVIEW_LISTEN",

@@ -19,8 +19,8 @@ use crate::{
     http::etag::{VERSIONED, refuse_if_match},
     identity::authenticate::identify,
     routes::{
-        agents, agui, archives, auth, chat, checks, conflicts, contents, files, forks, history, imports, messages, project_events,
-        projects, sessions, sites, system, templates, turns, usage,
+        agents, agui, archives, auth, chat, checks, conflicts, contents, email, files, forks, history, imports, messages,
+        project_events, projects, sessions, sites, system, templates, turns, usage,
     },
     web::{page, preview, site},
 };
@@ -69,10 +69,19 @@ fn info(route: &Route) -> RouteInfo {
 }
 
 fn contract() -> Vec<Route> {
-    [account_routes(), project_routes(), site_routes(), history_routes(), conversation_routes(), template_routes(), turn_routes()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        account_routes(),
+        email_routes(),
+        project_routes(),
+        site_routes(),
+        history_routes(),
+        conversation_routes(),
+        template_routes(),
+        turn_routes(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 /// Accounts and sessions.
@@ -90,6 +99,17 @@ fn account_routes() -> Vec<Route> {
         post("/api/auth/password", Counted, sessions::change_password),
         post("/api/auth/refresh-tokens", Counted, sessions::create_refresh_token),
         get("/.well-known/jwks.json", Plain, auth::key_set),
+    ]
+}
+
+/// Proofs of e-mail addresses.
+fn email_routes() -> Vec<Route> {
+    use Class::Counted;
+    vec![
+        post("/api/auth/verify", Counted, email::verify),
+        post("/api/auth/verify/send", Counted, email::send_verification),
+        post("/api/auth/reset", Counted, email::request_reset),
+        post("/api/auth/reset/confirm", Counted, email::confirm_reset),
     ]
 }
 

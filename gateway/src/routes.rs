@@ -9,6 +9,7 @@ pub(crate) mod chat;
 pub(crate) mod checks;
 pub(crate) mod conflicts;
 pub(crate) mod contents;
+pub(crate) mod email;
 pub(crate) mod files;
 pub(crate) mod forks;
 pub(crate) mod history;

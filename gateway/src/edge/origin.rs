@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+use chassis::origin;
 use url::{Host, Url};
 
 /// The public URL of the main listener: the one given, or the listener's own.
@@ -10,23 +11,13 @@ pub(crate) fn main_url(given: Option<&Url>, listen: SocketAddr) -> Result<Url, S
         Some(url) => url.clone(),
         None => Url::parse(&format!("http://{}", reachable(listen))).map_err(|e| e.to_string())?,
     };
-    check_origin(&url)?;
+    origin::check(&url)?;
     Ok(url)
 }
 
 /// An address that a browser on this machine can use for a listener on all addresses.
 fn reachable(listen: SocketAddr) -> SocketAddr {
     if listen.ip().is_unspecified() { SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), listen.port()) } else { listen }
-}
-
-/// Checks that a URL is an origin and nothing more.
-pub(crate) fn check_origin(url: &Url) -> Result<(), String> {
-    let plain = matches!(url.scheme(), "http" | "https") && url.host().is_some() && url.username().is_empty() && url.password().is_none();
-    if plain && url.path() == "/" && url.query().is_none() && url.fragment().is_none() {
-        Ok(())
-    } else {
-        Err("must be http:// or https:// with a host, an optional port, and nothing else".to_owned())
-    }
 }
 
 /// Whether a URL can only mean this machine.

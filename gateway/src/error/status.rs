@@ -52,6 +52,7 @@ const REASONS: &[(&str, Option<StatusCode>, &str)] = &[
     ("MERGE_TOO_COMPLEX", None, "The projects have merged each other in too many ways"),
     ("MESSAGE_NOT_FOUND", None, "There is no such message"),
     ("LENGTH_REQUIRED", Some(StatusCode::LENGTH_REQUIRED), "The request needs Content-Length"),
+    ("LINK_INVALID", None, "The link is not valid"),
     ("LOAD_TOO_LARGE", None, "The project is too large for one answer"),
     ("MESSAGE_TOO_LARGE", Some(StatusCode::PAYLOAD_TOO_LARGE), "The request is too large for the service"),
     ("METHOD_NOT_ALLOWED", Some(StatusCode::METHOD_NOT_ALLOWED), "The path does not support this method"),

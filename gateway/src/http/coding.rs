@@ -91,7 +91,7 @@ async fn negotiate(mut request: Request, next: Next) -> Response {
 
 /// Whether the response contains a session, a token or a preview capability, and may contain values of the request.
 fn is_secret(method: &Method, path: &str) -> bool {
-    path.starts_with("/api/auth/") || (method == Method::POST && path.ends_with("/previews"))
+    path.starts_with("/api/auth/") || path.starts_with("/account/") || (method == Method::POST && path.ends_with("/previews"))
 }
 
 /// The coding that `Accept-Encoding` prefers; `None` for a plain response.
@@ -283,6 +283,7 @@ mod tests {
             (Method::POST, "/api/auth/signin", true),
             (Method::POST, "/api/auth/token", true),
             (Method::GET, "/api/auth/session", true),
+            (Method::POST, "/account/reset/confirm", true),
             (Method::POST, "/api/projects/x/previews", true),
             (Method::GET, "/api/projects", false),
             (Method::GET, "/.well-known/jwks.json", false),

@@ -56,6 +56,13 @@ pub(crate) struct MaybeAuthenticated {
     pub(crate) identity: Identity,
 }
 
+impl MaybeAuthenticated {
+    /// The context without the person of the request.
+    pub(crate) fn anonymous(&self) -> Context {
+        Context { user: None, ..self.context.clone() }
+    }
+}
+
 impl<S: Send + Sync> FromRequestParts<S> for MaybeAuthenticated {
     type Rejection = Failure;
 

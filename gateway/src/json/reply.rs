@@ -26,6 +26,11 @@ pub(crate) fn created(message: &impl Serialize, location: &str) -> Reply {
     Ok(response)
 }
 
+/// A message as the response to a request whose work is done later.
+pub(crate) fn accepted(message: &impl Serialize) -> Reply {
+    respond(StatusCode::ACCEPTED, message)
+}
+
 fn respond(status: StatusCode, message: &impl Serialize) -> Reply {
     let body = serde_json::to_vec(message).map_err(|e| fault(ErrorCode::Internal, "INTERNAL", e.to_string()))?;
     Ok((status, [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], body).into_response())

@@ -22,7 +22,7 @@ use crate::{
     json::{
         body::Json,
         params::Params,
-        reply::{Reply, reply},
+        reply::{Reply, accepted, reply},
     },
 };
 
@@ -37,7 +37,10 @@ pub(crate) async fn sign_up(
 ) -> Reply {
     user_agent(&headers, &mut request.user_agent);
     let in_answer = request.token_in_answer;
-    let mut answer = app.upstream.auth().sign_up(anonymous(&caller).request(request)).await?.into_inner();
+    let mut answer = app.upstream.auth().sign_up(caller.anonymous().request(request)).await?.into_inner();
+    if answer.session.is_none() {
+        return accepted(&answer);
+    }
     if in_answer {
         return reply(&answer);
     }
@@ -53,7 +56,7 @@ pub(crate) async fn sign_in(
 ) -> Reply {
     user_agent(&headers, &mut request.user_agent);
     let in_answer = request.token_in_answer;
-    let mut answer = app.upstream.auth().sign_in(anonymous(&caller).request(request)).await?.into_inner();
+    let mut answer = app.upstream.auth().sign_in(caller.anonymous().request(request)).await?.into_inner();
     if in_answer {
         return reply(&answer);
     }
@@ -69,8 +72,19 @@ async fn reply_with_session<A: Serialize + Sync>(
     secret: &str,
     session: Option<&Session>,
 ) -> Reply {
+    reply_with_cookie(app, caller, reply(answer)?, secret, session).await
+}
+
+/// The same with a response of any kind.
+pub(crate) async fn reply_with_cookie(
+    app: &App,
+    caller: &MaybeAuthenticated,
+    response: Response,
+    secret: &str,
+    session: Option<&Session>,
+) -> Reply {
     end_previous(app, caller).await;
-    with_cookie(app, reply(answer)?, secret, session)
+    with_cookie(app, response, secret, session)
 }
 
 /// Ends the session of the request's cookie. The new cookie replaces it, so it could not be ended later. The sign-in succeeds even if
@@ -93,11 +107,6 @@ pub(super) fn user_agent(headers: &HeaderMap, field: &mut String) {
     }
 }
 
-/// The context without the person of the request.
-fn anonymous(caller: &MaybeAuthenticated) -> chassis::context::Context {
-    chassis::context::Context { user: None, ..caller.context.clone() }
-}
-
 /// Adds the cookie of a new session.
 pub(super) fn with_cookie(app: &App, mut response: Response, secret: &str, session: Option<&Session>) -> Reply {
     let ends = session.and_then(|s| s.expire_time.as_ref()).map_or(0, |t| t.seconds);
@@ -116,7 +125,7 @@ pub(crate) async fn sign_out(
 ) -> Reply {
     if !request.session_token.is_empty() {
         let secret = request.session_token.clone();
-        let answer = app.upstream.auth().sign_out(anonymous(&caller).request(request)).await?.into_inner();
+        let answer = app.upstream.auth().sign_out(caller.anonymous().request(request)).await?.into_inner();
         app.sessions.forget(&secret);
         return reply(&answer);
     }
@@ -154,7 +163,7 @@ pub(crate) async fn token(
         let secret = caller.identity.session_secret();
         secret.ok_or_else(|| fault(ErrorCode::Unauthenticated, "TOKEN_MISSING", text))?.clone_into(&mut request.session_token);
     }
-    reply(app.upstream.auth().create_access_token(anonymous(&caller).request(request)).await?.get_ref())
+    reply(app.upstream.auth().create_access_token(caller.anonymous().request(request)).await?.get_ref())
 }
 
 pub(crate) async fn key_set(

@@ -1,8 +1,7 @@
 //! URLs whose hosts have a name in their first label, such as `https://{preview}.apps.example`.
 
+use chassis::origin;
 use url::Url;
-
-use crate::edge::origin::check_origin;
 
 /// Replaces the placeholder while the URL is checked.
 const SAMPLE: &str = "sample";
@@ -25,7 +24,7 @@ impl HostPattern {
     /// What is wrong with the setting.
     pub(crate) fn parse(text: &str, placeholder: &str) -> Result<Self, String> {
         let sample = Url::parse(&text.replace(placeholder, SAMPLE)).map_err(|e| format!("is not a URL: {e}"))?;
-        check_origin(&sample)?;
+        origin::check(&sample)?;
         let host = sample.host_str().unwrap_or_default();
         let rest = text.split_once("://").map_or(text, |(_, rest)| rest);
         // The placeholder must be in the first label, once, so that no other label can be mistaken for it.

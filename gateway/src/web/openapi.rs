@@ -42,7 +42,9 @@ const ANSWERS_ETAG: [&str; 12] = [
     "MergeProject",
 ];
 /// RPCs that anybody may call.
-const OPEN: [&str; 4] = ["SignUp", "SignIn", "SignOut", "GetKeySet"];
+const OPEN: [&str; 7] = ["SignUp", "SignIn", "SignOut", "GetKeySet", "VerifyEmail", "RequestPasswordReset", "ConfirmPasswordReset"];
+/// RPCs whose work is done after the response.
+const ACCEPTED: [&str; 2] = ["SendVerification", "RequestPasswordReset"];
 /// RPCs whose response sets or removes the cookie of the session.
 const COOKIES: [&str; 5] = ["SignUp", "SignIn", "SignOut", "RevokeSessions", "ChangePassword"];
 /// RPCs whose answer is an archive.
@@ -270,7 +272,17 @@ fn successes(binding: &Binding, id: &str, schemas: &mut Schemas) -> Vec<(String,
     ];
     let headers: Vec<&str> = parts.into_iter().filter_map(|(holds, name)| holds.then_some(name)).collect();
     let answer = json!({"description": "Done.", "headers": with_headers(&headers), "content": {"application/json": {"schema": schema}}});
-    let mut responses = vec![(if creates { "201" } else { "200" }.to_owned(), answer)];
+    let status = match id {
+        _ if creates => "201",
+        _ if ACCEPTED.contains(&id) => "202",
+        _ => "200",
+    };
+    let mut responses = vec![(status.to_owned(), answer)];
+    if id == "SignUp" {
+        let content = json!({"application/json": {"schema": schemas.of_message(&output)}});
+        let text = "The address has to be verified with the link of a mail. No session was started.";
+        responses.push(("202".to_owned(), json!({"description": text, "headers": with_headers(&[]), "content": content})));
+    }
     if reads_version {
         responses.push(("304".to_owned(), not_modified()));
     }

@@ -3,10 +3,11 @@
 
 use std::net::SocketAddr;
 
+use chassis::origin;
 use proto::id::TurnId;
 use url::Url;
 
-use crate::{edge::origin::check_origin, web::host_pattern::HostPattern};
+use crate::web::host_pattern::HostPattern;
 
 /// The placeholder in `BACKLOT_PREVIEW_URL`.
 const PLACEHOLDER: &str = "{preview}";
@@ -63,7 +64,7 @@ impl PreviewUrl {
             return HostPattern::parse(text, PLACEHOLDER).map(Self::Host);
         }
         let url = Url::parse(text).map_err(|e| format!("is not a URL: {e}"))?;
-        check_origin(&url)?;
+        origin::check(&url)?;
         Ok(Self::Path { origin: url.origin().ascii_serialization() })
     }
 

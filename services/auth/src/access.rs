@@ -24,6 +24,10 @@ pub const RULES: &[Rule] = &[
     Rule { rpc: "CreateRefreshToken", callers: PUBLIC, user: true, scope: Account, size: Ordinary },
     Rule { rpc: "RecordAccessTokenUse", callers: &[Gateway], user: true, scope: Internal, size: Ordinary },
     Rule { rpc: "CreateAccessToken", callers: PUBLIC, user: false, scope: Account, size: Ordinary },
+    Rule { rpc: "VerifyEmail", callers: PUBLIC, user: false, scope: Open, size: Ordinary },
+    Rule { rpc: "SendVerification", callers: PUBLIC, user: true, scope: Account, size: Ordinary },
+    Rule { rpc: "RequestPasswordReset", callers: PUBLIC, user: false, scope: Open, size: Ordinary },
+    Rule { rpc: "ConfirmPasswordReset", callers: PUBLIC, user: false, scope: Open, size: Ordinary },
     Rule {
         rpc: "GetKeySet",
         callers: &[Direct, Gateway, AgentStreaming, ProjectStorage, RateLimit, Operator],

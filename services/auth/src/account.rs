@@ -13,11 +13,12 @@ use crate::{
     error::Error,
     keyring::Keyring,
     limit,
+    mail::queue::{Kind as MailKind, Mail, PendingSignUp},
     origin::Origin,
     password::{self, Verdict},
     revocation::Feed,
     session::{Session, SessionSecret},
-    store::{self, Pool, audit, revocations, sessions, users},
+    store::{self, Pool, audit, mails, revocations, sessions, users},
     token,
     user::{Credentials, User},
 };
@@ -34,6 +35,14 @@ pub(crate) struct NewAccount {
     /// Empty takes the part of the address before the @.
     pub(crate) display_name: String,
     pub(crate) user_agent: String,
+}
+
+/// What a sign-up leads to.
+pub(crate) enum SignedUp {
+    /// The account exists.
+    Session(Box<NewSession>),
+    /// A mail decides.
+    ByMail,
 }
 
 /// A session that has just begun, with its secret. Only a hash of the secret is stored.
@@ -53,20 +62,31 @@ pub(crate) struct AccessToken {
 
 /// # Errors
 /// SIGNUP_CLOSED, RATE_LIMITED, WEAK_PASSWORD, EMAIL_TAKEN, OVERLOADED, SHARE_EXHAUSTED.
-pub(crate) async fn sign_up(app: &App, context: &Context, new: NewAccount, now: OffsetDateTime) -> Result<NewSession, Error> {
-    if app.sign_up == SignUp::Closed && context.caller != Caller::Operator {
+pub(crate) async fn sign_up(app: &App, context: &Context, new: NewAccount, now: OffsetDateTime) -> Result<SignedUp, Error> {
+    let by_operator = context.caller == Caller::Operator;
+    if app.sign_up == SignUp::Closed && !by_operator {
         return Err(Error::SignUpClosed);
+    }
+    if !app.sign_up_domains.allow(&new.email) && !by_operator {
+        return Err(Error::DomainClosed);
     }
     limit::count(&app.limiter, context, &limit::address_of(context), None).await?;
     let display_name = display_name(&new.display_name, &new.email);
     let personal = password::personal_words(new.email.as_str(), &display_name);
     let hash = app.hashes.hash(context.client_address, new.password, personal).await?;
 
+    if app.sign_up == SignUp::Verify && !by_operator {
+        // Whether the address has an account is found later. So this call does the same for every address.
+        let sign_up = Some(PendingSignUp { password_hash: hash, display_name });
+        mails::insert(&app.pool, &Mail { sign_up, ..Mail::to_typed(MailKind::SignUp, new.email.as_str(), now) }).await?;
+        app.mail_added.notify_one();
+        return Ok(SignedUp::ByMail);
+    }
     let user = User { id: UserId::generate(), email: new.email.as_str().to_owned(), display_name, plan: Plan::Free, created_at: now };
     let mut tx = store::begin(&app.pool).await?;
     insert(&mut tx, &user, &new.email, &hash).await?;
     let origin = Origin::new(&new.user_agent, context.client_address);
-    begin_session(tx, context, user, (origin, Kind::SignedUp), now).await
+    Ok(SignedUp::Session(Box::new(begin_session(tx, context, user, (origin, Kind::SignedUp), now).await?)))
 }
 
 /// Stores a new account.
@@ -95,14 +115,13 @@ pub(crate) async fn sign_in(app: &App, context: &Context, attempt: Attempt, now:
     limit::count(&app.limiter, context, &address, (!known_address).then_some(lookup.identity.as_str())).await?;
 
     for _ in 0..MAX_RACES {
-        let stored = found.as_ref().map(|credentials| credentials.password_hash.clone());
+        let stored = found.as_ref().and_then(|credentials| credentials.password_hash.clone());
         let verdict = app.hashes.verify(context.client_address, password.clone(), stored).await?;
-        // Without an account the verdict is always `Wrong`.
+        // Without an account or a password the verdict is always `Wrong`.
         let (Some(account), false) = (found, verdict == Verdict::Wrong) else { return Err(Error::BadCredentials) };
         let mut tx = store::begin(&app.pool).await?;
         if hold_password(&mut tx, &account, verdict).await? {
-            let origin = Origin::new(&user_agent, context.client_address);
-            return begin_session(tx, context, account.user, (origin, Kind::SessionStarted), now).await;
+            return begin_signed_in(app, tx, context, account, Origin::new(&user_agent, context.client_address), now).await;
         }
         // Another sign-in has replaced a weak hash, or the password was changed. A session of the old password must not begin.
         found = users::credentials_of(&app.pool, account.user.id, &address).await?;
@@ -112,11 +131,32 @@ pub(crate) async fn sign_in(app: &App, context: &Context, attempt: Attempt, now:
 
 /// Whether the account still has the password that was verified. If so, it keeps it until the transaction ends.
 async fn hold_password(tx: &mut store::Tx, account: &Credentials, verdict: Verdict) -> Result<bool, Error> {
-    let (id, hash) = (account.user.id, &account.password_hash);
+    let (id, hash) = (account.user.id, account.password_hash.as_deref().unwrap_or_default());
     Ok(match verdict {
         Verdict::Outdated(new) => users::replace_password_hash(&mut **tx, id, hash, &new).await?,
         Verdict::Correct | Verdict::Wrong => users::hold_password_hash(&mut **tx, id, hash).await?,
     })
+}
+
+/// Begins the session of a sign-in. A mail tells the person if the account is used from a new network.
+async fn begin_signed_in(
+    app: &App,
+    mut tx: store::Tx,
+    context: &Context,
+    account: Credentials,
+    origin: Origin,
+    now: OffsetDateTime,
+) -> Result<NewSession, Error> {
+    let is_new_device = account.has_known_addresses && !account.from_known_address;
+    if is_new_device {
+        let mail = Mail::to_account(MailKind::NewDevice, account.user.id, &account.user.email, now);
+        mails::insert(&mut *tx, &Mail { network: Some(limit::address_of(context)), ..mail }).await?;
+    }
+    let begun = begin_session(tx, context, account.user, (origin, Kind::SessionStarted), now).await?;
+    if is_new_device {
+        app.mail_added.notify_one();
+    }
+    Ok(begun)
 }
 
 /// Ends the session with this secret. Without a secret it ends the session of the access token. Ending an ended session has no effect.

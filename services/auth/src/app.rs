@@ -1,5 +1,7 @@
 //! What the whole service shares.
 
+use std::sync::Arc;
+
 use chassis::{
     client::{ServiceChannel, connect},
     clock,
@@ -8,10 +10,11 @@ use chassis::{
     secret::ClusterSecret,
 };
 use proto::rate_limit::rate_limit_service_client::RateLimitServiceClient;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    config::{Config, SignUp},
+    config::{Config, Domains, SignUp},
     error::Error,
     hash_pool::{Bounds, HashPool},
     keyring::Keyring,
@@ -23,11 +26,14 @@ use crate::{
 pub(crate) struct App {
     pub(crate) pool: Pool,
     pub(crate) sign_up: SignUp,
+    pub(crate) sign_up_domains: Domains,
     pub(crate) hashes: HashPool,
     pub(crate) limiter: RateLimitServiceClient<ServiceChannel>,
     pub(crate) keyring: Keyring,
     pub(crate) feed: Feed,
     pub(crate) pages: PageTokens,
+    /// Reports to the task that sends mails that one was added.
+    pub(crate) mail_added: Arc<Notify>,
 }
 
 impl App {
@@ -44,12 +50,14 @@ impl App {
         };
         let limiter = connect(Caller::Auth, Caller::RateLimit, &config.rate_limit_url, &config.cluster_secret);
         Ok(Self {
-            sign_up: config.sign_up,
+            sign_up: config.sign_up(),
+            sign_up_domains: config.sign_up_domains.clone(),
             hashes: HashPool::new(config.hash_cost, bounds)?,
             limiter: RateLimitServiceClient::new(limiter),
             keyring: Keyring::load(pool.clone(), &config.cluster_secret, config.rotation_interval(), clock::now()).await?,
             feed: Feed::new(pool.clone(), stop),
             pages: page_tokens(&config.cluster_secret),
+            mail_added: Arc::default(),
             pool,
         })
     }

@@ -48,6 +48,10 @@ kinds! {
     /// A person has ended sessions other than by a sign-out, or an operator has.
     SessionsRevoked = "session.revoked",
     PasswordChanged = "user.password_changed",
+    /// A link of a mail has set a new password.
+    PasswordReset = "user.password_reset",
+    /// A link of a mail has proved the address.
+    AddressVerified = "user.address_verified",
     /// A session for a program has begun.
     RefreshTokenCreated = "refresh_token.created",
     /// A refresh token was used a second time, so its session was ended.

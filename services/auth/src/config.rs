@@ -10,13 +10,15 @@ use chassis::{
     server,
 };
 
-use crate::{password::Cost, rotation};
+use crate::{email::Email, mail, password::Cost, rotation};
 
 /// Who may create an account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SignUp {
     /// Everybody. A new address gets a session at once; an address that has an account is refused with EMAIL_TAKEN.
     Open,
+    /// Everybody who proves the address: the account is created when the link of a mail is used. The answer is the same for every address.
+    Verify,
     /// Only an operator, who has the cluster secret.
     Closed,
 }
@@ -25,9 +27,31 @@ impl Setting for SignUp {
     fn parse(text: &str) -> Result<Self, String> {
         match text {
             "open" => Ok(Self::Open),
+            "verify" => Ok(Self::Verify),
             "closed" => Ok(Self::Closed),
-            _ => Err("must be `open` or `closed`".to_owned()),
+            _ => Err("must be `open`, `verify` or `closed`".to_owned()),
         }
+    }
+}
+
+/// The domains whose addresses may sign up, as the DNS uses them; empty for all of them.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Domains(Vec<String>);
+
+impl Domains {
+    pub(crate) fn allow(&self, email: &Email) -> bool {
+        self.0.is_empty() || self.0.iter().any(|domain| domain == email.host())
+    }
+}
+
+impl Setting for Domains {
+    fn parse(text: &str) -> Result<Self, String> {
+        let domain = |name: String| {
+            let email: Email =
+                format!("a@{name}").parse().map_err(|_| "must be domains such as example.com, separated by commas".to_owned())?;
+            Ok(email.host().to_owned())
+        };
+        Vec::<String>::parse(text)?.into_iter().map(domain).collect::<Result<_, String>>().map(Self)
     }
 }
 
@@ -41,8 +65,11 @@ pub struct Config {
     pub(crate) cluster_secret: ClusterSecret,
     /// The service that counts attempts.
     pub(crate) rate_limit_url: http::Uri,
-    /// Who may create an account.
-    pub(crate) sign_up: SignUp,
+    /// Who may create an account; `None` follows from the mail server.
+    sign_up: Option<SignUp>,
+    /// Whose addresses may sign up.
+    pub(crate) sign_up_domains: Domains,
+    pub(crate) mail: mail::settings::Settings,
     /// The cost of new password hashes. A weaker hash is replaced when its owner signs in.
     pub(crate) hash_cost: Cost,
     /// Passwords that are hashed at the same time, each in its own memory.
@@ -66,11 +93,18 @@ impl Config {
             postgres: postgres::Config::read(env, crate::error::SERVICE),
             cluster_secret: ClusterSecret::read(env, Caller::Auth),
             rate_limit_url: env.get("BACKLOT_RATE_LIMIT_URL", "http://127.0.0.1:9093", "where rate-limit listens"),
-            sign_up: env.get(
+            sign_up: env.derived(
                 "BACKLOT_SIGNUP",
-                "open",
-                "who may create an account: `open` means everybody, `closed` means only an operator (`backlot token --for auth`)",
+                "open; verify with BACKLOT_SMTP_URL",
+                "who may create an account: `open` means everybody, `verify` everybody who proves the address with the link of a mail, `closed` \
+                 only an operator (`backlot token --for auth`)",
             ),
+            sign_up_domains: env.get(
+                "BACKLOT_SIGNUP_DOMAINS",
+                "",
+                "domains whose addresses may sign up, without their subdomains, separated by commas; all if empty; operators may use every address",
+            ),
+            mail: mail::settings::Settings::read(env),
             hash_cost: Cost {
                 memory_kib: env
                     .get::<BoundedNumber<u32, 8, 4_194_304>>(
@@ -106,6 +140,16 @@ impl Config {
         }
     }
 
+    /// Who may create an account. With a mail server the address has to be proved.
+    pub(crate) fn sign_up(&self) -> SignUp {
+        self.sign_up.unwrap_or(if self.mail.smtp.is_some() { SignUp::Verify } else { SignUp::Open })
+    }
+
+    /// Sets what links in mails begin with, unless a setting does, for a launcher that knows the address of the gateway.
+    pub fn set_default_site(&mut self, site: &str) {
+        self.mail.set_default_site(site);
+    }
+
     /// [`Config::key_rotation`] as the rules use it.
     pub(crate) fn rotation_interval(&self) -> time::Duration {
         time::Duration::try_from(self.key_rotation).unwrap_or(time::Duration::MAX)
@@ -127,16 +171,51 @@ mod tests {
     fn the_default_hash_cost_is_the_minimum_of_owasp() {
         let config = read(&[]).expect("no faults");
         assert_eq!(config.hash_cost, Cost { memory_kib: 19_456, iterations: 2 });
-        assert_eq!(config.sign_up, SignUp::Open);
+        assert_eq!((config.sign_up(), &config.sign_up_domains), (SignUp::Open, &Domains::default()));
         assert_eq!(config.rotation_interval(), time::Duration::days(90));
         assert!(config.hash_threads >= 1);
-        assert_eq!(read(&[("BACKLOT_SIGNUP", "closed")]).expect("no faults").sign_up, SignUp::Closed);
+        assert_eq!(read(&[("BACKLOT_SIGNUP", "closed")]).expect("no faults").sign_up(), SignUp::Closed);
+    }
+
+    #[test]
+    fn with_a_mail_server_a_sign_up_proves_its_address() {
+        let mail = [
+            ("BACKLOT_SMTP_URL", "smtps://me:pw@mail.example.com"),
+            ("BACKLOT_MAIL_FROM", "no-reply@example.com"),
+            ("BACKLOT_PUBLIC_URL", "https://apps.example"),
+        ];
+        let with = |mode: &[(&'static str, &'static str)]| read(&[&mail[..], mode].concat()).expect("no faults").sign_up();
+        assert_eq!(with(&[]), SignUp::Verify);
+        for (text, mode) in [("open", SignUp::Open), ("verify", SignUp::Verify), ("closed", SignUp::Closed)] {
+            assert_eq!(with(&[("BACKLOT_SIGNUP", text)]), mode);
+            assert_eq!(read(&[("BACKLOT_SIGNUP", text)]).expect("no faults").sign_up(), mode, "{text} needs no mail server");
+        }
+    }
+
+    #[test]
+    fn a_domain_allows_its_own_addresses() {
+        let domains = read(&[("BACKLOT_SIGNUP_DOMAINS", "Example.com, bücher.example")]).expect("no faults").sign_up_domains;
+        for (email, allowed) in [
+            ("ada@example.com", true),
+            ("ada@EXAMPLE.COM", true),
+            ("ada@ｅｘａｍｐｌｅ.com", true),
+            ("ada@bücher.example", true),
+            ("ada@xn--bcher-kva.example", true),
+            ("ada@mail.example.com", false),
+            ("ada@example.com.evil.example", false),
+            ("example.com@evil.example", false),
+            ("ada@notexample.com", false),
+        ] {
+            let email = email.parse().expect(email);
+            assert_eq!((domains.allow(&email), Domains::default().allow(&email)), (allowed, true), "{email:?}");
+        }
     }
 
     #[test]
     fn every_invalid_value_is_a_fault() {
         for (name, value) in [
             ("BACKLOT_SIGNUP", "invited"),
+            ("BACKLOT_SIGNUP_DOMAINS", "example.com,a b"),
             ("BACKLOT_ARGON2_MEMORY_KIB", "7"),
             ("BACKLOT_ARGON2_ITERATIONS", "0"),
             ("BACKLOT_HASH_THREADS", "0"),

@@ -45,6 +45,12 @@ impl Email {
         &self.text[..self.at]
     }
 
+    /// The domain as the DNS uses it: ASCII, in lower case.
+    #[must_use]
+    pub(crate) fn host(&self) -> &str {
+        self.identity.rsplit_once('@').map_or("", |(_, host)| host)
+    }
+
     /// What identifies the account: every spelling of an address has the same identity.
     #[must_use]
     pub(crate) fn identity(&self) -> &str {
@@ -159,6 +165,8 @@ mod tests {
         assert_eq!(email.as_str(), "Ada.Lovelace@example.org");
         assert_eq!(email.local(), "Ada.Lovelace");
         assert_eq!((email.key().as_str(), email.identity()), ("ada.lovelace@example.org", "ada.lovelace@example.org"));
+        assert_eq!(email.host(), "example.org");
+        assert_eq!("x@Bücher.example".parse::<Email>().expect("an address").host(), "xn--bcher-kva.example");
         assert_eq!(EmailLookup::new("ADA.lovelace@EXAMPLE.org"), EmailLookup { key: email.key(), identity: email.identity().into() });
     }
 

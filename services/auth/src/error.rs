@@ -6,6 +6,7 @@ use chassis::{error::ServiceError, identity::Caller};
 use proto::error::{ErrorCode, Fault, FieldViolation};
 
 use crate::{
+    mail::sender::SmtpError,
     password::{HashError, Weakness},
     session::NoRandomness,
     store,
@@ -27,6 +28,10 @@ pub enum Error {
     SignUpClosed,
     #[error("this address already has an account")]
     EmailTaken,
+    #[error("sign-up is closed for addresses of this domain; ask the operator of this installation for an account")]
+    DomainClosed,
+    #[error("the link has been used, has expired, or is incomplete; ask for a new one")]
+    LinkInvalid,
     #[error("the address or the password is wrong")]
     BadCredentials,
     #[error("there is no such account")]
@@ -59,6 +64,8 @@ pub enum Error {
     NoSigningKey,
     #[error("a session secret could not be generated")]
     Randomness(#[from] NoRandomness),
+    #[error(transparent)]
+    Smtp(#[from] SmtpError),
     #[error("a hashing thread panicked")]
     Thread(#[source] tokio::task::JoinError),
 }
@@ -73,15 +80,15 @@ impl Error {
     pub(crate) fn code(&self) -> ErrorCode {
         match self {
             Self::Refused(fault) => fault.code,
-            Self::WeakPassword(_) => ErrorCode::InvalidArgument,
-            Self::SignUpClosed | Self::SessionRequired => ErrorCode::Forbidden,
+            Self::WeakPassword(_) | Self::LinkInvalid => ErrorCode::InvalidArgument,
+            Self::SignUpClosed | Self::DomainClosed | Self::SessionRequired => ErrorCode::Forbidden,
             Self::EmailTaken | Self::UserDisabled => ErrorCode::Conflict,
             Self::UserNotFound | Self::SessionNotFound => ErrorCode::NotFound,
             Self::TooManyCredentials(_) => ErrorCode::RateLimited,
             Self::BadCredentials | Self::SessionEnded | Self::TokenReused => ErrorCode::Unauthenticated,
             Self::Overloaded | Self::Draining | Self::FeedStalled => ErrorCode::Unavailable,
             Self::Store(e) if e.is_transient() => ErrorCode::Unavailable,
-            Self::Store(_) | Self::Hash(_) | Self::Key(_) | Self::NoSigningKey | Self::Randomness(_) | Self::Thread(_) => {
+            Self::Store(_) | Self::Hash(_) | Self::Key(_) | Self::NoSigningKey | Self::Randomness(_) | Self::Smtp(_) | Self::Thread(_) => {
                 ErrorCode::Internal
             }
         }
@@ -91,7 +98,8 @@ impl Error {
         match self {
             Self::Refused(fault) => &fault.reason,
             Self::WeakPassword(_) => "WEAK_PASSWORD",
-            Self::SignUpClosed => "SIGNUP_CLOSED",
+            Self::SignUpClosed | Self::DomainClosed => "SIGNUP_CLOSED",
+            Self::LinkInvalid => "LINK_INVALID",
             Self::EmailTaken => "EMAIL_TAKEN",
             Self::BadCredentials => "BAD_CREDENTIALS",
             Self::UserNotFound => "USER_NOT_FOUND",
@@ -105,7 +113,9 @@ impl Error {
             Self::Draining => "DRAINING",
             Self::FeedStalled => "UNAVAILABLE",
             Self::Store(e) if e.is_transient() => "UNAVAILABLE",
-            Self::Store(_) | Self::Hash(_) | Self::Key(_) | Self::NoSigningKey | Self::Randomness(_) | Self::Thread(_) => "INTERNAL",
+            Self::Store(_) | Self::Hash(_) | Self::Key(_) | Self::NoSigningKey | Self::Randomness(_) | Self::Smtp(_) | Self::Thread(_) => {
+                "INTERNAL"
+            }
         }
     }
 }

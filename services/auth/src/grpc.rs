@@ -2,6 +2,7 @@
 
 mod admin;
 mod decode;
+mod email;
 mod encode;
 
 use std::{pin::Pin, sync::Arc};
@@ -14,11 +15,13 @@ use chassis::{
 use futures::{Stream, StreamExt as _};
 use proto::{
     auth::{
-        ChangePasswordRequest, ChangePasswordResponse, CreateAccessTokenRequest, CreateAccessTokenResponse, CreateRefreshTokenRequest,
-        CreateRefreshTokenResponse, GetKeySetRequest, GetKeySetResponse, GetSessionRequest, GetSessionResponse, ListSessionsRequest,
-        ListSessionsResponse, RecordAccessTokenUseRequest, RecordAccessTokenUseResponse, RevokeSessionRequest, RevokeSessionResponse,
-        RevokeSessionsRequest, RevokeSessionsResponse, SignInRequest, SignInResponse, SignOutRequest, SignOutResponse, SignUpRequest,
-        SignUpResponse, WatchRevocationsRequest, WatchRevocationsResponse, auth_service_server::AuthService,
+        ChangePasswordRequest, ChangePasswordResponse, ConfirmPasswordResetRequest, ConfirmPasswordResetResponse,
+        CreateAccessTokenRequest, CreateAccessTokenResponse, CreateRefreshTokenRequest, CreateRefreshTokenResponse, GetKeySetRequest,
+        GetKeySetResponse, GetSessionRequest, GetSessionResponse, ListSessionsRequest, ListSessionsResponse, RecordAccessTokenUseRequest,
+        RecordAccessTokenUseResponse, RequestPasswordResetRequest, RequestPasswordResetResponse, RevokeSessionRequest,
+        RevokeSessionResponse, RevokeSessionsRequest, RevokeSessionsResponse, SendVerificationRequest, SendVerificationResponse,
+        SignInRequest, SignInResponse, SignOutRequest, SignOutResponse, SignUpRequest, SignUpResponse, VerifyEmailRequest,
+        VerifyEmailResponse, WatchRevocationsRequest, WatchRevocationsResponse, auth_service_server::AuthService,
     },
     id::SessionId,
 };
@@ -28,7 +31,11 @@ use self::{
     decode::Exchange,
     encode::{revocation, session, user},
 };
-use crate::{account, app::App, password_change, refresh, session_list};
+use crate::{
+    account::{self, SignedUp},
+    app::App,
+    password_change, refresh, session_list,
+};
 
 /// The service as tonic mounts it.
 pub(crate) struct Service(pub(crate) Arc<App>);
@@ -38,11 +45,12 @@ impl AuthService for Service {
     async fn sign_up(&self, request: Request<SignUpRequest>) -> Result<Response<SignUpResponse>, Status> {
         let context = Context::of(&request);
         let new = decode::new_account(request.into_inner()).map_err(status)?;
-        let begun = account::sign_up(&self.0, &context, new, now()).await.map_err(status)?;
+        let signed_up = account::sign_up(&self.0, &context, new, now()).await.map_err(status)?;
+        let SignedUp::Session(begun) = signed_up else { return Ok(Response::new(SignUpResponse::default())) };
         Ok(Response::new(SignUpResponse {
-            user: Some(user(begun.user)),
             session: Some(session(&begun.session, Some(begun.session.id))),
             session_token: begun.secret.expose().to_owned(),
+            user: Some(user(begun.user)),
         }))
     }
 
@@ -139,6 +147,30 @@ impl AuthService for Service {
             session_id: access.session.id.to_string(),
             refresh_token: next.map(|secret| secret.expose().to_owned()).unwrap_or_default(),
         }))
+    }
+
+    async fn verify_email(&self, request: Request<VerifyEmailRequest>) -> Result<Response<VerifyEmailResponse>, Status> {
+        email::verify(&self.0, request.into_inner()).await.map(Response::new).map_err(status)
+    }
+
+    async fn send_verification(&self, request: Request<SendVerificationRequest>) -> Result<Response<SendVerificationResponse>, Status> {
+        email::send_verification(&self.0, &Context::of(&request)).await.map(Response::new).map_err(status)
+    }
+
+    async fn request_password_reset(
+        &self,
+        request: Request<RequestPasswordResetRequest>,
+    ) -> Result<Response<RequestPasswordResetResponse>, Status> {
+        let context = Context::of(&request);
+        email::request_reset(&self.0, &context, request.into_inner()).await.map(Response::new).map_err(status)
+    }
+
+    async fn confirm_password_reset(
+        &self,
+        request: Request<ConfirmPasswordResetRequest>,
+    ) -> Result<Response<ConfirmPasswordResetResponse>, Status> {
+        let context = Context::of(&request);
+        email::confirm_reset(&self.0, &context, request.into_inner()).await.map(Response::new).map_err(status)
     }
 
     async fn get_key_set(&self, _: Request<GetKeySetRequest>) -> Result<Response<GetKeySetResponse>, Status> {

@@ -104,6 +104,8 @@ impl HashPool {
         .await
     }
 
+    /// Runs the work on a thread, when there is one. Its span shows the wait, too.
+    #[tracing::instrument(name = "hash password", skip_all)]
     async fn run<T, F>(&self, address: Option<IpAddr>, work: F) -> Result<T, Error>
     where
         T: Send + 'static,

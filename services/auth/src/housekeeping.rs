@@ -8,7 +8,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     email::Email,
-    store::{self, Pool, refresh_tokens, revocations, sessions, users},
+    mail::schedule,
+    store::{self, Pool, email_tokens, mails, refresh_tokens, revocations, sessions, users},
 };
 
 const INTERVAL: std::time::Duration = std::time::Duration::from_secs(3_600);
@@ -36,7 +37,8 @@ pub(crate) async fn run(pool: Pool, stop: CancellationToken) {
     }
 }
 
-/// Deletes ended sessions, old revocations, refresh tokens that were used long ago, and client addresses that are no longer in use. Returns the number of rows.
+/// Deletes ended sessions, old revocations, refresh tokens that were used long ago, client addresses that are no longer in use, expired links and old
+/// mails. Returns the number of rows.
 ///
 /// # Errors
 /// The database failed.
@@ -45,7 +47,9 @@ pub async fn delete_old_rows(pool: &Pool, now: OffsetDateTime) -> Result<u64, st
     let revocations = revocations::delete_before(pool, now - REVOCATIONS_KEPT).await?;
     let tokens = refresh_tokens::delete_used_before(pool, now - USED_TOKENS_KEPT).await?;
     let addresses = users::forget_addresses(pool, now - ADDRESSES_KEPT).await?;
-    Ok(sessions + revocations + tokens + addresses)
+    let links = email_tokens::delete_expired(pool, now).await?;
+    let mails = mails::delete_before(pool, now - schedule::KEPT).await?;
+    Ok(sessions + revocations + tokens + addresses + links + mails)
 }
 
 /// Adds the identity of their address to accounts that another release created. If two accounts have the same address, the older one

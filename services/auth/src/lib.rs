@@ -7,6 +7,8 @@
 //! - [`admin`]: what an operator does. [`audit`]: the log of what people and operators did.
 //! - [`user`], [`email`], [`password`], [`session`], [`origin`], [`credential`]: the rules. They do no I/O and take the time as a parameter.
 //! - [`hash_pool`]: the threads that hash passwords, with limits against a flood of sign-ins.
+//! - [`proof`]: the RPCs that prove an address, and the reset of a password; [`email_token`]: the tokens of their links.
+//! - [`mail`]: the mails: their queue, words and form, and how they are sent.
 //! - [`limit`]: what the policies `auth`, `auth-account` and `auth-guess` count.
 //! - [`token`], [`rotation`], [`keyring`]: the content and signature of an access token; the schedule of its keys; the keys in memory.
 //! - [`revocation`]: the feed through which a sign-out takes effect within a second.
@@ -22,15 +24,18 @@ mod audit;
 mod config;
 mod credential;
 mod email;
+mod email_token;
 mod error;
 mod grpc;
 mod hash_pool;
 mod housekeeping;
 mod keyring;
 mod limit;
+mod mail;
 mod origin;
 mod password;
 mod password_change;
+mod proof;
 mod refresh;
 mod revocation;
 mod rotation;
@@ -55,8 +60,11 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::codec::CompressionEncoding;
 
-use self::app::App;
 pub use self::{access::RULES, config::Config};
+use self::{
+    app::App,
+    mail::{deliver::Delivery, sender::Sender},
+};
 
 /// What the tests of the service use besides its RPCs.
 #[doc(hidden)]
@@ -92,6 +100,8 @@ pub async fn serve(config: Config, listener: TcpListener, shutdown: Cancellation
     tasks.spawn(app.feed.clone().run());
     tasks.spawn(app.keyring.clone().run(tasks.token()));
     tasks.spawn(housekeeping::run(pool.clone(), tasks.token()));
+    let sender = Sender::new(&config.mail).map_err(error::Error::from)?;
+    tasks.spawn(Delivery::new(pool.clone(), sender, config.mail.site(), Arc::clone(&app.mail_added)).run(tasks.token()));
 
     let verifier = Arc::new(Verifier::new(Caller::Auth, &config.cluster_secret, Keys::Local(app.keyring.published())));
     let limiter = app.limiter.clone();

@@ -10,11 +10,12 @@ use crate::{
     email::EmailLookup,
     error::Error,
     limit,
+    mail::queue::{Kind as MailKind, Mail},
     origin::Origin,
     password::{self, Verdict},
     session::{Session, SessionSecret},
     session_list::{end, signed_in},
-    store::{self, audit, sessions, users},
+    store::{self, audit, mails, sessions, users},
     user::Credentials,
 };
 
@@ -42,7 +43,7 @@ pub(crate) async fn change(app: &App, context: &Context, change: &Change, now: O
     let hash = new_hash(app, context, &account, change).await?;
     let mut tx = store::begin(&app.pool).await?;
     let (user, _) = signed_in(&mut tx, context, now).await?;
-    if !users::replace_password_hash(&mut *tx, user.id, &account.password_hash, &hash).await? {
+    if !users::replace_password_hash(&mut *tx, user.id, account.password_hash.as_deref().unwrap_or_default(), &hash).await? {
         return Err(Error::BadCredentials);
     }
     let ended = sessions::delete_all_of_user(&mut *tx, user.id, None).await?;
@@ -53,14 +54,15 @@ pub(crate) async fn change(app: &App, context: &Context, change: &Change, now: O
     }
     let event = Event::of(context, Kind::PasswordChanged, Actor::User(user.id), user.id, now).with("session", &session.id.to_string());
     audit::append(&mut *tx, &event).await?;
+    mails::insert(&mut *tx, &Mail::to_account(MailKind::PasswordChanged, user.id, &user.email, now)).await?;
     end(app, tx, &ended, now).await?;
+    app.mail_added.notify_one();
     Ok(NewSession { user, session, secret })
 }
 
 /// The hash of the new password, if the current one is right.
 async fn new_hash(app: &App, context: &Context, account: &Credentials, change: &Change) -> Result<String, Error> {
-    let stored = Some(account.password_hash.clone());
-    if app.hashes.verify(context.client_address, change.current.clone(), stored).await? == Verdict::Wrong {
+    if app.hashes.verify(context.client_address, change.current.clone(), account.password_hash.clone()).await? == Verdict::Wrong {
         return Err(Error::BadCredentials);
     }
     let personal = password::personal_words(&account.user.email, &account.user.display_name);

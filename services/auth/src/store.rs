@@ -2,7 +2,10 @@
 
 pub(crate) mod accounts;
 pub(crate) mod audit;
+pub(crate) mod email_tokens;
 pub(crate) mod keys;
+pub(crate) mod mails;
+pub(crate) mod proofs;
 pub(crate) mod refresh_tokens;
 pub(crate) mod revocations;
 pub(crate) mod sessions;

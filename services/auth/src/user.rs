@@ -23,7 +23,10 @@ pub(crate) struct Account {
 /// An account as a sign-in finds it, before its password is checked.
 pub(crate) struct Credentials {
     pub(crate) user: User,
-    pub(crate) password_hash: String,
+    /// `None` if the account has no password.
+    pub(crate) password_hash: Option<String>,
     /// Whether there was a sign-in to the account from this address before.
     pub(crate) from_known_address: bool,
+    /// Whether the address is verified and there were sign-ins before, so that its owner is told about a new client address.
+    pub(crate) has_known_addresses: bool,
 }

@@ -166,7 +166,8 @@ async fn assemble(mut env: Env, cluster: Cluster) -> anyhow::Result<RunningClust
             env.set_default(name, format!("http://{}", health::reachable(address)));
         }
     }
-    let roles = Roles::read(&mut env);
+    let mut roles = Roles::read(&mut env);
+    roles.auth.set_default_site(&format!("http://{}", health::reachable(listeners.main.address)));
     let database_url = env.optional("DATABASE_URL", "");
     env.check()?;
     if database.is_none() {

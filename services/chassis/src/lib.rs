@@ -7,8 +7,8 @@
 //! - [`postgres`], [`redis`]: the two engines, with spans, metrics and limits.
 //! - [`identity`], [`verifier`], [`context`], [`propagation`], `deadline`, [`server`], [`client`]: caller, user, trace and deadline of a
 //!   request, and the middleware of gRPC servers and clients that carries them.
-//! - [`listen`], [`share`], [`network`], [`edge`]: the accept loop for HTTP and gRPC; limits of what one client may hold of a shared
-//!   resource; the networks of an address; the rate limit by address before all others.
+//! - [`listen`], [`share`], [`network`], [`edge`], [`origin`]: the accept loop for HTTP and gRPC; limits of what one client may hold of a
+//!   shared resource; the networks of an address; the rate limit by address before all others; the public URL.
 //! - [`doorbell`], [`tail`]: what wakes the other replicas of a service, and the viewers of a log that follow it as one.
 //! - [`git_id`]: the ids of git. [`error`], [`page`], [`limit`]: typed errors to gRPC statuses; page tokens; calls of the rate-limit service.
 //! - `failpoint`, [`fault_time`], [`seeded_bug`] (features `failpoints`, `seeded-bugs`): faults, short times and bugs for the chaos harness.
@@ -33,6 +33,7 @@ pub mod lifecycle;
 pub mod limit;
 pub mod listen;
 pub mod network;
+pub mod origin;
 pub mod page;
 pub mod postgres;
 pub mod propagation;

@@ -21,9 +21,10 @@ use chassis::{
 use futures::{Stream, StreamExt as _, future::join_all};
 use proto::{
     auth::{
-        CreateAccessTokenRequest, CreateAccessTokenResponse, GetKeySetRequest, GetKeySetResponse, GetSessionRequest, GetSessionResponse,
-        JsonWebKey, SignInRequest, SignInResponse, SignOutRequest, SignOutResponse, SignUpRequest, SignUpResponse, WatchRevocationsRequest,
-        WatchRevocationsResponse,
+        ConfirmPasswordResetRequest, ConfirmPasswordResetResponse, CreateAccessTokenRequest, CreateAccessTokenResponse, GetKeySetRequest,
+        GetKeySetResponse, GetSessionRequest, GetSessionResponse, JsonWebKey, RequestPasswordResetRequest, RequestPasswordResetResponse,
+        SendVerificationRequest, SendVerificationResponse, SignInRequest, SignInResponse, SignOutRequest, SignOutResponse, SignUpRequest,
+        SignUpResponse, VerifyEmailRequest, VerifyEmailResponse, WatchRevocationsRequest, WatchRevocationsResponse,
         auth_service_client::AuthServiceClient,
         auth_service_server::{AuthService, AuthServiceServer},
     },
@@ -130,6 +131,28 @@ impl AuthService for Probe {
         _: Request<proto::auth::RecordAccessTokenUseRequest>,
     ) -> Result<Response<proto::auth::RecordAccessTokenUseResponse>, Status> {
         Err(Status::unimplemented("not called"))
+    }
+
+    async fn verify_email(&self, _: Request<VerifyEmailRequest>) -> Result<Response<VerifyEmailResponse>, Status> {
+        Ok(Response::new(VerifyEmailResponse::default()))
+    }
+
+    async fn send_verification(&self, _: Request<SendVerificationRequest>) -> Result<Response<SendVerificationResponse>, Status> {
+        Ok(Response::new(SendVerificationResponse::default()))
+    }
+
+    async fn request_password_reset(
+        &self,
+        _: Request<RequestPasswordResetRequest>,
+    ) -> Result<Response<RequestPasswordResetResponse>, Status> {
+        Ok(Response::new(RequestPasswordResetResponse::default()))
+    }
+
+    async fn confirm_password_reset(
+        &self,
+        _: Request<ConfirmPasswordResetRequest>,
+    ) -> Result<Response<ConfirmPasswordResetResponse>, Status> {
+        Ok(Response::new(ConfirmPasswordResetResponse::default()))
     }
 }
 

@@ -23,6 +23,7 @@ const CODES: [(ErrorCode, &[&str]); 11] = [
             "TOOLS_UNSUPPORTED",
             "RESUME_UNSUPPORTED",
             "WEAK_PASSWORD",
+            "LINK_INVALID",
             "INVALID_PATH",
             "FILE_TOO_LARGE",
             "FILE_NOT_TEXT",
@@ -196,6 +197,10 @@ const FOLLOWING: &[&str] = &["TURN_NOT_FOUND", "CURSOR_AHEAD", "CURSOR_EXPIRED"]
 const OWN: &[(&str, &[&[&str]])] = &[
     ("SignUp", &[&["WEAK_PASSWORD", "EMAIL_TAKEN", "SIGNUP_CLOSED"]]),
     ("SignIn", &[&["BAD_CREDENTIALS"]]),
+    ("VerifyEmail", &[&["LINK_INVALID"]]),
+    ("SendVerification", &[]),
+    ("RequestPasswordReset", &[]),
+    ("ConfirmPasswordReset", &[&["LINK_INVALID", "WEAK_PASSWORD"]]),
     ("SignOut", &[&["TOKEN_MISSING"]]),
     ("GetSession", &[]),
     ("CreateAccessToken", &[&["TOKEN_REUSED"]]),

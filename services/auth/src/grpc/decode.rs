@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// Characters of a secret. The service's own secrets are shorter; a longer text is not looked up.
-const MAX_SECRET: usize = 256;
+pub(super) const MAX_SECRET: usize = 256;
 
 pub(super) fn new_account(request: SignUpRequest) -> Result<NewAccount, Error> {
     let SignUpRequest { email, password, display_name, user_agent, .. } = request;
@@ -37,14 +37,18 @@ pub(super) fn new_account(request: SignUpRequest) -> Result<NewAccount, Error> {
 pub(super) fn attempt(request: SignInRequest) -> Result<Attempt, Error> {
     let SignInRequest { email, password, user_agent, .. } = request;
     let mut violations = Violations::default();
-    check_lengths(&mut violations, [("email", email.chars().count(), 1..=email::MAX_CHARACTERS)]);
+    check_typed_email(&mut violations, &email);
+    check_lengths(&mut violations, [old_password("password", &password), agent(&user_agent)]);
+    violations.check(SERVICE)?;
+    Ok(Attempt { email, password, user_agent })
+}
+
+pub(super) fn check_typed_email(violations: &mut Violations, email: &str) {
+    check_lengths(violations, [("email", email.chars().count(), 1..=email::MAX_CHARACTERS)]);
     // PostgreSQL stores no NUL in a text, and the other control characters are never part of an address.
     if email.chars().any(char::is_control) {
         violations.add("email", "must contain no control characters");
     }
-    check_lengths(&mut violations, [old_password("password", &password), agent(&user_agent)]);
-    violations.check(SERVICE)?;
-    Ok(Attempt { email, password, user_agent })
 }
 
 pub(super) fn change(request: ChangePasswordRequest) -> Result<Change, Error> {

@@ -37,7 +37,8 @@ pub(crate) async fn insert(db: impl PgExecutor<'_>, user: &User, email: &Email, 
 pub(crate) async fn credentials(db: impl PgExecutor<'_>, email: &EmailLookup, address: &str) -> Result<Option<Credentials>, StoreError> {
     let select = sqlx::query!(
         r#"select u.id, u.email, u.display_name, u.plan, u.created_at, u.password_hash,
-                  exists (select from user_addresses a where a.user_id = u.id and a.address = $3) as "from_known_address!"
+                  exists (select from user_addresses a where a.user_id = u.id and a.address = $3) as "from_known_address!",
+                  (u.verified_at is not null and exists (select from user_addresses a where a.user_id = u.id)) as "has_known_addresses!"
            from users u where u.email_key = $1 or u.email_identity = $2
            order by u.email_key = $1 desc limit 1"#,
         email.key,
@@ -55,6 +56,7 @@ pub(crate) async fn credentials(db: impl PgExecutor<'_>, email: &EmailLookup, ad
         },
         password_hash: row.password_hash,
         from_known_address: row.from_known_address,
+        has_known_addresses: row.has_known_addresses,
     }))
 }
 
@@ -62,7 +64,8 @@ pub(crate) async fn credentials(db: impl PgExecutor<'_>, email: &EmailLookup, ad
 pub(crate) async fn credentials_of(db: impl PgExecutor<'_>, id: UserId, address: &str) -> Result<Option<Credentials>, StoreError> {
     let select = sqlx::query!(
         r#"select u.id, u.email, u.display_name, u.plan, u.created_at, u.password_hash,
-                  exists (select from user_addresses a where a.user_id = u.id and a.address = $2) as "from_known_address!"
+                  exists (select from user_addresses a where a.user_id = u.id and a.address = $2) as "from_known_address!",
+                  (u.verified_at is not null and exists (select from user_addresses a where a.user_id = u.id)) as "has_known_addresses!"
            from users u where u.id = $1"#,
         id.0,
         address,
@@ -78,6 +81,7 @@ pub(crate) async fn credentials_of(db: impl PgExecutor<'_>, id: UserId, address:
         },
         password_hash: row.password_hash,
         from_known_address: row.from_known_address,
+        has_known_addresses: row.has_known_addresses,
     }))
 }
 

@@ -209,6 +209,31 @@ impl AuthService for KeyServer {
         Err(Status::unimplemented("keys only"))
     }
 
+    async fn verify_email(&self, _: Request<auth::VerifyEmailRequest>) -> Result<Response<auth::VerifyEmailResponse>, Status> {
+        Err(Status::unimplemented("keys only"))
+    }
+
+    async fn send_verification(
+        &self,
+        _: Request<auth::SendVerificationRequest>,
+    ) -> Result<Response<auth::SendVerificationResponse>, Status> {
+        Err(Status::unimplemented("keys only"))
+    }
+
+    async fn request_password_reset(
+        &self,
+        _: Request<auth::RequestPasswordResetRequest>,
+    ) -> Result<Response<auth::RequestPasswordResetResponse>, Status> {
+        Err(Status::unimplemented("keys only"))
+    }
+
+    async fn confirm_password_reset(
+        &self,
+        _: Request<auth::ConfirmPasswordResetRequest>,
+    ) -> Result<Response<auth::ConfirmPasswordResetResponse>, Status> {
+        Err(Status::unimplemented("keys only"))
+    }
+
     /// Like auth: the first message has the current cursor, and each revocation after it is sent once.
     async fn watch_revocations(&self, request: Request<auth::WatchRevocationsRequest>) -> Result<Response<Watch>, Status> {
         let ended = self.ended.subscribe();

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use test_support::{Cluster, Person, contract, contract::Binding, document, issuer};
 
 /// RPCs that need no credential.
-const OPEN: &[&str] = &["SignUp", "SignIn", "SignOut", "GetKeySet"];
+const OPEN: &[&str] = &["SignUp", "SignIn", "SignOut", "GetKeySet", "VerifyEmail", "RequestPasswordReset", "ConfirmPasswordReset"];
 
 /// The limit of every text field of every public request, in bytes; 0 for fields with another rule. One byte more must be refused.
 const LIMITS: &[(&str, usize)] = &[
@@ -27,6 +27,10 @@ const LIMITS: &[(&str, usize)] = &[
     ("ChangePasswordRequest.password", 256),
     ("ChangePasswordRequest.user_agent", 512),
     ("CreateRefreshTokenRequest.display_name", 80),
+    ("VerifyEmailRequest.token", 256),
+    ("RequestPasswordResetRequest.email", 254),
+    ("ConfirmPasswordResetRequest.token", 256),
+    ("ConfirmPasswordResetRequest.password", 256),
     ("CreateProjectRequest.display_name", 120),
     ("CreateProjectRequest.draft_id", 128),
     ("CreateProjectRequest.request_id", 255),

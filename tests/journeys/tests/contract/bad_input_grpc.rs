@@ -8,7 +8,8 @@ use test_support::{contract, grpc, issuer};
 use tonic::{Code, Status};
 
 /// Public RPCs that need no access token.
-const OPEN: &[&str] = &["SignUp", "SignIn", "SignOut", "CreateAccessToken", "GetKeySet"];
+const OPEN: &[&str] =
+    &["SignUp", "SignIn", "SignOut", "CreateAccessToken", "GetKeySet", "VerifyEmail", "RequestPasswordReset", "ConfirmPasswordReset"];
 /// Lists with only the caller's own entries, which are empty for a project of another user.
 const OWN_ONLY: &[&str] = &["ListTurns"];
 /// Public RPCs for which an empty request is valid.
@@ -16,6 +17,7 @@ const EMPTY_IS_VALID: &[&str] = &[
     "GetSession",
     "GetKeySet",
     "SignOut",
+    "SendVerification",
     "ListSessions",
     "RevokeSessions",
     "CreateRefreshToken",

@@ -1,0 +1,114 @@
+//! The tokens of links in mails. A token proves that somebody reads the mail of one address. It has one purpose and can be used once.
+
+use std::fmt;
+
+use proto::id::UserId;
+use time::Duration;
+
+use crate::{
+    mail::queue::PendingSignUp,
+    session::{NoRandomness, SessionSecret},
+};
+
+/// What a token is for. Each purpose is one step of one flow: a token of another purpose never completes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// Creates the account of a sign-up, or takes over one that nobody has verified.
+    SignUp,
+    /// Marks the address of an account as verified.
+    Verify,
+    /// Sets a new password.
+    Reset,
+}
+
+impl Purpose {
+    pub(crate) const ALL: [Self; 3] = [Self::SignUp, Self::Verify, Self::Reset];
+
+    /// As the column spells it.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::SignUp => "sign_up",
+            Self::Verify => "verify",
+            Self::Reset => "reset",
+        }
+    }
+
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|purpose| purpose.name() == name)
+    }
+
+    /// How long a token can be used.
+    pub(crate) const fn lifetime(self) -> Duration {
+        match self {
+            Self::SignUp | Self::Verify => Duration::hours(24),
+            Self::Reset => Duration::minutes(30),
+        }
+    }
+}
+
+/// A token of 256 random bits. Only its hash is stored.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct EmailToken(SessionSecret);
+
+impl EmailToken {
+    /// # Errors
+    /// The system provided no random bytes.
+    pub(crate) fn generate() -> Result<Self, NoRandomness> {
+        SessionSecret::generate().map(Self)
+    }
+
+    /// A token that a client sent.
+    pub(crate) fn from_client(text: String) -> Self {
+        Self(SessionSecret::from_client(text))
+    }
+
+    /// 43 characters of base64url.
+    pub(crate) fn expose(&self) -> &str {
+        self.0.expose()
+    }
+
+    /// The hash that is stored and looked up.
+    pub(crate) fn hash(&self) -> [u8; 32] {
+        self.0.hash()
+    }
+}
+
+impl fmt::Debug for EmailToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// What the use of a token proves.
+pub(crate) struct Proof {
+    pub(crate) purpose: Purpose,
+    /// `None` for a sign-up.
+    pub(crate) user_id: Option<UserId>,
+    /// The address that the mail went to.
+    pub(crate) email: String,
+    pub(crate) identity: String,
+    pub(crate) sign_up: Option<PendingSignUp>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_purpose_has_one_name_and_a_lifetime() {
+        for purpose in Purpose::ALL {
+            assert_eq!(Purpose::named(purpose.name()), Some(purpose));
+            let minutes = if purpose == Purpose::Reset { 30 } else { 24 * 60 };
+            assert_eq!(purpose.lifetime(), Duration::minutes(minutes));
+        }
+        assert_eq!(Purpose::named("other"), None);
+    }
+
+    #[test]
+    fn a_token_is_long_and_is_not_printed() {
+        let (one, other) = (EmailToken::generate().expect("random"), EmailToken::generate().expect("random"));
+        assert_ne!(one, other);
+        assert_eq!((one.expose().len(), format!("{one:?}").as_str()), (43, "[redacted]"));
+        assert_eq!(one.hash(), EmailToken::from_client(one.expose().to_owned()).hash());
+    }
+}

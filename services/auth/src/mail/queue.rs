@@ -1,0 +1,112 @@
+//! The rows of the queue.
+
+use chassis::identity::sha256;
+use proto::id::UserId;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use crate::email::EmailLookup;
+
+/// What a mail is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A sign-up: the link creates the account, or the owner learns of the attempt.
+    SignUp,
+    /// The link proves the address of an account.
+    Verify,
+    /// The link sets a new password.
+    Reset,
+    PasswordChanged,
+    /// A sign-in from a network that is new to the account.
+    NewDevice,
+}
+
+impl Kind {
+    pub(crate) const ALL: [Self; 5] = [Self::SignUp, Self::Verify, Self::Reset, Self::PasswordChanged, Self::NewDevice];
+
+    /// As the column spells it.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::SignUp => "sign_up",
+            Self::Verify => "verify",
+            Self::Reset => "reset",
+            Self::PasswordChanged => "password_changed",
+            Self::NewDevice => "new_device",
+        }
+    }
+
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+}
+
+/// What a sign-up asked for, until the address is proved.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct PendingSignUp {
+    pub(crate) password_hash: String,
+    pub(crate) display_name: String,
+}
+
+/// A mail that has to be sent.
+pub(crate) struct Mail {
+    pub(crate) kind: Kind,
+    /// Whose account it is about, if the account is known.
+    pub(crate) user_id: Option<UserId>,
+    /// SHA-256 of the identity of the address.
+    pub(crate) recipient: [u8; 32],
+    /// The address as it was typed, if the account has to be found.
+    pub(crate) email: Option<String>,
+    pub(crate) sign_up: Option<PendingSignUp>,
+    /// The network of a sign-in.
+    pub(crate) network: Option<String>,
+    /// When its cause happened.
+    pub(crate) created_at: OffsetDateTime,
+}
+
+impl Mail {
+    /// To the owner of an address that somebody typed. Whether it has an account is found when the mail is sent.
+    pub(crate) fn to_typed(kind: Kind, email: &str, created_at: OffsetDateTime) -> Self {
+        Self {
+            kind,
+            user_id: None,
+            recipient: sha256(EmailLookup::new(email).identity.as_bytes()),
+            email: Some(email.to_owned()),
+            sign_up: None,
+            network: None,
+            created_at,
+        }
+    }
+
+    /// To the owner of an account.
+    pub(crate) fn to_account(kind: Kind, id: UserId, email: &str, created_at: OffsetDateTime) -> Self {
+        Self { user_id: Some(id), email: None, ..Self::to_typed(kind, email, created_at) }
+    }
+}
+
+/// A mail that this process may send until its lease ends.
+pub(crate) struct ClaimedMail {
+    pub(crate) id: Uuid,
+    pub(crate) mail: Mail,
+    /// Attempts with this one.
+    pub(crate) attempts: i32,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kind_has_one_name() {
+        for kind in Kind::ALL {
+            assert_eq!(Kind::named(kind.name()), Some(kind));
+        }
+        assert_eq!(Kind::named("other"), None);
+    }
+
+    #[test]
+    fn all_spellings_of_an_address_are_one_recipient() {
+        let of = |text: &str| Mail::to_typed(Kind::Reset, text, OffsetDateTime::UNIX_EPOCH).recipient;
+        assert_eq!(of("ADA@example.org"), of(" ada@EXAMPLE.org"));
+        assert_ne!(of("ada@example.org"), of("eve@example.org"));
+    }
+}

@@ -1,0 +1,63 @@
+//! When a mail is tried again, and how many mails one recipient gets.
+
+use time::Duration;
+
+use super::queue::Kind;
+
+/// A replica that has claimed a mail sends it within this time, or another one may.
+pub(crate) const LEASE: Duration = Duration::minutes(2);
+/// The time limit of one attempt.
+pub(crate) const ATTEMPT_LIMIT: std::time::Duration = std::time::Duration::from_secs(60);
+/// Rows are deleted this long after they were inserted, sent or not.
+pub(crate) const KEPT: Duration = Duration::days(1);
+
+const FIRST_PAUSE: Duration = Duration::seconds(10);
+const LONGEST_PAUSE: Duration = Duration::hours(1);
+const MAX_ATTEMPTS: i32 = 10;
+
+/// Mails of one kind to one recipient within [`WINDOW`].
+const MAX_IN_WINDOW: i64 = 3;
+pub(crate) const WINDOW: Duration = Duration::hours(1);
+
+/// The pause after this many failed attempts; `None` after the last one. All attempts together take about five hours.
+pub(crate) fn pause_after(attempts: i32) -> Option<Duration> {
+    if attempts >= MAX_ATTEMPTS {
+        return None;
+    }
+    let factor = 4_i32.saturating_pow(u32::try_from(attempts - 1).unwrap_or_default());
+    Some(LONGEST_PAUSE.min(FIRST_PAUSE.saturating_mul(factor)))
+}
+
+/// Whether a recipient who got this many mails of this kind within the window may get another one. Everybody can cause most mails, so their
+/// number is limited. Nobody but the owner of the account causes the mail about a changed password, and it must not be lost.
+pub(crate) fn may_send(kind: Kind, sent: i64) -> bool {
+    kind == Kind::PasswordChanged || sent < MAX_IN_WINDOW
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_to_an_hour_and_end_after_ten_attempts() {
+        let pauses: Vec<_> = (1..=10).map(|attempts| pause_after(attempts).map(Duration::whole_seconds)).collect();
+        let hour = Some(3_600);
+        assert_eq!(pauses, [Some(10), Some(40), Some(160), Some(640), Some(2_560), hour, hour, hour, hour, None]);
+        assert_eq!(pause_after(i32::MAX), None);
+        let all: i64 = pauses.into_iter().flatten().sum();
+        assert!(all > 4 * 3_600 && Duration::seconds(all) < KEPT, "the row must not be deleted before the last attempt");
+    }
+
+    #[test]
+    fn an_attempt_ends_before_its_lease() {
+        assert!(ATTEMPT_LIMIT < LEASE.unsigned_abs());
+    }
+
+    #[test]
+    fn a_recipient_gets_three_mails_of_a_kind_in_a_window() {
+        for kind in Kind::ALL {
+            assert!(may_send(kind, 0) && may_send(kind, 2), "{kind:?}");
+            assert_eq!(may_send(kind, 3), kind == Kind::PasswordChanged, "{kind:?}");
+        }
+    }
+}

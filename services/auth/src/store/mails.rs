@@ -1,0 +1,107 @@
+//! The queue of mails.
+
+use chassis::postgres::query;
+use proto::id::UserId;
+use sqlx::PgExecutor;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::StoreError;
+use crate::mail::queue::{ClaimedMail, Kind, Mail, PendingSignUp};
+
+/// Adds a mail, which is due at once.
+pub(crate) async fn insert(db: impl PgExecutor<'_>, mail: &Mail) -> Result<(), StoreError> {
+    let insert = sqlx::query!(
+        "insert into mail_queue (id, kind, user_id, recipient, email, password_hash, display_name, network, created_at, attempts, due_at)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, 0, $9)",
+        Uuid::now_v7(),
+        mail.kind.name(),
+        mail.user_id.map(|id| id.0),
+        mail.recipient.as_slice(),
+        mail.email.as_deref(),
+        mail.sign_up.as_ref().map(|pending| pending.password_hash.as_str()),
+        mail.sign_up.as_ref().map(|pending| pending.display_name.as_str()),
+        mail.network.as_deref(),
+        mail.created_at,
+    );
+    query("insert mail", insert.execute(db)).await?;
+    Ok(())
+}
+
+/// Claims mails that are due, until `until`. No other replica gets them before.
+pub(crate) async fn claim(
+    db: impl PgExecutor<'_>,
+    now: OffsetDateTime,
+    until: OffsetDateTime,
+    limit: i64,
+) -> Result<Vec<ClaimedMail>, StoreError> {
+    let update = sqlx::query!(
+        "update mail_queue set attempts = attempts + 1, due_at = $2
+         where id in (select id from mail_queue where due_at <= $1 order by due_at limit $3 for update skip locked)
+         returning id, kind, user_id, recipient, email, password_hash, display_name, network, created_at, attempts",
+        now,
+        until,
+        limit,
+    );
+    let rows = query("claim mails", update.fetch_all(db)).await?;
+    let claimed = rows.into_iter().map(|row| {
+        let inconsistent = || StoreError::Inconsistent(format!("a mail that this version does not know: {}", row.kind));
+        let mail = Mail {
+            kind: Kind::named(&row.kind).ok_or_else(inconsistent)?,
+            user_id: row.user_id.map(UserId),
+            recipient: row.recipient.as_slice().try_into().map_err(|_| inconsistent())?,
+            email: row.email,
+            sign_up: row
+                .password_hash
+                .zip(row.display_name)
+                .map(|(password_hash, display_name)| PendingSignUp { password_hash, display_name }),
+            network: row.network,
+            created_at: row.created_at,
+        };
+        Ok(ClaimedMail { id: row.id, mail, attempts: row.attempts })
+    });
+    claimed.collect()
+}
+
+/// The mails of a kind that a recipient got since a moment.
+pub(crate) async fn sent_since(
+    db: impl PgExecutor<'_>,
+    recipient: &[u8; 32],
+    kind: Kind,
+    since: OffsetDateTime,
+) -> Result<i64, StoreError> {
+    let select = sqlx::query_scalar!(
+        r#"select count(*) as "count!" from mail_queue where recipient = $1 and kind = $2 and sent_at > $3"#,
+        recipient.as_slice(),
+        kind.name(),
+        since,
+    );
+    query("count sent mails", select.fetch_one(db)).await
+}
+
+/// Records that a mail was sent, and deletes its content.
+pub(crate) async fn finish(db: impl PgExecutor<'_>, id: Uuid, now: OffsetDateTime) -> Result<(), StoreError> {
+    let update = sqlx::query!(
+        "update mail_queue set due_at = null, sent_at = $2, email = null, password_hash = null, display_name = null, network = null
+         where id = $1",
+        id,
+        now,
+    );
+    query("finish mail", update.execute(db)).await?;
+    Ok(())
+}
+
+pub(crate) async fn postpone(db: impl PgExecutor<'_>, id: Uuid, due_at: OffsetDateTime) -> Result<(), StoreError> {
+    query("postpone mail", sqlx::query!("update mail_queue set due_at = $2 where id = $1", id, due_at).execute(db)).await?;
+    Ok(())
+}
+
+pub(crate) async fn remove(db: impl PgExecutor<'_>, id: Uuid) -> Result<(), StoreError> {
+    query("delete mail", sqlx::query!("delete from mail_queue where id = $1", id).execute(db)).await?;
+    Ok(())
+}
+
+pub(crate) async fn delete_before(db: impl PgExecutor<'_>, moment: OffsetDateTime) -> Result<u64, StoreError> {
+    let delete = sqlx::query!("delete from mail_queue where created_at < $1", moment);
+    Ok(query("delete old mails", delete.execute(db)).await?.rows_affected())
+}

@@ -1,0 +1,127 @@
+//! Sign-up in mode `verify`, and the domains that may sign up.
+
+use chassis::identity::Caller;
+use proto::{auth::SignUpResponse, error::ErrorCode};
+
+use crate::{
+    harness::{Cluster, PASSWORD, Settings},
+    mailbox::{Mailbox, is_stored, verify_all},
+};
+
+const OTHER_PASSWORD: &str = "another horse battery staple";
+const BY_MAIL: [(&str, &str); 1] = [("BACKLOT_SIGNUP", "verify")];
+
+async fn accounts(cluster: &Cluster) -> i64 {
+    sqlx::query_scalar("select count(*) from users").fetch_one(&cluster.database.pool).await.expect("count")
+}
+
+#[tokio::test]
+async fn the_link_of_the_mail_creates_the_account() {
+    let (cluster, mailbox) = (Cluster::start().await, Mailbox::new());
+    let gateway = mailbox.auth(&cluster, &BY_MAIL).await.gateway();
+    let answer = gateway.sign_up("Ada@Example.org", PASSWORD).await.expect("accepted");
+    assert_eq!(answer, SignUpResponse::default(), "neither an account nor a session");
+    let mail = mailbox.last(&cluster).await;
+    assert_eq!((mail.to.as_str(), mail.subject.as_str()), ("Ada@example.org", "Confirm your e-mail address"));
+    assert_eq!(accounts(&cluster).await, 0);
+    assert!(!is_stored(&cluster, &mail.token()).await && !is_stored(&cluster, PASSWORD).await);
+    assert_eq!(gateway.sign_in("ada@example.org", PASSWORD).await.expect_err("not yet").reason, "BAD_CREDENTIALS");
+
+    assert_eq!(gateway.verify(&mail.token()).await.expect("verified").email, "Ada@example.org");
+    assert_eq!(accounts(&cluster).await, 1);
+    let session = gateway.sign_in("ada@example.org", PASSWORD).await.expect("session");
+    let user = session.user.expect("user");
+    assert_eq!((user.email.as_str(), user.display_name.as_str()), ("Ada@example.org", "Ada"));
+    assert_eq!(mailbox.settled(&cluster).await.len(), 1, "the first sign-in is not from a new device");
+}
+
+#[tokio::test]
+async fn the_owner_of_a_verified_account_learns_of_a_sign_up() {
+    let (cluster, mailbox) = (Cluster::start().await, Mailbox::new());
+    let gateway = mailbox.auth(&cluster, &BY_MAIL).await.gateway();
+    cluster.auth().await.gateway().sign_up("ada@example.org", PASSWORD).await.expect("account");
+    verify_all(&cluster).await;
+    assert_eq!(gateway.sign_up("ADA@example.org", OTHER_PASSWORD).await.expect("accepted"), SignUpResponse::default());
+    let mail = mailbox.last(&cluster).await;
+    assert_eq!((mail.to.as_str(), mail.subject.as_str()), ("ada@example.org", "You already have an account"));
+    assert_eq!(mail.link(), "https://apps.example/account/reset", "the link has no token");
+    gateway.sign_in("ada@example.org", PASSWORD).await.expect("nothing has changed");
+    gateway.sign_in("ada@example.org", OTHER_PASSWORD).await.expect_err("not the password");
+}
+
+#[tokio::test]
+async fn whoever_proves_the_address_gets_an_account_that_nobody_has_verified() {
+    let (cluster, mailbox) = (Cluster::start().await, Mailbox::new());
+    let gateway = mailbox.auth(&cluster, &BY_MAIL).await.gateway();
+    let squatter = mailbox.auth(&cluster, &[]).await.gateway();
+    let theirs = squatter.sign_up("ada@example.org", PASSWORD).await.expect("account");
+    gateway.sign_in("ada@example.org", PASSWORD).await.expect("an account of mode open signs in");
+    gateway.sign_up("ada@example.org", OTHER_PASSWORD).await.expect("accepted");
+    let mail = mailbox.last(&cluster).await;
+    assert_eq!(mail.subject, "Confirm your e-mail address");
+    gateway.exchange(&theirs.session_token).await.expect("a sign-up alone changes nothing");
+    squatter.request_reset("ada@example.org").await.expect("accepted");
+    let reset = mailbox.last(&cluster).await;
+
+    gateway.verify(&mail.token()).await.expect("verified");
+    assert_eq!(accounts(&cluster).await, 1);
+    assert_eq!(gateway.exchange(&theirs.session_token).await.expect_err("ended").reason, "SESSION_ENDED");
+    assert_eq!(gateway.sign_in("ada@example.org", PASSWORD).await.expect_err("old").reason, "BAD_CREDENTIALS");
+    let mine = gateway.sign_in("ada@example.org", OTHER_PASSWORD).await.expect("the prover's password");
+    assert_eq!(mine.user.expect("user").id, theirs.user.expect("user").id);
+    assert_eq!(squatter.confirm_reset(&reset.token(), PASSWORD).await.expect_err("void").reason, "LINK_INVALID");
+    let ended: i64 = sqlx::query_scalar("select count(*) from revocations").fetch_one(&cluster.database.pool).await.expect("count");
+    assert_eq!(ended, 2, "gateways learn that the sessions have ended");
+}
+
+#[tokio::test]
+async fn the_first_of_two_sign_ups_that_is_proved_wins() {
+    let (cluster, mailbox) = (Cluster::start().await, Mailbox::new());
+    let gateway = mailbox.auth(&cluster, &BY_MAIL).await.gateway();
+    gateway.sign_up("ada@example.org", PASSWORD).await.expect("accepted");
+    let first = mailbox.last(&cluster).await.token();
+    gateway.sign_up("ada@example.org", OTHER_PASSWORD).await.expect("accepted");
+    let second = mailbox.last(&cluster).await.token();
+    gateway.verify(&second).await.expect("verified");
+    assert_eq!(gateway.verify(&first).await.expect_err("void").reason, "LINK_INVALID");
+    gateway.sign_in("ada@example.org", OTHER_PASSWORD).await.expect("session");
+}
+
+#[tokio::test]
+async fn an_operator_creates_an_account_at_once() {
+    let (cluster, mailbox) = (Cluster::start().await, Mailbox::new());
+    let settings = [("BACKLOT_SIGNUP", "verify"), ("BACKLOT_SIGNUP_DOMAINS", "example.org")];
+    let replica = mailbox.auth(&cluster, &settings).await;
+    let account = replica.called_by(Caller::Operator, None).sign_up("ada@elsewhere.example", PASSWORD).await.expect("account");
+    replica.gateway().exchange(&account.session_token).await.expect("session");
+    assert!(mailbox.settled(&cluster).await.is_empty());
+}
+
+#[tokio::test]
+async fn only_addresses_of_the_listed_domains_sign_up() {
+    let cluster = Cluster::start().await;
+    for mode in ["open", "verify"] {
+        let mailbox = Mailbox::new();
+        let settings = [("BACKLOT_SIGNUP", mode), ("BACKLOT_SIGNUP_DOMAINS", "example.org, bücher.example")];
+        let gateway = mailbox.auth(&cluster, &settings).await.gateway();
+        for (n, domain) in ["example.org", "EXAMPLE.ORG", "bücher.example", "xn--bcher-kva.example"].into_iter().enumerate() {
+            gateway.sign_up(&format!("{mode}-{n}@{domain}"), PASSWORD).await.expect(domain);
+        }
+        for email in ["ada@mail.example.org", "ada@example.org.evil.example", "example.org@evil.example"] {
+            let fault = gateway.sign_up(email, PASSWORD).await.expect_err(email);
+            assert_eq!((fault.code, fault.reason.as_str()), (ErrorCode::Forbidden, "SIGNUP_CLOSED"), "{mode}: {email}");
+        }
+        mailbox.settled(&cluster).await;
+    }
+}
+
+#[tokio::test]
+async fn a_weak_password_and_an_invalid_address_are_refused_before_a_mail() {
+    let (cluster, mailbox) = (Cluster::start().await, Mailbox::new());
+    let gateway = mailbox.auth(&cluster, &BY_MAIL).await.gateway();
+    assert_eq!(gateway.sign_up("ada@example.org", "qwertyuiop").await.expect_err("weak").reason, "WEAK_PASSWORD");
+    assert_eq!(gateway.sign_up("a@b@c", PASSWORD).await.expect_err("invalid").reason, "INVALID_FIELD");
+    assert!(mailbox.settled(&cluster).await.is_empty());
+    let closed = cluster.auth_with(Settings(&[("BACKLOT_SIGNUP", "closed")])).await.gateway();
+    assert_eq!(closed.sign_up("ada@example.org", PASSWORD).await.expect_err("closed").reason, "SIGNUP_CLOSED");
+}
