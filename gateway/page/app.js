@@ -60,8 +60,9 @@ element("sign-in").addEventListener("submit", async (event) => {
   say("sign-in", "");
   form.ariaBusy = "true";
   try {
-    await act(form.email.value, form.password.value);
+    const answer = await act(form.email.value, form.password.value);
     form.reset();
+    if (!answer.session) return say("sign-in", "A mail is on its way to the address. Open its link to go on.");
     // The focused element is about to be hidden.
     document.activeElement?.blur();
     await enter();

@@ -3,6 +3,7 @@
 
 pub(crate) mod body;
 pub(crate) mod diagnostics;
+pub(crate) mod form;
 pub(crate) mod forward;
 pub(crate) mod limits;
 pub(crate) mod params;

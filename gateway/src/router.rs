@@ -19,7 +19,7 @@ use crate::{
     http::etag::{VERSIONED, refuse_if_match},
     identity::authenticate::identify,
     routes::{
-        agents, agui, archives, auth, chat, checks, conflicts, contents, email, files, forks, history, imports, messages,
+        account_pages, agents, agui, archives, auth, chat, checks, conflicts, contents, email, files, forks, history, imports, messages,
         project_events, projects, sessions, sites, system, templates, turns, usage,
     },
     web::{page, preview, site},
@@ -236,7 +236,8 @@ fn turn_routes() -> Vec<Route> {
 
 fn own() -> Vec<Route> {
     use Class::{Counted, Plain, Stream};
-    vec![
+    let mut routes = account_pages();
+    routes.extend([
         post("/api/chat", Stream, chat::send),
         get("/api/chat/{id}/stream", Stream, chat::resume),
         post("/api/chat/{id}/stop", Counted, chat::stop),
@@ -249,6 +250,24 @@ fn own() -> Vec<Route> {
         get("/openapi.json", Plain, system::openapi),
         get("/", Plain, page::index),
         get("/page/{path=**}", Plain, page::file),
+    ]);
+    routes
+}
+
+/// The pages of accounts. Those without a form do not depend on the person.
+fn account_pages() -> Vec<Route> {
+    use Class::{Counted, Plain};
+    vec![
+        get("/account/verify", Plain, account_pages::verify_page),
+        post("/account/verify", Counted, account_pages::verify),
+        get("/account/reset", Plain, account_pages::reset_page),
+        post("/account/reset", Counted, account_pages::reset),
+        get("/account/reset/confirm", Plain, account_pages::confirm_page),
+        post("/account/reset/confirm", Counted, account_pages::confirm),
+        get("/account/sign-in", Plain, account_pages::sign_in_page),
+        post("/account/sign-in", Counted, account_pages::sign_in),
+        get("/account/sign-up", Plain, account_pages::sign_up_page),
+        post("/account/sign-up", Counted, account_pages::sign_up),
     ]
 }
 

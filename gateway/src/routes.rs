@@ -1,5 +1,6 @@
 //! The handlers: each reads the request, calls one RPC and writes the response.
 
+pub(crate) mod account_pages;
 pub(crate) mod agents;
 pub(crate) mod agui;
 pub(crate) mod archives;

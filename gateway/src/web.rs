@@ -1,5 +1,6 @@
 //! What the gateway serves itself: the first page, previews, published sites, the OpenAPI document and the readiness of the cluster.
 
+pub(crate) mod account;
 pub(crate) mod file_response;
 mod host_pattern;
 pub(crate) mod missing_page;

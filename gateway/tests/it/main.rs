@@ -5,6 +5,7 @@
 
 mod abuse;
 mod accept;
+mod account;
 mod bodies;
 mod chat;
 mod coding;

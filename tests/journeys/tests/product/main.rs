@@ -1,11 +1,12 @@
 //! The public API, used as browsers and programs do. Each journey starts its own cluster in this process.
 //!
-//! - Accounts: [`sessions`], [`access_ends`], [`sites`].
+//! - Accounts: [`accounts`], [`sessions`], [`access_ends`], [`sites`].
 //! - Turns: [`story`], [`turns`], [`resume`], [`limits`]; `tests/providers.rs` has the turns through the clients of model providers.
 //! - Projects: [`conflicts`], [`preconditions`], [`coding`], [`previews`], [`compiled`], [`published`], [`checks`], [`files`], [`contents`], [`search`], [`messages`],
 //!   [`templates`], [`archives`].
 
 mod access_ends;
+mod accounts;
 mod archives;
 mod checks;
 mod coding;
