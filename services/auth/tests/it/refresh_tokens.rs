@@ -61,7 +61,7 @@ async fn a_program_stays_signed_in_with_its_refresh_tokens() {
         assert_ne!(next.refresh_token, token);
         assert_eq!(next.session_id, session.id);
         let seen = gateway.session(&next.access_token).await.expect("accepted").session.expect("session");
-        assert_eq!((seen.id, seen.kind()), (session.id.clone(), SessionKind::RefreshToken));
+        assert_eq!((seen.id.as_str(), seen.kind()), (session.id.as_str(), SessionKind::RefreshToken));
         use_access(&gateway, &next.access_token).await.expect("recorded");
         token = next.refresh_token;
     }
