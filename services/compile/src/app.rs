@@ -5,7 +5,8 @@ use std::{sync::Arc, time::Duration};
 use chassis::share::Shares;
 
 use crate::{
-    cache::Cache, config::Config, outline_cache::Outlines, packages::Packages, store::Pool, tree::Limits, workers::Pool as WorkerPool,
+    cache::Cache, config::Config, last_build::LastBuilds, outline_cache::Outlines, packages::Packages, store::Pool,
+    tool_outputs::ToolOutputs, tree::Limits, workers::Pool as WorkerPool,
 };
 
 /// The parts that calls share.
@@ -14,6 +15,8 @@ pub(crate) struct App {
     pub(crate) workers: WorkerPool,
     pub(crate) packages: Packages,
     pub(crate) outlines: Outlines,
+    pub(crate) last_builds: LastBuilds,
+    pub(crate) tool_outputs: ToolOutputs,
     /// Open conversations.
     pub(crate) builds: Arc<Shares>,
     /// Bytes of trees and contents in memory.
@@ -30,6 +33,8 @@ impl App {
             cache: Cache::new(pool.clone()),
             packages: Packages::new(config, pool.clone()),
             outlines: Outlines::new(pool),
+            last_builds: LastBuilds::new(),
+            tool_outputs: ToolOutputs::new(),
             workers: WorkerPool::new(config, percent),
             builds: Shares::new(config.max_builds, percent),
             bytes: Shares::new(config.memory, percent),

@@ -1,5 +1,8 @@
-//! One build: from the cache, or by workers that get the files they ask for. `site`: a build for a published site.
+//! One build: from the cache, or by workers that get the files they ask for. `options`: what is built. `edit`: a build that differs from the
+//! last one only in the code of some modules. `site`: a build for a published site.
 
+mod edit;
+mod options;
 pub(crate) mod site;
 
 use std::{
@@ -20,6 +23,8 @@ use proto::{
     id::UserId,
 };
 
+pub(crate) use self::options::Kind;
+use self::options::Options;
 use crate::{
     app::App,
     cache::BuildOutput,
@@ -27,7 +32,9 @@ use crate::{
     error::{Error, SERVICE},
     findings::sorted,
     hash,
+    last_build::LastBuild,
     packages::{self, ImportRequest, PagePackages, Sources, TOOL_MODE, Texts, ToolResult},
+    tool_outputs,
     tree::Tree,
 };
 
@@ -39,14 +46,6 @@ const MAX_TOOLS: usize = 16;
 const MAX_REMEMBERED_TOOLS: usize = 4;
 /// Where the addresses of modules are.
 const MODULES: &str = "@m/";
-
-/// What is built.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
-    Page,
-    /// Every file is checked. The page is not used.
-    Check,
-}
 
 /// Builds a page, or only its findings.
 ///
@@ -67,17 +66,18 @@ async fn unlimited(app: &App, kind: Kind, mut dialogue: Dialogue) -> Result<Page
     let holder = Holder { person, ..Holder::default() };
     let _slot = slot(app, &holder)?;
     let release = app.workers.release.hash().await?;
-    let mut options = Options { kind, base: start.base_path, mode: start.mode };
-    if kind == Kind::Check || options.base.is_empty() {
-        "/".clone_into(&mut options.base);
-    }
+    let options = Options::new(kind, start.base_path, start.mode);
     let key = options.key(&start.tree_id, &release);
     if let Some(body) = app.cache.answer(&key).await? {
         return Ok(Page::decode(body.as_slice())?);
     }
     let mut memory = memory(app, &holder)?;
     let tree = dialogue.tree(&app.limits, &mut memory).await?;
-    let mut build = Build { app, holder, options, key, tree, memory, dialogue };
+    let last_key = options.last_key(&holder, &tree, &release);
+    let mut build = Build { app, holder, options, key, last_key, release, tree, memory, dialogue };
+    if let Some(page) = build.edit().await? {
+        return Ok(page);
+    }
     // What an answer needs can be deleted while it is computed, and then once more.
     for _ in 0..3 {
         if let Some(page) = build.compile().await? {
@@ -117,28 +117,14 @@ pub(crate) fn check(start: &Start) -> Result<Option<UserId>, Error> {
     Ok(person)
 }
 
-struct Options {
-    kind: Kind,
-    base: String,
-    mode: i32,
-}
-
-impl Options {
-    fn mode(&self) -> &'static str {
-        if self.mode == Mode::Production as i32 { "production" } else { "development" }
-    }
-
-    fn key(&self, tree_id: &str, release: &[u8]) -> Vec<u8> {
-        let kind: &[u8] = if self.kind == Kind::Page { b"page" } else { b"check" };
-        hash::of_parts(&[kind, tree_id.as_bytes(), self.base.as_bytes(), self.mode().as_bytes(), release])
-    }
-}
-
 struct Build<'a> {
     app: &'a App,
     holder: Holder,
     options: Options,
     key: Vec<u8>,
+    /// That of the last build.
+    last_key: Vec<u8>,
+    release: Arc<[u8]>,
     tree: Tree,
     memory: Share,
     dialogue: Dialogue,
@@ -165,6 +151,7 @@ impl Build<'_> {
         let paths = known.iter().map(|facts| facts.path.as_str()).collect();
         self.read(self.tree.early(&paths, &self.app.limits)).await?;
         let mut supply = self.supply().await?;
+        let outputs_key = tool_outputs::key(&self.holder, &supply.sources, &self.release);
         let mut request = Request {
             known: known.iter().map(|facts| facts.body.clone()).collect(),
             packages: supply.provided().packages.clone(),
@@ -173,6 +160,7 @@ impl Build<'_> {
             is_plain: self.options.kind == Kind::Check && !self.tree.is_compiled(),
             mode: self.options.mode().to_owned(),
             tools: supply.tools.clone(),
+            tool_outputs: self.app.tool_outputs.get(&outputs_key),
             ..Request::default()
         };
         let mut made = BuildOutput { reused: known, ..BuildOutput::default() };
@@ -181,6 +169,8 @@ impl Build<'_> {
             let mut answer = self.app.workers.compile(&self.holder, &request).await?;
             request.files.clear();
             let compiled = mem::take(&mut answer.modules);
+            request.tool_outputs.extend(answer.tool_outputs.iter().cloned());
+            self.app.tool_outputs.put(outputs_key.clone(), mem::take(&mut answer.tool_outputs));
             hold(&mut self.memory, compiled.iter().map(|module| module.code.len() + module.map.len()).sum())?;
             request.known.extend(compiled.iter().filter_map(|module| module.facts.as_ref()).map(|facts| facts.encode_to_vec().into()));
             made.compiled.extend(compiled);
@@ -317,13 +307,19 @@ impl Build<'_> {
         chassis::seeded_bug!(let page = crate::seeded_bugs::name_the_process(page));
         made.named.clone_from(&page.modules);
         // Sheets and scripts of workers name others.
-        made.named.extend(answer.resources.iter().filter(|resource| resource.path.is_empty()).map(|resource| resource.url.clone()));
+        let generated: Vec<_> =
+            answer.resources.iter().filter(|resource| resource.path.is_empty()).map(|resource| resource.url.clone()).collect();
+        made.named.extend_from_slice(&generated);
         made.named.sort_unstable();
         made.named.dedup();
         made.resources = answer.resources;
         let body = page.encode_to_vec();
         let kept = (!provided.is_temporary).then_some((self.key.as_slice(), body.as_slice()));
         let is_kept = self.app.cache.put(kept, made, &self.tree).await?;
+        if is_kept && !provided.is_temporary {
+            let last = LastBuild::new(&self.tree, answer.independent, answer.configuration, generated, page.clone());
+            self.app.last_builds.put(self.last_key.clone(), last);
+        }
         Ok(is_kept.then_some(page))
     }
 }
@@ -349,13 +345,17 @@ fn page(answer: &Answer, made: &BuildOutput, kind: Kind, provided: &PagePackages
     let assets = answer.resources.iter().filter(|resource| !resource.path.is_empty());
     Page {
         html: html.to_owned(),
-        etag: hash::hex(hash::of_parts(&[html.as_bytes(), error_html.as_bytes()])),
+        etag: etag(html, &error_html),
         findings,
         modules: modules.into_iter().map(str::to_owned).collect(),
         assets: assets.map(|asset| Asset { name: asset.url.clone(), path: asset.path.clone() }).collect(),
         packages: answer.bare.clone(),
         error_html,
     }
+}
+
+fn etag(html: &str, error_html: &str) -> String {
+    hash::hex(hash::of_parts(&[html.as_bytes(), error_html.as_bytes()]))
 }
 
 /// The addresses of modules in a page.
@@ -375,20 +375,5 @@ mod tests {
     fn addresses_of_modules_are_found_in_a_page() {
         let html = r#"<link href="/p/@m/ab.css"><script>{"imports":{"/src/a":"/p/@m/cd.js"}}</script>@m/"#;
         assert_eq!(addresses(html).collect::<Vec<_>>(), ["@m/ab.css", "@m/cd.js", "@m/"]);
-    }
-
-    #[test]
-    fn every_option_changes_the_key() {
-        let key = |kind, base: &str, mode, tree, release: &[u8]| Options { kind, base: base.to_owned(), mode }.key(tree, release);
-        let keys = [
-            key(Kind::Page, "/", 1, "a", b"r"),
-            key(Kind::Check, "/", 1, "a", b"r"),
-            key(Kind::Page, "/b/", 1, "a", b"r"),
-            key(Kind::Page, "/", 2, "a", b"r"),
-            key(Kind::Page, "/", 1, "b", b"r"),
-            key(Kind::Page, "/", 1, "a", b"s"),
-        ];
-        assert_eq!(keys.iter().collect::<HashSet<_>>().len(), keys.len());
-        assert_eq!(key(Kind::Page, "/", 0, "a", b"r"), keys[0], "the default mode is development");
     }
 }

@@ -63,6 +63,11 @@ impl Cache {
         Ok(self.known.of_tree(&self.pool, tree).await?)
     }
 
+    /// The facts of one file with a content.
+    pub(crate) async fn facts_of(&self, path: &str, id: &str) -> Result<Vec<KnownFacts>, Error> {
+        Ok(self.known.of_file(&self.pool, path, id).await?)
+    }
+
     /// Those of the contents that are kept.
     pub(crate) async fn contents(&self, ids: &BTreeSet<String>) -> Result<BTreeMap<String, Vec<u8>>, Error> {
         let ids: Vec<_> = ids.iter().cloned().collect();

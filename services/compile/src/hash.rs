@@ -13,6 +13,25 @@ pub(crate) fn of_parts(parts: &[&[u8]]) -> Vec<u8> {
     context.finish().as_ref().to_vec()
 }
 
+/// The SHA-256 of bytes that come in parts.
+pub(crate) struct Sum(Context);
+
+impl Default for Sum {
+    fn default() -> Self {
+        Self(Context::new(&SHA256))
+    }
+}
+
+impl Sum {
+    pub(crate) fn add(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    pub(crate) fn finish(self) -> Vec<u8> {
+        self.0.finish().as_ref().to_vec()
+    }
+}
+
 /// The SHA-512 in hexadecimal digits.
 pub(crate) fn sha512(bytes: &[u8]) -> String {
     hex(digest(&SHA512, bytes))

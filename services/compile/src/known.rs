@@ -69,6 +69,15 @@ impl KnownFiles {
         Ok(known)
     }
 
+    /// The facts of one file.
+    pub(crate) async fn of_file(&self, db: &Pool, path: &str, id: &str) -> Result<Vec<KnownFacts>, StoreError> {
+        let key = (path.to_owned(), id.to_owned());
+        match self.0.get(&key) {
+            Some(facts) => Ok(facts.to_vec()),
+            None => self.read(db, vec![key]).await,
+        }
+    }
+
     /// Reads facts from the database, and keeps those that there are.
     async fn read(&self, db: &Pool, files: Vec<Key>) -> Result<Vec<KnownFacts>, StoreError> {
         let (paths, ids): (Vec<_>, Vec<_>) = files.into_iter().unzip();

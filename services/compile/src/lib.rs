@@ -7,7 +7,8 @@
 //! - [`packages`]: the npm packages that a page imports. [`registry_url`]: where they come from.
 //! - [`vendored`]: the packages that an operator keeps for machines without a registry.
 //! - [`workers`]: the pool of worker processes. [`release`]: the executable, and the hash that keys of pages have.
-//! - [`cache`]: what is kept, and for how long. [`known`]: facts of modules in memory. [`sweep`]: the deletion of what was not used.
+//! - [`cache`]: what is kept, and for how long. [`known`]: facts of modules in memory. [`last_build`]: the last build of a project in memory.
+//!   [`tool_outputs`]: answers of Tailwind in memory. [`sweep`]: the deletion of what was not used.
 //! - [`store`]: the SQL. `seeded_bugs`: what the chaos harness must find.
 //! - [`app`], [`access`], [`config`], [`error`], [`grpc`]: what all services have.
 
@@ -22,6 +23,7 @@ mod findings;
 mod grpc;
 mod hash;
 mod known;
+mod last_build;
 mod outline_cache;
 mod outlines;
 mod packages;
@@ -31,6 +33,7 @@ mod release;
 mod seeded_bugs;
 mod store;
 mod sweep;
+mod tool_outputs;
 mod tree;
 mod vendored;
 mod workers;

@@ -150,6 +150,12 @@ impl Tree {
         Ok(())
     }
 
+    /// A file with its content, as the compiler takes it.
+    pub(crate) fn file(&self, path: &str) -> Option<File> {
+        let (id, size) = self.files.get(path)?;
+        Some(File { path: path.to_owned(), id: id.clone(), size: *size, content: self.contents.get(id).cloned() })
+    }
+
     /// The ids of the contents that the build has.
     pub(crate) fn held(&self) -> Vec<String> {
         self.contents.keys().cloned().collect()

@@ -7,7 +7,9 @@ use std::{
 
 use chassis::share::{Holder, Percent, Shares};
 use compiler_client::{
-    message::{Answer, OutlineAnswer, OutlineRequest, PackagesAnswer, PackagesRequest, Request, SiteAnswer, SiteRequest},
+    message::{
+        Answer, EditAnswer, EditRequest, OutlineAnswer, OutlineRequest, PackagesAnswer, PackagesRequest, Request, SiteAnswer, SiteRequest,
+    },
     worker::{Error as WorkerError, Workers},
 };
 use opentelemetry::{KeyValue, global, metrics::Histogram};
@@ -43,6 +45,14 @@ impl Pool {
     /// No slot became free, the executable is missing, or the worker did not answer.
     pub(crate) async fn compile(&self, holder: &Holder, request: &Request) -> Result<Answer, Error> {
         self.run(holder, self.workers.compile(request)).await
+    }
+
+    /// As [`Self::compile`], for changed modules.
+    ///
+    /// # Errors
+    /// As [`Self::compile`].
+    pub(crate) async fn edit(&self, holder: &Holder, request: &EditRequest) -> Result<EditAnswer, Error> {
+        self.run(holder, self.workers.edit(request)).await
     }
 
     /// As [`Self::compile`], for packages.

@@ -1,5 +1,6 @@
 //! What a worker is asked, and what it answers. The messages are private to Backlot: both sides come from one build.
 
+pub mod edit;
 pub mod facts;
 pub mod finding;
 pub mod outline;
@@ -7,12 +8,13 @@ pub mod packages;
 pub mod site;
 pub mod tools;
 
+pub use edit::{Change, EditAnswer, EditRequest, Independent};
 pub use facts::Facts;
 pub use finding::{Finding, Place};
 pub use outline::{OutlineAnswer, OutlineRequest};
 pub use packages::{PackageModule, PackagesAnswer, PackagesRequest};
 pub use site::{SiteAnswer, SiteFile, SiteRequest};
-pub use tools::Tool;
+pub use tools::{Tool, ToolOutput};
 
 use bytes::Bytes;
 
@@ -43,6 +45,9 @@ pub struct Request {
     /// Browsers get the files as they are. The tree is only checked, and has no page in the answer.
     #[prost(bool, tag = "8")]
     pub is_plain: bool,
+    /// Answers of tools that an earlier answer had, so that the tools need not run again.
+    #[prost(message, repeated, tag = "9")]
+    pub tool_outputs: Vec<ToolOutput>,
 }
 
 /// A file of the tree.
@@ -98,6 +103,15 @@ pub struct Answer {
     /// Specifiers of tools that the request lacks, sorted. The request is repeated with them, as with [`Self::wanted`].
     #[prost(string, repeated, tag = "8")]
     pub wanted_tools: Vec<String>,
+    /// Modules whose addresses are all that the answer has of their contents, apart from their facts. See [`EditRequest`].
+    #[prost(message, repeated, tag = "9")]
+    pub independent: Vec<Independent>,
+    /// Paths of the files that decide about the options of the modules.
+    #[prost(string, repeated, tag = "10")]
+    pub configuration: Vec<String>,
+    /// Answers of tools that are of use to a request with other files. To be kept by key.
+    #[prost(message, repeated, tag = "11")]
+    pub tool_outputs: Vec<ToolOutput>,
 }
 
 /// A compiled module: what the browser gets, and what the page has to know of it.

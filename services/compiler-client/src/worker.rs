@@ -16,7 +16,9 @@ use tokio::{
 
 use crate::{
     frame,
-    message::{Answer, OutlineAnswer, OutlineRequest, PackagesAnswer, PackagesRequest, Request, SiteAnswer, SiteRequest},
+    message::{
+        Answer, EditAnswer, EditRequest, OutlineAnswer, OutlineRequest, PackagesAnswer, PackagesRequest, Request, SiteAnswer, SiteRequest,
+    },
 };
 
 /// The bytes of a worker's error output that are read.
@@ -31,8 +33,17 @@ pub const PACKAGES: &str = "packages";
 /// The argument of a worker that outlines files.
 pub const OUTLINE: &str = "outline";
 
+/// The argument of a worker that compiles changed modules.
+pub const EDIT: &str = "edit";
+
 /// The argument of a worker that builds a site.
 pub const SITE: &str = "site";
+
+/// Settings of glibc for a process with one thread that ends soon: one arena, which grows in large steps and gives nothing back.
+const ALLOCATOR: (&str, &str) = (
+    "GLIBC_TUNABLES",
+    "glibc.malloc.arena_max=1:glibc.malloc.top_pad=4194304:glibc.malloc.trim_threshold=268435456:glibc.malloc.mmap_threshold=33554432",
+);
 
 /// How workers are started.
 #[derive(Clone, Debug)]
@@ -79,6 +90,14 @@ impl Workers {
         self.ask(None, request).await
     }
 
+    /// Compiles changed modules in a worker.
+    ///
+    /// # Errors
+    /// As [`Self::compile`].
+    pub async fn edit(&self, request: &EditRequest) -> Result<EditAnswer, Error> {
+        self.ask(Some(EDIT), request).await
+    }
+
     /// Bundles packages in a worker, which has more memory than one that compiles a tree.
     ///
     /// # Errors
@@ -115,10 +134,14 @@ impl Workers {
         A::decode(answer.as_slice()).map_err(Error::Answer)
     }
 
-    /// The worker gets no environment and no handle but its three streams.
+    /// The worker gets no handle but its three streams, and no environment but the settings of its allocator.
     fn start(&self, argument: Option<&str>) -> std::io::Result<Child> {
         let mut command = Command::new(&self.executable);
         command.args(argument).env_clear().current_dir("/").kill_on_drop(true);
+        // Those that bundle have threads, and free much of what they read.
+        if ![Some(PACKAGES), Some(SITE)].contains(&argument) {
+            command.env(ALLOCATOR.0, ALLOCATOR.1);
+        }
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()
     }
 

@@ -2,7 +2,10 @@
 
 mod plain;
 
-use std::{collections::BTreeMap, mem::ManuallyDrop};
+use std::{
+    collections::BTreeMap,
+    mem::{self, ManuallyDrop},
+};
 
 use compiler_client::{
     error_page::error_page,
@@ -34,8 +37,13 @@ pub fn compile(request: Request, progress: &mut dyn FnMut(&str)) -> Answer {
     if request.is_plain {
         return plain::check(request, progress);
     }
-    let output = if request.mode == PRODUCTION { Output::Production } else { Output::Development };
+    let output = output(&request.mode);
     follow(request, output, progress, |compilation| compilation.answer())
+}
+
+/// What the modules of a page are compiled for.
+pub(crate) fn output(mode: &str) -> Output {
+    if mode == PRODUCTION { Output::Production } else { Output::Development }
 }
 
 /// A tree whose page was followed, with all that it loads.
@@ -58,7 +66,9 @@ pub(crate) struct Compilation<'c> {
 /// Follows the page of a tree. `end` makes the answer; nothing outlives it.
 pub(crate) fn follow<T>(request: Request, output: Output, progress: &mut dyn FnMut(&str), end: impl FnOnce(Compilation<'_>) -> T) -> T {
     let base = if request.base.is_empty() { "/".to_owned() } else { request.base };
-    let mut tree = tree(request.files);
+    // The process ends after one answer. To free the many names of the files, and those that the resolver keeps, would take as long as to
+    // find them.
+    let mut tree = ManuallyDrop::new(tree(request.files));
     let mut findings = Vec::new();
     if !tree.has(PAGE) {
         findings.push(missing_page());
@@ -82,10 +92,9 @@ pub(crate) fn follow<T>(request: Request, output: Output, progress: &mut dyn FnM
     findings.extend(refused);
     findings.extend(old_tailwind(&tree, &project));
     let aliases = aliases(&tree, &project, progress);
-    // The process ends after one answer. To free the many names that the resolver keeps would take as long as to find them.
     let resolver = ManuallyDrop::new(Resolver::new(&tree, aliases));
     let mut graph = Graph::new(&tree, &resolver, &project, &request.known, progress);
-    graph.tools = Tools::new(request.tools);
+    graph.tools = Tools::new(request.tools, request.tool_outputs);
     let walk = Walk::of(&mut graph, &outline, &base, &request.packages);
     let (packages, checks_all) = (request.packages, request.check_all);
     end(Compilation { html, outline, graph, walk, found: findings, is_refused, is_foreign, packages, checks_all })
@@ -122,7 +131,8 @@ impl Compilation<'_> {
     fn answer(mut self) -> Answer {
         let (wanted, wanted_tools) = (self.complete(), self.graph.tools.wanted());
         if !wanted.is_empty() || !wanted_tools.is_empty() {
-            return Answer { wanted, wanted_tools, modules: self.graph.compiled, ..Answer::default() };
+            let tool_outputs = self.graph.tools.take_outputs();
+            return Answer { wanted, wanted_tools, modules: self.graph.compiled, tool_outputs, ..Answer::default() };
         }
         let findings = self.findings();
         let page = match self.html.as_deref().filter(|_| !findings.iter().any(|finding| self.is_broken_by(finding))) {
@@ -132,16 +142,22 @@ impl Compilation<'_> {
         let is_broken = |finding: &Finding| self.is_broken_by(finding);
         let (is_refused, is_eased) = (self.is_refused, self.is_foreign && self.checks_all);
         let error_page = if page.is_empty() { error_page(&errors_first(&findings, is_broken)) } else { String::new() };
-        Answer {
+        let answer = Answer {
             page,
             error_page,
+            independent: graph::independent(&self.graph, &self.walk, &self.outline, &findings),
+            configuration: self.graph.tree.configurations(),
+            tool_outputs: self.graph.tools.take_outputs(),
             findings: if is_eased { findings.into_iter().map(without_preview).collect() } else { findings },
-            modules: self.graph.compiled,
-            resources: self.walk.resources.into_values().collect(),
+            modules: mem::take(&mut self.graph.compiled),
+            resources: mem::take(&mut self.walk.resources).into_values().collect(),
             // Nothing is fetched for a page that cannot be.
-            bare: if is_refused { Vec::new() } else { self.walk.bare.into_iter().collect() },
+            bare: if is_refused { Vec::new() } else { mem::take(&mut self.walk.bare).into_iter().collect() },
             ..Answer::default()
-        }
+        };
+        // As the names of the files.
+        mem::forget(self);
+        answer
     }
 }
 
@@ -182,7 +198,7 @@ fn escaped(value: &impl Serialize) -> String {
     serde_json::to_string(value).unwrap_or_default().replace('<', "\\u003c")
 }
 
-fn tree(files: Vec<File>) -> Tree {
+pub(crate) fn tree(files: Vec<File>) -> Tree {
     let entry = |file: File| (file.path, Entry { id: file.id, size: file.size, content: file.content });
     Tree::new(files.into_iter().map(entry).collect())
 }

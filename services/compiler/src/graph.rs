@@ -3,6 +3,7 @@
 mod check;
 mod exports;
 mod generated;
+mod independent;
 mod links;
 mod scss;
 mod sheets;
@@ -29,6 +30,7 @@ use self::scss::Component;
 pub(crate) use self::{
     check::{Checker, is_builtin, page as page_findings},
     generated::{glob, inline_name},
+    independent::{independent, is_whole},
     walk::{PAGE, Walk, resolve_in_page},
 };
 use crate::{
@@ -133,7 +135,7 @@ impl<'g> Graph<'g> {
         if let Some(known) = self.take_known(name, &module::key(file, *kind, &entry.id, options)) {
             return Some(known);
         }
-        let content = if module::reads_content(*kind) { self.tree.content(file)? } else { &[] };
+        let content = if module::reads_content(*kind) { self.tree.source(file)? } else { &[] };
         (self.progress)(file);
         self.keep(module::compile(&Source { path: file, kind: *kind, id: &entry.id, content, options }))
     }
@@ -151,7 +153,7 @@ impl<'g> Graph<'g> {
         if let Some(known) = self.take_read(name, key) {
             return Some(known);
         }
-        let content = self.tree.content(file)?;
+        let content = self.tree.source(file)?;
         (self.progress)(file);
         let Component { content, reads } = self.without_scss(file, content)?;
         let key = key(self, &reads)?;

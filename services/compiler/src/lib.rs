@@ -10,11 +10,12 @@
 //!   files.
 //! - [`outline`]: what files declare and import, in many languages. [`symbols`]: where it is noted.
 //! - [`tool`]: compilers that exist only in JavaScript, such as Svelte's, in an engine.
-//! - [`compile`]: a request to an answer. [`worker`]: the process and its limits.
+//! - [`compile`]: a request to an answer. [`edit`]: modules of an answer whose contents have changed. [`worker`]: the process and its limits.
 
 #![forbid(unsafe_code)]
 
 pub mod compile;
+pub mod edit;
 mod environment;
 mod graph;
 mod module;

@@ -3,11 +3,12 @@
 use std::process::ExitCode;
 
 use compiler::worker;
-use compiler_client::worker::{OUTLINE, PACKAGES, SITE};
+use compiler_client::worker::{EDIT, OUTLINE, PACKAGES, SITE};
 
 fn main() -> ExitCode {
     match std::env::args().nth(1).as_deref() {
         Some(PACKAGES) => worker::run_packages(),
+        Some(EDIT) => worker::run(worker::answer_edit),
         Some(OUTLINE) => worker::run(worker::answer_outline),
         Some(SITE) => worker::run_site(),
         _ => worker::run(worker::answer),

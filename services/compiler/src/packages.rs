@@ -60,7 +60,7 @@ pub fn bundle(request: PackagesRequest, threads: &Threads) -> PackagesAnswer {
         notes.add(code::NOT_BUNDLED, "", &format!("{surplus}: the project imports more than {MAX_SPECIFIERS} specifiers of packages"));
     }
     let entries: Vec<Entry> = specifiers.iter().take(MAX_SPECIFIERS).filter_map(|specifier| entry::of(&files, specifier, &notes)).collect();
-    let components = Arc::new(Components::new(Tools::new(request.tools)));
+    let components = Arc::new(Components::new(Tools::new(request.tools, Vec::new())));
     let mut answer = run((&files, &notes, &components), entries, threads);
     answer.wanted_tools = components.wanted();
     if !answer.wanted_tools.is_empty() {

@@ -67,7 +67,7 @@ impl Project {
     pub(crate) fn read(tree: &Tree, output: Output) -> Self {
         let (is_production, is_bundled) = (output != Output::Development, output == Output::Bundle);
         let is_hot = output == Output::Development;
-        let manifest: Option<Value> = tree.text("package.json").and_then(|text| serde_json::from_str(text).ok());
+        let manifest: Option<Value> = tree.configuration("package.json").and_then(|text| serde_json::from_str(text).ok());
         let Some(Value::Object(manifest)) = manifest else {
             return Self { is_production, is_bundled, is_hot, ..Self::default() };
         };

@@ -11,11 +11,13 @@ pub(crate) mod tailwind;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    mem::ManuallyDrop,
     sync::Arc,
 };
 
-use compiler_client::message::tools::{self, Tool};
+use compiler_client::message::tools::{self, Tool, ToolOutput};
 use serde_json::Value;
+use sha2::{Digest as _, Sha256};
 
 pub(crate) use self::engine::Failure;
 use self::{engine::Engine, sheets::Sheets};
@@ -45,16 +47,31 @@ pub(crate) fn shared_package(specifier: &str) -> Option<&'static str> {
 #[derive(Default)]
 pub(crate) struct Tools {
     given: BTreeMap<String, Tool>,
-    engines: BTreeMap<String, Result<Engine, String>>,
+    /// The process ends after one answer. To free all values of an engine would take as long as some runs.
+    engines: BTreeMap<String, Result<ManuallyDrop<Engine>, String>>,
     sheets: BTreeMap<String, Arc<Sheets>>,
     /// Specifiers of those that the request lacks.
     wanted: BTreeSet<String>,
+    /// Texts of answers, by key.
+    outputs: BTreeMap<String, String>,
+    made: Vec<ToolOutput>,
+    histories: BTreeMap<String, History>,
+}
+
+/// The inputs that a tool has had in this process.
+#[derive(Default)]
+struct History {
+    /// The key of the last one.
+    key: String,
+    /// Those whose outputs were known, so that it has not run with them.
+    skipped: Vec<Value>,
 }
 
 impl Tools {
-    pub(crate) fn new(given: Vec<Tool>) -> Self {
+    pub(crate) fn new(given: Vec<Tool>, outputs: Vec<ToolOutput>) -> Self {
         let given = given.into_iter().map(|tool| (tool.specifier.clone(), tool)).collect();
-        Self { given, ..Self::default() }
+        let outputs = outputs.into_iter().map(|output| (output.key, output.text)).collect();
+        Self { given, outputs, ..Self::default() }
     }
 
     /// The hash of a tool's code. A tool that the request lacks is noted as wanted.
@@ -87,13 +104,46 @@ impl Tools {
         self.wanted.iter().cloned().collect()
     }
 
+    /// As [`Self::run`], unless the request has the output. A tool can remember its inputs, and may have been given code of the project by them.
+    /// So the key of an output has all inputs before it, and those that were skipped are made up for before a run: the output is the same as
+    /// if the request had none.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub(crate) fn run_unless_known(&mut self, specifier: &str, input: Value) -> Result<Value, Failure> {
+        let id = self.given_id(specifier).unwrap_or_default().to_owned();
+        let history = self.histories.entry(specifier.to_owned()).or_default();
+        let key = Sha256::digest(format!("{specifier}\0{id}\0{}\0{input}", history.key));
+        let key: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
+        history.key.clone_from(&key);
+        if let Some(output) = self.outputs.get(&key).and_then(|text| serde_json::from_str(text).ok()) {
+            history.skipped.push(input);
+            return Ok(output);
+        }
+        for earlier in std::mem::take(&mut history.skipped) {
+            // It has succeeded before.
+            let _ = self.run(specifier, &earlier);
+        }
+        let output = self.run(specifier, &input)?;
+        self.made.push(ToolOutput { key, text: output.to_string() });
+        Ok(output)
+    }
+
+    /// The outputs that the request does not have.
+    pub(crate) fn take_outputs(&mut self) -> Vec<ToolOutput> {
+        std::mem::take(&mut self.made)
+    }
+
     /// Runs a tool.
     ///
     /// # Errors
     /// It throws, or exceeds a limit.
     pub(crate) fn run(&mut self, specifier: &str, input: &Value) -> Result<Value, Failure> {
         let code = self.given.get(specifier).map(|tool| tool.code.as_str()).unwrap_or_default();
-        let engine = self.engines.entry(specifier.to_owned()).or_insert_with(|| Engine::start(code).map_err(|failure| failure.0));
+        let engine = self
+            .engines
+            .entry(specifier.to_owned())
+            .or_insert_with(|| Engine::start(code).map(ManuallyDrop::new).map_err(|failure| failure.0));
         match engine {
             Ok(engine) => engine.run(input),
             Err(message) => Err(Failure(message.clone())),

@@ -28,8 +28,18 @@ pub(crate) struct Entry {
 pub(crate) struct Tree {
     files: Arc<BTreeMap<String, Entry>>,
     folders: Arc<BTreeSet<String>>,
-    /// Paths whose contents were asked for and are absent.
-    wanted: Rc<RefCell<BTreeSet<String>>>,
+    asked: Rc<RefCell<Asked>>,
+}
+
+/// Paths whose contents were asked for.
+#[derive(Debug, Default)]
+struct Asked {
+    /// Those that are absent.
+    wanted: BTreeSet<String>,
+    /// Those that were read for something else than their own module.
+    read: BTreeSet<String>,
+    /// Those of them that decide about the options of the modules.
+    configuration: BTreeSet<String>,
 }
 
 impl Tree {
@@ -41,7 +51,7 @@ impl Tree {
                 folder = path::folder(folder);
             }
         }
-        Self { files: Arc::new(files), folders: Arc::new(folders), wanted: Rc::default() }
+        Self { files: Arc::new(files), folders: Arc::new(folders), asked: Rc::default() }
     }
 
     /// Adds a file that is a part of another one, in the folder of that one.
@@ -69,9 +79,16 @@ impl Tree {
 
     /// The content; a file without one is noted as wanted.
     pub(crate) fn content(&self, path: &str) -> Option<&[u8]> {
+        let content = self.source(path);
+        self.asked.borrow_mut().read.insert(path.to_owned());
+        content
+    }
+
+    /// As [`Tree::content`], for the module of the file.
+    pub(crate) fn source(&self, path: &str) -> Option<&[u8]> {
         let content = self.files.get(path)?.content.as_deref();
         if content.is_none() {
-            self.wanted.borrow_mut().insert(path.to_owned());
+            self.asked.borrow_mut().wanted.insert(path.to_owned());
         }
         content
     }
@@ -82,7 +99,24 @@ impl Tree {
         Some(text.strip_prefix('\u{feff}').unwrap_or(text))
     }
 
+    /// As [`Tree::text`], for a file that decides about the options of the modules.
+    pub(crate) fn configuration(&self, path: &str) -> Option<&str> {
+        let text = self.text(path)?;
+        self.asked.borrow_mut().configuration.insert(path.to_owned());
+        Some(text)
+    }
+
     pub(crate) fn wanted(&self) -> Vec<String> {
-        self.wanted.borrow().iter().cloned().collect()
+        self.asked.borrow().wanted.iter().cloned().collect()
+    }
+
+    /// Whether the content was read for something else than the module of the file.
+    pub(crate) fn is_read(&self, path: &str) -> bool {
+        self.asked.borrow().read.contains(path)
+    }
+
+    /// The files that decide about the options of the modules.
+    pub(crate) fn configurations(&self) -> Vec<String> {
+        self.asked.borrow().configuration.iter().cloned().collect()
     }
 }

@@ -17,13 +17,14 @@ use std::{
 use bytes::Bytes;
 use compiler_client::{
     frame,
-    message::{Answer, OutlineRequest, PackagesRequest, Request, SiteRequest},
+    message::{Answer, EditRequest, OutlineRequest, PackagesRequest, Request, SiteRequest},
     worker::PROGRESS,
 };
 use prost::Message;
 
 use crate::{
     compile::compile,
+    edit::edit,
     outline::outline,
     packages::{self, Threads},
     site,
@@ -94,6 +95,15 @@ pub fn answer() -> io::Result<()> {
     let request: Request = read()?;
     let answer: Answer = compile(request, &mut progress);
     write(&answer)
+}
+
+/// Reads one request for changed modules, and writes its answer.
+///
+/// # Errors
+/// As [`answer`].
+pub fn answer_edit() -> io::Result<()> {
+    let request: EditRequest = read()?;
+    write(&edit(request, &mut progress))
 }
 
 /// Reads one request for outlines, and writes its answer.

@@ -35,6 +35,16 @@ pub struct Tool {
     pub code: String,
 }
 
+/// What a tool has answered. It is a function of the tool and of the inputs that it has had in one process, as the key is.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct ToolOutput {
+    #[prost(string, tag = "1")]
+    pub key: String,
+    /// JSON.
+    #[prost(string, tag = "2")]
+    pub text: String,
+}
+
 /// The names of the packages of a specifier. A tool can have several.
 #[must_use]
 pub fn packages_of(specifier: &str) -> Vec<&str> {

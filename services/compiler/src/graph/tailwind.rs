@@ -205,7 +205,7 @@ impl Graph<'_> {
             "configuration": parts.configuration,
             "hasNesting": sheet.version == Version::Three && self.has_nesting(),
         });
-        let output = self.tools.run(&tool, &input);
+        let output = self.tools.run_unless_known(&tool, input);
         let output = output.and_then(|output| serde_json::from_value::<Output>(output).map_err(|error| Failure(error.to_string())));
         let lines = Text::new(sheet.text);
         match output {

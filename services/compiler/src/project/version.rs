@@ -14,7 +14,7 @@ pub(super) fn major(package: &str, range: &str, newest: u32, tree: &Tree) -> u32
     if lowest == highest {
         return highest;
     }
-    let locked = LOCKS.iter().filter(|name| tree.has(name)).filter_map(|name| locked(package, tree.text(name)?)).next();
+    let locked = LOCKS.iter().filter(|name| tree.has(name)).filter_map(|name| locked(package, tree.configuration(name)?)).next();
     locked.unwrap_or(highest)
 }
 

@@ -31,7 +31,7 @@ impl View {
             if texts.contains_key(&name) {
                 continue;
             }
-            let Some(text) = tree.text(&name) else { continue };
+            let Some(text) = tree.configuration(&name) else { continue };
             if name.ends_with("package.json") {
                 let is_object = matches!(serde_json::from_str(text), Ok(Value::Object(_)));
                 texts.insert(name, if is_object { text } else { "{}" }.to_owned());

@@ -1,6 +1,7 @@
 //! The compiler as its callers see it: a request and its answer, in this process and in a worker.
 
 mod components;
+mod edits;
 mod faults;
 mod hostile;
 mod hot;
@@ -21,5 +22,6 @@ mod svelte_config;
 mod tailwind;
 mod tailwind_content;
 mod templates;
+mod tool_outputs;
 mod tools;
 mod workers;

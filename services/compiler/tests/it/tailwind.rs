@@ -55,6 +55,11 @@ fn tool(specifier: &str) -> Tool {
 
 /// The answer with all tools that the page asks for, one round after the other.
 pub(crate) fn answer(files: &[(&str, &str)]) -> Answer {
+    complete(files).1
+}
+
+/// As [`answer`], with the last request.
+pub(crate) fn complete(files: &[(&str, &str)]) -> (Request, Answer) {
     let page = ("index.html", "<!doctype html><head></head><body class=\"p-1\"><script type=module src=/src/main.ts></script>");
     let all: Vec<_> = if files.iter().any(|(path, _)| *path == "index.html") { Vec::new() } else { vec![page] };
     let all: Vec<_> = all.into_iter().chain(files.iter().copied()).collect();
@@ -62,7 +67,7 @@ pub(crate) fn answer(files: &[(&str, &str)]) -> Answer {
     for _ in 0..4 {
         let answer = compile(request.clone());
         if answer.wanted_tools.is_empty() {
-            return answer;
+            return (request, answer);
         }
         request.tools.extend(answer.wanted_tools.iter().map(|specifier| tool(specifier)));
     }

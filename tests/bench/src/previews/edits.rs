@@ -22,6 +22,9 @@ const CHECKS: usize = 10;
 const COLD_CPU: f64 = 0.1;
 const CHECK_CPU: f64 = 0.05;
 
+/// Makes the next version of a file.
+type Change = fn(&mut Project, usize);
+
 /// CPU seconds of one change in each round, and the times of all.
 #[derive(Default)]
 struct Costs {
@@ -34,7 +37,7 @@ fn mean(total: f64, times: usize) -> f64 {
     total / times as f64
 }
 
-/// `about` is the name, the project and the goal.
+/// `about` is the name, the project and the goal for an edit that keeps imports, exports and classes.
 pub(crate) async fn measure_edits(
     environment: &Environment,
     role: &Role,
@@ -49,27 +52,31 @@ pub(crate) async fn measure_edits(
     let loaded = server.load().await?;
     let page = role.page(&project).await?;
     table.note(format!("previews: {name}: the dev server answered {loaded} modules; the page of Backlot names {}", page.modules.len()));
-    let (mut baseline, mut ours, mut database) = (Costs::default(), Costs::default(), Vec::new());
     let mut known = page.modules;
-    for round in 0..ROUNDS {
-        let cpu = server.cpu()?;
-        for edit in 0..EDITS {
-            project.edit(round * 2 * EDITS + edit);
-            server.rest().await;
-            baseline.time.time(server.edit(folder.path(), &project)).await?;
+    for (what, change, goal) in
+        [("", Project::edit as Change, Goal::Bound(goal)), (" with a new export and class", Project::extend, Goal::Shown)]
+    {
+        let (mut baseline, mut ours, mut database) = (Costs::default(), Costs::default(), Vec::new());
+        for round in 0..ROUNDS {
+            let cpu = server.cpu()?;
+            for edit in 0..EDITS {
+                change(&mut project, round * 2 * EDITS + edit);
+                server.rest().await;
+                baseline.time.time(server.edit(folder.path(), &project)).await?;
+            }
+            baseline.cpu.push(mean(server.cpu()? - cpu, EDITS));
+            let (cpu, postgres) = (role.cpu()?, environment.postgres_cpu().unwrap_or_default());
+            for edit in 0..EDITS {
+                change(&mut project, (round * 2 + 1) * EDITS + edit);
+                known = ours.time.time(edit_of(role, &project, &known)).await?;
+            }
+            ours.cpu.push(mean(role.cpu()? - cpu, EDITS));
+            database.push(mean(environment.postgres_cpu().unwrap_or_default().saturating_sub(postgres).as_secs_f64(), EDITS));
         }
-        baseline.cpu.push(mean(server.cpu()? - cpu, EDITS));
-        let (cpu, postgres) = (role.cpu()?, environment.postgres_cpu().unwrap_or_default());
-        for edit in 0..EDITS {
-            project.edit((round * 2 + 1) * EDITS + edit);
-            known = ours.time.time(edit_of(role, &project, &known)).await?;
-        }
-        ours.cpu.push(mean(role.cpu()? - cpu, EDITS));
-        database.push(mean(environment.postgres_cpu().unwrap_or_default().saturating_sub(postgres).as_secs_f64(), EDITS));
+        table.row(format!("edit of {name}{what}, CPU"), Unit::Time, (median(baseline.cpu), median(ours.cpu)), goal);
+        table.row(format!("edit of {name}{what}, time, p50"), Unit::Time, (baseline.time.p50(), ours.time.p50()), Goal::Shown);
+        table.note(format!("previews: edit of {name}{what}: PostgreSQL needed {:.1} ms of CPU more", median(database) * 1e3));
     }
-    table.row(format!("edit of {name}, CPU"), Unit::Time, (median(baseline.cpu), median(ours.cpu)), Goal::Bound(goal));
-    table.row(format!("edit of {name}, time, p50"), Unit::Time, (baseline.time.p50(), ours.time.p50()), Goal::Shown);
-    table.note(format!("previews: edit of {name}: PostgreSQL needed {:.1} ms of CPU more", median(database) * 1e3));
     Ok(())
 }
 

@@ -77,6 +77,12 @@ impl Project {
         self.put(self.edited.to_owned(), text);
     }
 
+    /// As [`Project::edit`], with one more export, whose text is a class of Tailwind.
+    pub(crate) fn extend(&mut self, number: usize) {
+        let text = self.original.replace(self.marker, &format!("{} {number}", self.marker));
+        self.put(self.edited.to_owned(), format!("{text}\nexport const added{number} = \"mt-[{number}px]\";\n"));
+    }
+
     /// Changes every module and style sheet.
     pub(crate) fn change_all(&mut self, number: usize) -> Result<()> {
         let sources: Vec<String> = self.files.keys().filter(|path| path.starts_with("src/")).cloned().collect();
@@ -191,9 +197,13 @@ mod tests {
             let ids = |project: &Project| project.files.values().map(|file| file.id.clone()).collect::<Vec<_>>();
             let changed = |a: &[String], b: &[String]| a.iter().zip(b).filter(|(a, b)| a != b).count();
             let first = ids(&project);
+            project.extend(1);
+            assert_eq!(changed(&first, &ids(&project)), 1);
+            assert!(std::str::from_utf8(project.edited_text()?)?.contains("export const added1 = \"mt-[1px]\";"));
             project.edit(1);
             let second = ids(&project);
             assert_eq!(changed(&first, &second), 1);
+            assert!(!std::str::from_utf8(project.edited_text()?)?.contains("added1"));
             project.change_all(1)?;
             let sources =
                 project.files.keys().filter(|path| path.starts_with("src/") && !path.ends_with(".svg") && !path.ends_with(".json"));
