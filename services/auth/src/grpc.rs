@@ -15,9 +15,9 @@ use chassis::{
 use futures::{Stream, StreamExt as _};
 use proto::{
     auth::{
-        ChangePasswordRequest, ChangePasswordResponse, ConfirmPasswordResetRequest, ConfirmPasswordResetResponse,
-        CreateAccessTokenRequest, CreateAccessTokenResponse, CreateRefreshTokenRequest, CreateRefreshTokenResponse, GetKeySetRequest,
-        GetKeySetResponse, GetSessionRequest, GetSessionResponse, ListSessionsRequest, ListSessionsResponse, RecordAccessTokenUseRequest,
+        ChangePasswordRequest, ChangePasswordResponse, ConfirmPasswordResetRequest, ConfirmPasswordResetResponse, CreateAccessTokenRequest,
+        CreateAccessTokenResponse, CreateRefreshTokenRequest, CreateRefreshTokenResponse, GetKeySetRequest, GetKeySetResponse,
+        GetSessionRequest, GetSessionResponse, ListSessionsRequest, ListSessionsResponse, RecordAccessTokenUseRequest,
         RecordAccessTokenUseResponse, RequestPasswordResetRequest, RequestPasswordResetResponse, RevokeSessionRequest,
         RevokeSessionResponse, RevokeSessionsRequest, RevokeSessionsResponse, SendVerificationRequest, SendVerificationResponse,
         SignInRequest, SignInResponse, SignOutRequest, SignOutResponse, SignUpRequest, SignUpResponse, VerifyEmailRequest,

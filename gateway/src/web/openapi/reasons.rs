@@ -129,14 +129,8 @@ const CODES: [(ErrorCode, &[&str]); 11] = [
 
 /// Reasons of the contract that no operation has. They are used between services, or by RPCs without an HTTP binding.
 #[cfg(test)]
-pub(super) const BETWEEN_ROLES: [&str; 6] = [
-    "LOAD_TOO_LARGE",
-    "CALLER_DENIED",
-    "UNIMPLEMENTED",
-    "SLOW_READER",
-    "TURN_ENDED",
-    "TURN_DIGEST_MISMATCH",
-];
+pub(super) const BETWEEN_ROLES: [&str; 6] =
+    ["LOAD_TOO_LARGE", "CALLER_DENIED", "UNIMPLEMENTED", "SLOW_READER", "TURN_ENDED", "TURN_DIGEST_MISMATCH"];
 
 /// Reasons of all requests.
 const EVERY: &[&str] = &[

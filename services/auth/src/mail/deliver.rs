@@ -22,9 +22,8 @@ use crate::{
     email_token::{EmailToken, Proof, Purpose},
     session::NoRandomness,
     store::{
-        Pool, StoreError,
+        Pool, StoreError, email_tokens, mails,
         proofs::{self, Account},
-        email_tokens, mails,
     },
 };
 
