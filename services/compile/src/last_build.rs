@@ -137,3 +137,67 @@ impl LastBuilds {
         self.0.remove(key);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proto::compile::TreeFile;
+    use time::Duration;
+
+    use super::*;
+    use crate::tree::Limits;
+
+    /// A tree of files whose contents have these numbers.
+    fn tree(numbers: &[u8]) -> Tree {
+        let file = |(at, number): (usize, &u8)| TreeFile { path: format!("{at:02}.ts"), blob_id: format!("{number:040x}"), size: 1 };
+        let mut tree = Tree::default();
+        tree.add(numbers.iter().enumerate().map(file).collect(), &Limits { files: 100, bytes: 100 }).expect("a tree");
+        tree
+    }
+
+    /// The last build, in which all files but the first one can change alone.
+    fn last(numbers: &[u8]) -> LastBuild {
+        let module = |at| Independent { path: format!("{at:02}.ts"), key: "k".to_owned(), url: "u".to_owned() };
+        let independent = (1..numbers.len()).rev().map(module).collect();
+        LastBuild::new(&tree(numbers), independent, Vec::new(), Vec::new(), Page::default())
+    }
+
+    #[test]
+    fn a_few_files_can_change_alone() {
+        let before = [0; 20];
+        let changed = |at: std::ops::Range<usize>| {
+            let mut after = before;
+            after[at].fill(1);
+            after
+        };
+        let count = |after: &[u8]| last(&before).changes(&tree(after)).map(|changes| changes.len());
+        assert_eq!(count(&before), Some(0));
+        assert_eq!(count(&changed(3..5)), Some(2));
+        assert_eq!(count(&changed(1..1 + MAX_CHANGES)), Some(MAX_CHANGES));
+        assert_eq!(count(&changed(1..2 + MAX_CHANGES)), None, "too many");
+        assert_eq!(count(&changed(0..1)), None, "the first file");
+    }
+
+    #[test]
+    fn the_next_build_has_the_new_modules() {
+        let (first, after) = (last(&[0, 0, 0]), tree(&[0, 1, 0]));
+        let new = Independent { path: "01.ts".to_owned(), key: "l".to_owned(), url: "v".to_owned() };
+        let next = first.next(&after, Page::default(), [new.clone()].into_iter());
+        assert!(next.changes(&after).expect("changes").is_empty());
+        let again = tree(&[0, 2, 0]);
+        let changes = next.changes(&again).expect("changes");
+        assert_eq!((changes.len(), changes[0].module, changes[0].id), (1, &new, format!("{:040x}", 1).as_str()));
+        assert_eq!(next.made_at, first.made_at, "its packages were looked up then");
+    }
+
+    #[test]
+    fn a_build_is_used_for_a_while() {
+        let builds = LastBuilds::new();
+        let recent = last(&[0, 0]);
+        builds.put(vec![1], LastBuild { made_at: recent.made_at - TOUCH - Duration::seconds(1), ..recent.clone() });
+        assert!(builds.get(&[1]).is_none(), "its packages may be others");
+        builds.put(vec![1], recent);
+        assert!(builds.get(&[1]).is_some() && builds.get(&[2]).is_none());
+        builds.put(vec![1], last(&[0]));
+        assert!(builds.get(&[1]).is_none(), "no file of the newest one can change alone");
+    }
+}
