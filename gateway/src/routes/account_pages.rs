@@ -15,7 +15,7 @@ use crate::{
     error::fault_of,
     identity::authenticate::MaybeAuthenticated,
     json::{form::Form as Fields, reply::Reply},
-    routes::auth::reply_with_cookie,
+    routes::auth::{reply_with_cookie, user_agent},
     web::account::{
         html::{Field, Form, Page},
         link,
@@ -141,9 +141,10 @@ pub(crate) async fn sign_in_page() -> Response {
     sign_in_form("", None)
 }
 
-pub(crate) async fn sign_in(State(app): State<Arc<App>>, caller: MaybeAuthenticated, form: Fields) -> Reply {
+pub(crate) async fn sign_in(State(app): State<Arc<App>>, caller: MaybeAuthenticated, headers: HeaderMap, form: Fields) -> Reply {
     let (email, password) = (form.get("email").to_owned(), form.get("password").to_owned());
-    let request = SignInRequest { email, password, token_in_answer: false };
+    let mut request = SignInRequest { email, password, ..Default::default() };
+    user_agent(&headers, &mut request.user_agent);
     match app.upstream.auth().sign_in(caller.anonymous().request(request)).await {
         Ok(answer) => {
             let answer = answer.into_inner();
@@ -162,9 +163,10 @@ pub(crate) async fn sign_up_page() -> Response {
     sign_up_form("", None)
 }
 
-pub(crate) async fn sign_up(State(app): State<Arc<App>>, caller: MaybeAuthenticated, form: Fields) -> Reply {
+pub(crate) async fn sign_up(State(app): State<Arc<App>>, caller: MaybeAuthenticated, headers: HeaderMap, form: Fields) -> Reply {
     let (email, password) = (form.get("email").to_owned(), form.get("password").to_owned());
-    let request = SignUpRequest { email, password, display_name: String::new(), token_in_answer: false };
+    let mut request = SignUpRequest { email, password, ..Default::default() };
+    user_agent(&headers, &mut request.user_agent);
     match app.upstream.auth().sign_up(caller.anonymous().request(request)).await {
         Ok(answer) => {
             let answer = answer.into_inner();
