@@ -120,11 +120,11 @@ impl Call {
         let (email, password) = (email.to_owned(), "not the password of anybody".to_owned());
         match self {
             Self::SignIn => {
-                seen(client.client.clone().sign_in(client.request(SignInRequest { email, password, token_in_answer: true })).await)
+                seen(client.client.clone().sign_in(client.request(SignInRequest { email, password, ..Default::default() })).await)
             }
             Self::Reset => seen(client.client.clone().request_password_reset(client.request(RequestPasswordResetRequest { email })).await),
             Self::SignUp => {
-                let message = SignUpRequest { email, password, display_name: String::new(), token_in_answer: true };
+                let message = SignUpRequest { email, password, ..Default::default() };
                 seen(client.client.clone().sign_up(client.request(message)).await)
             }
         }
