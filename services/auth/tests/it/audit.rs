@@ -12,7 +12,12 @@ use serde_json::{Value, json};
 use crate::{
     admin::{Admin, Client, OPERATOR, client, request},
     harness::{Cluster, PASSWORD, SECRET, answer},
+    mailbox::Mailbox,
+    password_change::change,
+    session_list::{revoke, revoke_all},
 };
+
+const NEW_PASSWORD: &str = "another horse battery staple";
 
 async fn page(client: &Client, message: ListAuditEventsRequest) -> (Vec<AuditEvent>, String) {
     let page = answer(client.clone().list_audit_events(request(message)).await).expect("page");
@@ -95,6 +100,61 @@ async fn every_change_is_in_the_log_with_who_did_it() {
     assert_eq!(details(&all[10]), json!({ "sessions": "1" }));
     let text = format!("{all:?}");
     for secret in ["example.org", PASSWORD, &account.session_token, &acting.session_token, "203.0.113.77"] {
+        assert!(!text.contains(secret), "{secret}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_person_changes_in_the_account_is_in_the_log() {
+    let (cluster, mailbox) = (Cluster::start().await, Mailbox::new());
+    let replica = mailbox.auth(&cluster, &[]).await;
+    let (gateway, log) = (replica.gateway(), client(&replica, Caller::Operator));
+    let account = gateway.sign_up("ada@example.org", PASSWORD).await.expect("account");
+    let (ada, own) = (account.user.expect("user").id, account.session.expect("session").id);
+    let access = gateway.exchange(&account.session_token).await.expect("token").access_token;
+    let other = gateway.sign_in("ada@example.org", PASSWORD).await.expect("session").session.expect("session").id;
+    revoke(&gateway, &access, &other).await.expect("ended");
+    gateway.sign_in("ada@example.org", PASSWORD).await.expect("session");
+    assert_eq!(revoke_all(&gateway, &access, false).await, Ok(1));
+    assert_eq!(revoke_all(&gateway, &access, false).await, Ok(0), "nothing to end");
+    let program = gateway.refresh_token(&access).await.expect("token");
+    let next = gateway.refresh(&program.refresh_token).await.expect("refreshed").refresh_token;
+    gateway.refresh(&next).await.expect("refreshed");
+    assert_eq!(gateway.refresh(&program.refresh_token).await.expect_err("replayed").reason, "TOKEN_REUSED");
+    gateway.send_verification(&access).await.expect("accepted");
+    let proof = mailbox.last(&cluster).await.token();
+    gateway.verify(&proof).await.expect("verified");
+    gateway.verify(&proof).await.expect_err("used");
+    gateway.request_reset("ada@example.org").await.expect("accepted");
+    let reset = mailbox.last(&cluster).await.token();
+    gateway.confirm_reset(&reset, NEW_PASSWORD).await.expect("reset");
+    gateway.confirm_reset(&reset, PASSWORD).await.expect_err("used");
+    let begun = gateway.sign_in("ada@example.org", NEW_PASSWORD).await.expect("session");
+    let access = gateway.exchange(&begun.session_token).await.expect("token").access_token;
+    change(&gateway, &access, PASSWORD, NEW_PASSWORD).await.expect_err("the old password");
+    let changed = change(&gateway, &access, NEW_PASSWORD, PASSWORD).await.expect("changed");
+
+    let (all, person) = (events(&log, 200).await, ("user", ada.as_str()));
+    let program_id = program.session.expect("session").id;
+    let expected = [
+        ("user.signed_up", person, json!({ "session": own })),
+        ("session.started", person, json!({ "session": other })),
+        ("session.revoked", person, json!({ "sessions": "1", "session": other })),
+        ("session.started", person, details(&all[4])),
+        ("session.revoked", person, json!({ "sessions": "1" })),
+        ("refresh_token.created", person, json!({ "session": program_id, "by": own })),
+        ("refresh_token.reused", ("system", ""), json!({ "session": program_id })),
+        ("user.address_verified", person, json!({})),
+        ("user.password_reset", person, json!({})),
+        ("session.started", person, json!({ "session": begun.session.expect("session").id })),
+        ("user.password_changed", person, json!({ "session": changed.session.expect("session").id })),
+    ];
+    let of_ada = all.iter().filter(|event| event.user_id == ada);
+    let found: Vec<_> =
+        of_ada.map(|event| (event.kind.as_str(), (event.actor_kind.as_str(), event.actor_id.as_str()), details(event))).collect();
+    assert_eq!(found, expected);
+    let text = format!("{all:?}");
+    for secret in ["example.org", PASSWORD, NEW_PASSWORD, &proof, &reset, &program.refresh_token, &next, &changed.session_token] {
         assert!(!text.contains(secret), "{secret}");
     }
 }

@@ -9,7 +9,7 @@ use crate::harness::{Client, Cluster, PASSWORD, answer, within_a_minute};
 const EMAIL: &str = "ada@example.org";
 const NEW: &str = "another horse, another battery";
 
-async fn change(client: &Client, access: &str, current: &str, new: &str) -> Result<ChangePasswordResponse, Box<Fault>> {
+pub(crate) async fn change(client: &Client, access: &str, current: &str, new: &str) -> Result<ChangePasswordResponse, Box<Fault>> {
     let message = ChangePasswordRequest { current_password: current.into(), password: new.into(), ..Default::default() };
     answer(client.client.clone().change_password(client.authorized(message, access)).await)
 }

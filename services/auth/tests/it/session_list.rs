@@ -14,12 +14,12 @@ async fn sign_in_with(client: &Client, user_agent: &str) -> SignInResponse {
     answer(client.client.clone().sign_in(client.request(message)).await).expect("session")
 }
 
-async fn revoke(client: &Client, access: &str, id: &str) -> Result<(), String> {
+pub(crate) async fn revoke(client: &Client, access: &str, id: &str) -> Result<(), String> {
     let message = RevokeSessionRequest { session_id: id.into() };
     answer(client.client.clone().revoke_session(client.authorized(message, access)).await).map(drop).map_err(|fault| fault.reason)
 }
 
-async fn revoke_all(client: &Client, access: &str, include_current: bool) -> Result<u32, String> {
+pub(crate) async fn revoke_all(client: &Client, access: &str, include_current: bool) -> Result<u32, String> {
     let message = RevokeSessionsRequest { include_current };
     let answered = answer(client.client.clone().revoke_sessions(client.authorized(message, access)).await);
     answered.map(|answer| answer.revoked_count).map_err(|fault| fault.reason)
