@@ -44,7 +44,10 @@ pub(crate) async fn revoke_all(
     let mut response = reply(&answer)?;
     if include_current {
         end_current(&app, &caller);
-        remove_cookie(&app, &mut response);
+        // The cookie of a request with a bearer token may be of another session.
+        if matches!(caller.credential, Credential::Session(_)) {
+            remove_cookie(&app, &mut response);
+        }
     }
     Ok(response)
 }

@@ -3,10 +3,6 @@
 -- A disabled account cannot sign in and has no sessions. The release before does not read the column.
 alter table users add column disabled_at timestamptz;
 
--- The operator who acts for the person in this session.
-alter table sessions add column impersonator text
-    constraint sessions_impersonator_check check (length(impersonator) between 1 and 80);
-
 -- Sessions whose access tokens are out of date, such as after a change of the plan. Their cursors are in one sequence with those of
 -- `revocations`, under the same lock. They are in a table of their own, because the release before takes each row there for an end.
 create table session_changes (

@@ -61,7 +61,7 @@ pub(crate) struct AccessToken {
 }
 
 /// # Errors
-/// SIGNUP_CLOSED, RATE_LIMITED, WEAK_PASSWORD, EMAIL_TAKEN, OVERLOADED, SHARE_EXHAUSTED.
+/// SIGNUP_CLOSED (also for a domain that may not sign up), RATE_LIMITED, WEAK_PASSWORD, EMAIL_TAKEN, OVERLOADED, SHARE_EXHAUSTED.
 pub(crate) async fn sign_up(app: &App, context: &Context, new: NewAccount, now: OffsetDateTime) -> Result<SignedUp, Error> {
     let by_operator = context.caller == Caller::Operator;
     if app.sign_up == SignUp::Closed && !by_operator {
@@ -85,8 +85,8 @@ pub(crate) async fn sign_up(app: &App, context: &Context, new: NewAccount, now: 
     let user = User { id: UserId::generate(), email: new.email.as_str().to_owned(), display_name, plan: Plan::Free, created_at: now };
     let mut tx = store::begin(&app.pool).await?;
     insert(&mut tx, &user, &new.email, &hash).await?;
-    let origin = Origin::new(&new.user_agent, context.client_address);
-    Ok(SignedUp::Session(Box::new(begin_session(tx, context, user, (origin, Kind::SignedUp), now).await?)))
+    let start = Start { origin: Origin::new(&new.user_agent, context.client_address), kind: Kind::SignedUp };
+    Ok(SignedUp::Session(Box::new(begin_session(tx, context, user, start, false, now).await?)))
 }
 
 /// Stores a new account.
@@ -121,7 +121,13 @@ pub(crate) async fn sign_in(app: &App, context: &Context, attempt: Attempt, now:
         let (Some(account), false) = (found, verdict == Verdict::Wrong) else { return Err(Error::BadCredentials) };
         let mut tx = store::begin(&app.pool).await?;
         if hold_password(&mut tx, &account, verdict).await? {
-            return begin_signed_in(app, tx, context, account, Origin::new(&user_agent, context.client_address), now).await;
+            let start = Start { origin: Origin::new(&user_agent, context.client_address), kind: Kind::SessionStarted };
+            let is_new_device = account.has_known_addresses && !account.from_known_address;
+            let begun = begin_session(tx, context, account.user, start, is_new_device, now).await?;
+            if is_new_device {
+                app.mail_added.notify_one();
+            }
+            return Ok(begun);
         }
         // Another sign-in has replaced a weak hash, or the password was changed. A session of the old password must not begin.
         found = users::credentials_of(&app.pool, account.user.id, &address).await?;
@@ -136,27 +142,6 @@ async fn hold_password(tx: &mut store::Tx, account: &Credentials, verdict: Verdi
         Verdict::Outdated(new) => users::replace_password_hash(&mut **tx, id, hash, &new).await?,
         Verdict::Correct | Verdict::Wrong => users::hold_password_hash(&mut **tx, id, hash).await?,
     })
-}
-
-/// Begins the session of a sign-in. A mail tells the person if the account is used from a new network.
-async fn begin_signed_in(
-    app: &App,
-    mut tx: store::Tx,
-    context: &Context,
-    account: Credentials,
-    origin: Origin,
-    now: OffsetDateTime,
-) -> Result<NewSession, Error> {
-    let is_new_device = account.has_known_addresses && !account.from_known_address;
-    if is_new_device {
-        let mail = Mail::to_account(MailKind::NewDevice, account.user.id, &account.user.email, now);
-        mails::insert(&mut *tx, &Mail { network: Some(limit::address_of(context)), ..mail }).await?;
-    }
-    let begun = begin_session(tx, context, account.user, (origin, Kind::SessionStarted), now).await?;
-    if is_new_device {
-        app.mail_added.notify_one();
-    }
-    Ok(begun)
 }
 
 /// Ends the session with this secret. Without a secret it ends the session of the access token. Ending an ended session has no effect.
@@ -220,7 +205,14 @@ pub(crate) async fn create_access_token(
     Ok(AccessToken { token, expires_at: token::expiry(&session, now), user, session })
 }
 
-/// The last steps of a sign-up and a sign-in, in the transaction of the first ones. `kind` is what the audit log has for them.
+/// How a session begins.
+struct Start {
+    origin: Origin,
+    /// What the audit log has for it.
+    kind: Kind,
+}
+
+/// The last steps of a sign-up and a sign-in, in the transaction of the first ones. If the device is new, a mail tells the person.
 ///
 /// # Errors
 /// BAD_CREDENTIALS if the account is disabled.
@@ -228,7 +220,8 @@ async fn begin_session(
     mut tx: store::Tx,
     context: &Context,
     user: User,
-    (origin, kind): (Origin, Kind),
+    Start { origin, kind }: Start,
+    is_new_device: bool,
     now: OffsetDateTime,
 ) -> Result<NewSession, Error> {
     let (session, secret) = (Session::start(user.id, now).with_origin(origin), SessionSecret::generate()?);
@@ -238,7 +231,12 @@ async fn begin_session(
         store::commit(tx).await?;
         return Err(Error::BadCredentials);
     }
-    users::remember_address(&mut *tx, user.id, &limit::address_of(context), now).await?;
+    let address = limit::address_of(context);
+    users::remember_address(&mut *tx, user.id, &address, now).await?;
+    if is_new_device {
+        let mail = Mail::to_account(MailKind::NewDevice, user.id, &user.email, now);
+        mails::insert(&mut *tx, &Mail { network: Some(address), ..mail }).await?;
+    }
     audit::append(&mut *tx, &event(kind).with("session", &session.id.to_string())).await?;
     store::commit(tx).await?;
     Ok(NewSession { user, session, secret })

@@ -17,7 +17,7 @@ use crate::{
     error::{Error, SERVICE},
     password,
     session::{Session, SessionSecret},
-    store::{self, Pool, accounts, audit, revocations, sessions},
+    store::{self, Pool, accounts, audit, revocations, sessions, users},
     user::{Account, User},
 };
 
@@ -160,7 +160,7 @@ impl Change<'_> {
         // First, because a sign-in that has locked the account may still add a session.
         let is_new = accounts::disable(&mut *tx, user, self.now).await?;
         let ended = sessions::delete_all_of_user(&mut *tx, user, None).await?;
-        if is_new {
+        if is_new || !ended.is_empty() {
             audit::append(&mut *tx, &self.event(Kind::UserDisabled, user).with("sessions", &ended.len().to_string())).await?;
         }
         self.revoke(tx, &ended).await
@@ -169,11 +169,15 @@ impl Change<'_> {
     /// # Errors
     /// The database failed.
     pub(crate) async fn enable(&self, account: &Account) -> Result<(), Error> {
+        let user = account.user.id;
         let mut tx = store::begin(&self.app.pool).await?;
-        if accounts::enable(&mut *tx, account.user.id).await? {
-            audit::append(&mut *tx, &self.event(Kind::UserEnabled, account.user.id)).await?;
+        if !accounts::enable(&mut *tx, user).await? {
+            return Ok(());
         }
-        Ok(store::commit(tx).await?)
+        // A replica of the release before may have started sessions while the account was disabled.
+        let ended = sessions::delete_all_of_user(&mut *tx, user, None).await?;
+        audit::append(&mut *tx, &self.event(Kind::UserEnabled, user)).await?;
+        self.revoke(tx, &ended).await.map(drop)
     }
 
     /// Changes the plan, and reports the sessions of the account as changed, so that the gateway gets new access tokens for them.
@@ -201,6 +205,8 @@ impl Change<'_> {
     pub(crate) async fn end_sessions(&self, account: &Account, session: Option<SessionId>) -> Result<usize, Error> {
         let user = account.user.id;
         let mut tx = store::begin(&self.app.pool).await?;
+        // A session that begins now is seen, or begins afterwards.
+        users::lock(&mut *tx, user).await?;
         let ended = match session {
             Some(id) => sessions::delete_of_user(&mut *tx, user, id).await?.into_iter().collect(),
             None => sessions::delete_all_of_user(&mut *tx, user, None).await?,

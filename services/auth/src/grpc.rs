@@ -130,13 +130,14 @@ impl AuthService for Service {
     }
 
     async fn create_access_token(&self, request: Request<CreateAccessTokenRequest>) -> Result<Response<CreateAccessTokenResponse>, Status> {
+        let context = Context::of(&request);
         let (access, next) = match decode::exchange(request.into_inner()).map_err(status)? {
             Exchange::Session(secret) => {
                 let access = account::create_access_token(&self.0.pool, &self.0.keyring, &secret, now()).await;
                 (access.map_err(status)?, None)
             }
             Exchange::RefreshToken(text) => {
-                let (access, next) = refresh::exchange(&self.0, &text, now()).await.map_err(status)?;
+                let (access, next) = refresh::exchange(&self.0, &context, &text, now()).await.map_err(status)?;
                 (access, Some(next))
             }
         };
@@ -150,7 +151,8 @@ impl AuthService for Service {
     }
 
     async fn verify_email(&self, request: Request<VerifyEmailRequest>) -> Result<Response<VerifyEmailResponse>, Status> {
-        email::verify(&self.0, request.into_inner()).await.map(Response::new).map_err(status)
+        let context = Context::of(&request);
+        email::verify(&self.0, &context, request.into_inner()).await.map(Response::new).map_err(status)
     }
 
     async fn send_verification(&self, request: Request<SendVerificationRequest>) -> Result<Response<SendVerificationResponse>, Status> {

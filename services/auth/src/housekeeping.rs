@@ -1,4 +1,4 @@
-//! At the start and then once an hour: deletes old rows, and adds the identity of their address to accounts that the previous release created. Every replica
+//! Each minute: ends expired sessions. At the start and then once an hour: deletes old rows, and adds the identity of their address to accounts that the previous release created. Every replica
 //! does both. They are idempotent.
 
 use chassis::{clock, task::Ticks};
@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     email::Email,
     mail::schedule,
+    revocation::Feed,
     store::{self, Pool, email_tokens, mails, refresh_tokens, revocations, sessions, users},
 };
 
@@ -19,6 +20,9 @@ const REVOCATIONS_KEPT: Duration = Duration::days(1);
 const USED_TOKENS_KEPT: Duration = Duration::days(7);
 /// An address without a sign-in for this long counts as new again.
 const ADDRESSES_KEPT: Duration = Duration::days(180);
+
+/// How often expired sessions end. Previews and event streams end with them.
+const EXPIRY_INTERVAL: std::time::Duration = std::time::Duration::from_secs(60);
 
 /// Rows of one query.
 const PAGE: i64 = 500;
@@ -37,19 +41,44 @@ pub(crate) async fn run(pool: Pool, stop: CancellationToken) {
     }
 }
 
-/// Deletes ended sessions, old revocations, refresh tokens that were used long ago, client addresses that are no longer in use, expired links and old
+/// Ends expired sessions until the process stops.
+pub(crate) async fn expire_sessions(pool: Pool, feed: Feed, stop: CancellationToken) {
+    let mut ticks = Ticks::new(EXPIRY_INTERVAL, stop);
+    while ticks.next().await {
+        match end_expired(&pool, clock::now()).await {
+            Ok(0) => {}
+            Ok(_) => feed.notify(),
+            Err(error) => tracing::warn!(cause = chassis::error::chain(&error), "expired sessions could not be ended; retried in a minute"),
+        }
+    }
+}
+
+/// Deletes the sessions past their latest end, and reports them as ended. An idle session is deleted then, too. Returns their number.
+///
+/// # Errors
+/// The database failed.
+pub async fn end_expired(pool: &Pool, now: OffsetDateTime) -> Result<usize, store::StoreError> {
+    let mut tx = store::begin(pool).await?;
+    let ended = sessions::delete_expired(&mut *tx, now).await?;
+    if !ended.is_empty() {
+        revocations::append(&mut tx, &ended, now).await?;
+    }
+    store::commit(tx).await?;
+    Ok(ended.len())
+}
+
+/// Deletes old revocations, refresh tokens that were used long ago, client addresses that are no longer in use, expired links and old
 /// mails. Returns the number of rows.
 ///
 /// # Errors
 /// The database failed.
 pub async fn delete_old_rows(pool: &Pool, now: OffsetDateTime) -> Result<u64, store::StoreError> {
-    let sessions = sessions::delete_expired(pool, now).await?;
     let revocations = revocations::delete_before(pool, now - REVOCATIONS_KEPT).await?;
     let tokens = refresh_tokens::delete_used_before(pool, now - USED_TOKENS_KEPT).await?;
     let addresses = users::forget_addresses(pool, now - ADDRESSES_KEPT).await?;
     let links = email_tokens::delete_expired(pool, now).await?;
     let mails = mails::delete_before(pool, now - schedule::KEPT).await?;
-    Ok(sessions + revocations + tokens + addresses + links + mails)
+    Ok(revocations + tokens + addresses + links + mails)
 }
 
 /// Adds the identity of their address to accounts that another release created. If two accounts have the same address, the older one

@@ -12,7 +12,7 @@
 //! - [`limit`]: what the policies `auth`, `auth-account` and `auth-guess` count.
 //! - [`token`], [`rotation`], [`keyring`]: the content and signature of an access token; the schedule of its keys; the keys in memory.
 //! - [`revocation`]: the feed through which a sign-out takes effect within a second.
-//! - [`housekeeping`]: the deletion of old rows.
+//! - [`housekeeping`]: the end of expired sessions, and the deletion of old rows.
 //! - [`store`]: the SQL.
 //! - [`app`], [`access`], [`config`], [`error`], [`grpc`]: what all services have.
 
@@ -69,7 +69,14 @@ use self::{
 /// What the tests of the service use besides its RPCs.
 #[doc(hidden)]
 pub mod testing {
-    pub use crate::{housekeeping::delete_old_rows, keyring::Keyring, session::Session, store::MIGRATOR, token::claims, user::User};
+    pub use crate::{
+        housekeeping::{delete_old_rows, end_expired},
+        keyring::Keyring,
+        session::Session,
+        store::MIGRATOR,
+        token::claims,
+        user::User,
+    };
 }
 
 /// The background tasks of a stopped service end within this.
@@ -100,6 +107,7 @@ pub async fn serve(config: Config, listener: TcpListener, shutdown: Cancellation
     tasks.spawn(app.feed.clone().run());
     tasks.spawn(app.keyring.clone().run(tasks.token()));
     tasks.spawn(housekeeping::run(pool.clone(), tasks.token()));
+    tasks.spawn(housekeeping::expire_sessions(pool.clone(), app.feed.clone(), tasks.token()));
     let sender = Sender::new(&config.mail).map_err(error::Error::from)?;
     tasks.spawn(Delivery::new(pool.clone(), sender, config.mail.site(), Arc::clone(&app.mail_added)).run(tasks.token()));
 

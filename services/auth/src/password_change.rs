@@ -8,6 +8,7 @@ use crate::{
     app::App,
     audit::{Actor, Event, Kind},
     email::EmailLookup,
+    email_token::Purpose,
     error::Error,
     limit,
     mail::queue::{Kind as MailKind, Mail},
@@ -15,7 +16,7 @@ use crate::{
     password::{self, Verdict},
     session::{Session, SessionSecret},
     session_list::{end, signed_in},
-    store::{self, audit, mails, sessions, users},
+    store::{self, audit, email_tokens, mails, sessions, users},
     user::Credentials,
 };
 
@@ -54,6 +55,9 @@ pub(crate) async fn change(app: &App, context: &Context, change: &Change, now: O
     }
     let event = Event::of(context, Kind::PasswordChanged, Actor::User(user.id), user.id, now).with("session", &session.id.to_string());
     audit::append(&mut *tx, &event).await?;
+    // Whoever knew the old password may have a link for a reset, and has addresses that are known.
+    email_tokens::delete(&mut *tx, &identity, user.id, &[Purpose::Reset]).await?;
+    users::forget_addresses_of(&mut *tx, user.id, &address).await?;
     mails::insert(&mut *tx, &Mail::to_account(MailKind::PasswordChanged, user.id, &user.email, now)).await?;
     end(app, tx, &ended, now).await?;
     app.mail_added.notify_one();

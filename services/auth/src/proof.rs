@@ -8,17 +8,14 @@ use time::OffsetDateTime;
 use crate::{
     app::App,
     audit::{Actor, Event, Kind as EventKind},
-    email::{Email, EmailLookup},
+    email::Email,
     email_token::{EmailToken, Proof, Purpose},
     error::Error,
     limit,
     mail::queue::{Kind, Mail, PendingSignUp},
     password,
-    store::{
-        self, Tx, audit, email_tokens, mails,
-        proofs::{self, Account},
-        revocations, sessions,
-    },
+    session_list::{end, signed_in},
+    store::{self, Tx, audit, email_tokens, mails, proofs, sessions, users},
     user::User,
 };
 
@@ -26,43 +23,28 @@ use crate::{
 ///
 /// # Errors
 /// LINK_INVALID.
-pub(crate) async fn verify(app: &App, token: &EmailToken, now: OffsetDateTime) -> Result<String, Error> {
+pub(crate) async fn verify(app: &App, context: &Context, token: &EmailToken, now: OffsetDateTime) -> Result<String, Error> {
     let hash = token.hash();
     let found = email_tokens::find(&app.pool, &hash, &[Purpose::SignUp, Purpose::Verify], now).await?;
     let proof = found.ok_or(Error::LinkInvalid)?;
     // The account is locked before its tokens, here and at a reset. Concurrent uses of two tokens would otherwise wait for each other.
     let mut tx = store::begin(&app.pool).await?;
-    let proved = match (&proof.sign_up, proof.user_id) {
-        (Some(pending), _) => sign_up(&mut tx, &proof, pending, now).await?,
-        (None, Some(id)) if proofs::verify(&mut *tx, id, &proof.email, now).await? => Proved { id, taken_over: false },
+    let (id, kind) = match (&proof.sign_up, proof.user_id) {
+        (Some(pending), _) => (sign_up(&mut tx, &proof, pending, now).await?, EventKind::SignedUp),
+        (None, Some(id)) if proofs::verify(&mut *tx, id, &proof.email, now).await? => (id, EventKind::AddressVerified),
         (None, _) => return Err(Error::LinkInvalid),
     };
     if !email_tokens::take(&mut *tx, &hash).await? {
         return Err(Error::LinkInvalid);
     }
-    let void: &[Purpose] = if proved.taken_over { &Purpose::ALL } else { &[Purpose::SignUp, Purpose::Verify] };
-    email_tokens::delete(&mut *tx, &proof.identity, proved.id, void).await?;
-    let kind = if proof.sign_up.is_some() && !proved.taken_over { EventKind::SignedUp } else { EventKind::AddressVerified };
-    let event = Event { user: Some(proved.id), ..Event::new(kind, Actor::User(proved.id), now) };
-    audit::append(&mut *tx, &event).await?;
-    if proved.taken_over {
-        end_sessions(&mut tx, proved.id, now).await?;
-    }
+    email_tokens::delete(&mut *tx, &proof.identity, id, &[Purpose::SignUp, Purpose::Verify]).await?;
+    audit::append(&mut *tx, &Event::of(context, kind, Actor::User(id), id, now).with("by", "mail")).await?;
     store::commit(tx).await?;
-    app.feed.notify();
     Ok(proof.email)
 }
 
-/// The account of a proved address.
-struct Proved {
-    id: UserId,
-    /// It had another password and perhaps another user before.
-    taken_over: bool,
-}
-
-/// Creates the account of a sign-up, or gives it one that nobody has verified. An account that somebody else has verified meanwhile stays as
-/// it is.
-async fn sign_up(tx: &mut Tx, proof: &Proof, pending: &PendingSignUp, now: OffsetDateTime) -> Result<Proved, Error> {
+/// Creates the account of a sign-up. An account that exists by now stays as it is.
+async fn sign_up(tx: &mut Tx, proof: &Proof, pending: &PendingSignUp, now: OffsetDateTime) -> Result<UserId, Error> {
     let email: Email = proof.email.parse().map_err(|_| Error::LinkInvalid)?;
     let user = User {
         id: UserId::generate(),
@@ -71,36 +53,20 @@ async fn sign_up(tx: &mut Tx, proof: &Proof, pending: &PendingSignUp, now: Offse
         plan: Plan::Free,
         created_at: now,
     };
-    if proofs::insert_verified(&mut **tx, &user, &email, &pending.password_hash).await? {
-        return Ok(Proved { id: user.id, taken_over: false });
-    }
-    match proofs::lock_by_email(&mut **tx, &EmailLookup::new(email.as_str())).await? {
-        Some(Account { id, is_verified: false, .. }) => {
-            proofs::take_over(&mut **tx, id, &email, pending, now).await?;
-            proofs::forget_networks(&mut **tx, id).await?;
-            Ok(Proved { id, taken_over: true })
-        }
-        _ => Err(Error::LinkInvalid),
-    }
-}
-
-/// Ends all sessions of an account. Afterwards the transaction has to be committed, and the feed of revocations notified.
-async fn end_sessions(tx: &mut Tx, id: UserId, now: OffsetDateTime) -> Result<(), Error> {
-    let ended = sessions::delete_all_of_user(&mut **tx, id, None).await?;
-    if !ended.is_empty() {
-        revocations::append(tx, &ended, now).await?;
-    }
-    Ok(())
+    let is_inserted = proofs::insert_verified(&mut **tx, &user, &email, &pending.password_hash).await?;
+    if is_inserted { Ok(user.id) } else { Err(Error::LinkInvalid) }
 }
 
 /// Asks for a mail to the address of the account, if nobody has verified it.
 ///
 /// # Errors
-/// TOKEN_MISSING, SESSION_ENDED.
+/// TOKEN_MISSING, SESSION_ENDED, SESSION_REQUIRED, RATE_LIMITED.
 pub(crate) async fn send_verification(app: &App, context: &Context, now: OffsetDateTime) -> Result<(), Error> {
-    let user = context.user()?;
-    let account = proofs::by_id(&app.pool, user.id).await?.ok_or(Error::SessionEnded)?;
-    mails::insert(&app.pool, &Mail::to_account(Kind::Verify, account.id, &account.email, now)).await?;
+    let mut tx = store::begin(&app.pool).await?;
+    let (user, _) = signed_in(&mut tx, context, now).await?;
+    limit::count(&app.limiter, context, &limit::address_of(context), None).await?;
+    mails::insert(&mut *tx, &Mail::to_account(Kind::Verify, user.id, &user.email, now)).await?;
+    store::commit(tx).await?;
     app.mail_added.notify_one();
     Ok(())
 }
@@ -141,9 +107,10 @@ pub(crate) async fn confirm_reset(
     email_tokens::delete(&mut *tx, &proof.identity, id, &Purpose::ALL).await?;
     mails::insert(&mut *tx, &Mail::to_account(Kind::PasswordChanged, id, &proof.email, now)).await?;
     audit::append(&mut *tx, &Event::of(context, EventKind::PasswordReset, Actor::User(id), id, now)).await?;
-    end_sessions(&mut tx, id, now).await?;
-    store::commit(tx).await?;
-    app.feed.notify();
+    // The addresses of whoever knew the old password are new ones from now on.
+    users::forget_addresses_of(&mut *tx, id, &limit::address_of(context)).await?;
+    let ended = sessions::delete_all_of_user(&mut *tx, id, None).await?;
+    end(app, tx, &ended, now).await?;
     app.mail_added.notify_one();
     Ok(())
 }

@@ -62,7 +62,7 @@ pub(crate) async fn start(app: &App, context: &Context, name: String, now: Offse
 ///
 /// # Errors
 /// SESSION_ENDED; TOKEN_REUSED, and then the session has ended.
-pub(crate) async fn exchange(app: &App, text: &str, now: OffsetDateTime) -> Result<(AccessToken, Secret), Error> {
+pub(crate) async fn exchange(app: &App, context: &Context, text: &str, now: OffsetDateTime) -> Result<(AccessToken, Secret), Error> {
     let secret = Secret::parse(Kind::RefreshToken, text).ok_or(Error::SessionEnded)?;
     let mut tx = store::begin(&app.pool).await?;
     let found = refresh_tokens::by_hash(&mut *tx, &secret.hash()).await?.ok_or(Error::SessionEnded)?;
@@ -70,7 +70,7 @@ pub(crate) async fn exchange(app: &App, text: &str, now: OffsetDateTime) -> Resu
     let (user, session) = locked.filter(|(_, session)| session.is_live(now)).ok_or(Error::SessionEnded)?;
     let Some((next, next_id)) = successor(&mut tx, &secret, &found, now).await? else {
         sessions::delete_by_id(&mut *tx, session.id).await?;
-        let event = Event { user: Some(user.id), ..Event::new(audit::Kind::RefreshTokenReused, Actor::System, now) };
+        let event = Event::of(context, audit::Kind::RefreshTokenReused, Actor::System, user.id, now);
         store::audit::append(&mut *tx, &event.with("session", &session.id.to_string())).await?;
         end(app, tx, &[session.id], now).await?;
         tracing::warn!(user = %user.id, session = %session.id, "a refresh token was used a second time; its session was ended");

@@ -103,6 +103,9 @@ impl AdminService for Service {
         let (context, ImpersonateUserRequest { user: target, reason, minutes, operator }) = parts(request);
         let mut violations = checks(&operator);
         check_text(&mut violations, "reason", &reason, 1, MAX_TEXT);
+        if reason.trim().is_empty() {
+            violations.add("reason", "must not be blank");
+        }
         let lifetime = if minutes == 0 { MAX_IMPERSONATION } else { Duration::minutes(minutes.into()) };
         if lifetime > MAX_IMPERSONATION {
             violations.add("minutes", format!("must be at most {}", MAX_IMPERSONATION.whole_minutes()));
@@ -119,7 +122,8 @@ impl AdminService for Service {
     async fn list_audit_events(&self, request: Request<ListAuditEventsRequest>) -> Result<Response<ListAuditEventsResponse>, Status> {
         let ListAuditEventsRequest { since, until, page_size, page_token } = request.into_inner();
         let mut violations = Violations::default();
-        let since = moment(&mut violations, "since", since).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+        let since =
+            moment(&mut violations, "since", since).map_or(OffsetDateTime::UNIX_EPOCH, |since| since.max(OffsetDateTime::UNIX_EPOCH));
         let until = moment(&mut violations, "until", until).unwrap_or_else(latest);
         let page = Page { token: page_token, size: page::size(page_size, &mut violations) };
         checked(violations).map_err(status)?;

@@ -17,11 +17,11 @@ use crate::{
     password, proof,
 };
 
-pub(super) async fn verify(app: &App, request: VerifyEmailRequest) -> Result<VerifyEmailResponse, Error> {
+pub(super) async fn verify(app: &App, context: &Context, request: VerifyEmailRequest) -> Result<VerifyEmailResponse, Error> {
     let mut violations = Violations::default();
     check_token(&mut violations, &request.token);
     violations.check(SERVICE)?;
-    let email = proof::verify(app, &EmailToken::from_client(request.token), now()).await?;
+    let email = proof::verify(app, context, &EmailToken::from_client(request.token), now()).await?;
     Ok(VerifyEmailResponse { email })
 }
 

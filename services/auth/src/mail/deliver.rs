@@ -51,7 +51,7 @@ enum Failure {
     Token(#[from] NoRandomness),
 }
 
-/// The address and the token of a link, or why there is no mail.
+/// The address of a mail and what it says. `None`: no mail is sent.
 type Addressed = Option<(Email, Content)>;
 
 /// What a mail says, with the values that it needs.
@@ -115,7 +115,7 @@ impl Delivery {
 
     /// Returns whether there was something to send.
     async fn send(&self, ClaimedMail { id, mail, .. }: &ClaimedMail, now: OffsetDateTime) -> Result<bool, Failure> {
-        let sent = mails::sent_since(&self.pool, &mail.recipient, mail.kind, now - WINDOW).await?;
+        let sent = mails::sent_since(&self.pool, &mail.recipient, (*id, mail.kind), now - WINDOW).await?;
         if !schedule::may_send(mail.kind, sent) {
             return Ok(false);
         }
@@ -141,9 +141,9 @@ impl Delivery {
             (None, None) => None,
         };
         let content = match (mail.kind, &account) {
-            (Kind::SignUp, Some(account)) if account.is_verified => Content::SignUpAttempt,
-            // Nobody has proved the address yet, so the mail goes to the address that this sign-up has to prove.
-            (Kind::SignUp, _) => return self.sign_up(mail, now).await,
+            // Also if nobody has verified it: its owner proves the address by a reset, and chooses the password, not the person who signs up.
+            (Kind::SignUp, Some(_)) => Content::SignUpAttempt,
+            (Kind::SignUp, None) => return self.sign_up(mail, now).await,
             (Kind::Verify, Some(account)) if !account.is_verified => self.link(account, Purpose::Verify, now).await?,
             (Kind::Reset, Some(account)) => self.link(account, Purpose::Reset, now).await?,
             (Kind::PasswordChanged, Some(_)) => Content::PasswordChanged,

@@ -92,8 +92,8 @@ fn check(text: &str) -> Result<(), &'static str> {
     if url.username().is_empty() != url.password().is_none() {
         return Err("must have both a user and a password, or neither");
     }
-    if url.password().is_some() && !is_encrypted && !is_loopback(&host) {
-        return Err("would send the password unencrypted; use smtps://, or smtp:// with ?tls=required");
+    if !is_encrypted && !is_loopback(&host) {
+        return Err("would send links that open accounts unencrypted; use smtps://, or smtp:// with ?tls=required");
     }
     Ok(())
 }

@@ -63,18 +63,19 @@ pub(crate) async fn claim(
     claimed.collect()
 }
 
-/// The mails of a kind that a recipient got since a moment.
+/// The mails of a kind that a recipient got since a moment, with those that were queued earlier and may still be sent.
 pub(crate) async fn sent_since(
     db: impl PgExecutor<'_>,
     recipient: &[u8; 32],
-    kind: Kind,
+    (id, kind): (Uuid, Kind),
     since: OffsetDateTime,
 ) -> Result<i64, StoreError> {
     let select = sqlx::query_scalar!(
-        r#"select count(*) as "count!" from mail_queue where recipient = $1 and kind = $2 and sent_at > $3"#,
+        r#"select count(*) as "count!" from mail_queue where recipient = $1 and kind = $2 and (sent_at > $3 or (sent_at is null and id < $4))"#,
         recipient.as_slice(),
         kind.name(),
         since,
+        id,
     );
     query("count sent mails", select.fetch_one(db)).await
 }

@@ -8,7 +8,6 @@ use time::OffsetDateTime;
 use super::StoreError;
 use crate::{
     email::{Email, EmailLookup},
-    mail::queue::PendingSignUp,
     user::User,
 };
 
@@ -29,18 +28,6 @@ pub(crate) async fn by_email(db: impl PgExecutor<'_>, email: &EmailLookup) -> Re
         email.identity,
     );
     let row = query("select account", select.fetch_optional(db)).await?;
-    Ok(row.map(|row| Account { id: UserId(row.id), email: row.email, is_verified: row.is_verified }))
-}
-
-/// Like [`by_email`], and keeps other transactions from changing the account.
-pub(crate) async fn lock_by_email(db: impl PgExecutor<'_>, email: &EmailLookup) -> Result<Option<Account>, StoreError> {
-    let select = sqlx::query!(
-        r#"select id, email, verified_at is not null as "is_verified!" from users where email_key = $1 or email_identity = $2
-           order by email_key = $1 desc limit 1 for update"#,
-        email.key,
-        email.identity,
-    );
-    let row = query("lock account", select.fetch_optional(db)).await?;
     Ok(row.map(|row| Account { id: UserId(row.id), email: row.email, is_verified: row.is_verified }))
 }
 
@@ -67,28 +54,6 @@ pub(crate) async fn insert_verified(db: impl PgExecutor<'_>, user: &User, email:
     Ok(query("insert verified account", insert.execute(db)).await?.rows_affected() == 1)
 }
 
-/// Gives an account that nobody has verified to the person who proved its address.
-pub(crate) async fn take_over(
-    db: impl PgExecutor<'_>,
-    id: UserId,
-    email: &Email,
-    pending: &PendingSignUp,
-    now: OffsetDateTime,
-) -> Result<(), StoreError> {
-    let update = sqlx::query!(
-        "update users set email = $2, email_key = $3, password_hash = $4, display_name = $5, verified_at = $6
-         where id = $1 and verified_at is null",
-        id.0,
-        email.as_str(),
-        email.key(),
-        pending.password_hash,
-        pending.display_name,
-        now,
-    );
-    query("take over account", update.execute(db)).await?;
-    Ok(())
-}
-
 /// Returns false if the account has another address by now.
 pub(crate) async fn verify(db: impl PgExecutor<'_>, id: UserId, email: &str, now: OffsetDateTime) -> Result<bool, StoreError> {
     let update = sqlx::query!("update users set verified_at = coalesce(verified_at, $3) where id = $1 and email = $2", id.0, email, now);
@@ -111,10 +76,4 @@ pub(crate) async fn reset_password(
         now,
     );
     Ok(query("reset password", update.execute(db)).await?.rows_affected() == 1)
-}
-
-/// Forgets from where an account was used.
-pub(crate) async fn forget_networks(db: impl PgExecutor<'_>, id: UserId) -> Result<(), StoreError> {
-    query("delete addresses of account", sqlx::query!("delete from user_addresses where user_id = $1", id.0).execute(db)).await?;
-    Ok(())
 }

@@ -139,10 +139,10 @@ pub(crate) async fn delete_all_of_user(
     Ok(query("delete sessions", delete.fetch_all(db)).await?.into_iter().map(SessionId).collect())
 }
 
-/// Deletes the rows past their latest end. An idle session is deleted then, too.
-pub(crate) async fn delete_expired(db: impl PgExecutor<'_>, now: OffsetDateTime) -> Result<u64, StoreError> {
-    let delete = sqlx::query!("delete from sessions where expires_at <= $1", now);
-    Ok(query("delete sessions", delete.execute(db)).await?.rows_affected())
+/// Deletes the rows past their latest end.
+pub(crate) async fn delete_expired(db: impl PgExecutor<'_>, now: OffsetDateTime) -> Result<Vec<SessionId>, StoreError> {
+    let delete = sqlx::query_scalar!("delete from sessions where expires_at <= $1 returning id", now);
+    Ok(query("delete sessions", delete.fetch_all(db)).await?.into_iter().map(SessionId).collect())
 }
 
 struct Row {

@@ -120,6 +120,13 @@ pub(crate) async fn replace_password_hash(db: impl PgExecutor<'_>, id: UserId, o
     Ok(query("update users", update.execute(db)).await?.rows_affected() > 0)
 }
 
+/// Forgets the client addresses of an account, except one.
+pub(crate) async fn forget_addresses_of(db: impl PgExecutor<'_>, id: UserId, except: &str) -> Result<(), StoreError> {
+    let delete = sqlx::query!("delete from user_addresses where user_id = $1 and address <> $2", id.0, except);
+    query("delete addresses of account", delete.execute(db)).await?;
+    Ok(())
+}
+
 pub(crate) async fn remember_address(db: impl PgExecutor<'_>, id: UserId, address: &str, now: OffsetDateTime) -> Result<(), StoreError> {
     let upsert = sqlx::query!(
         "insert into user_addresses (user_id, address, signed_in_at) values ($1, $2, $3)

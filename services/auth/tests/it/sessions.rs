@@ -149,7 +149,11 @@ async fn old_rows_are_deleted() {
     assert_eq!(delete_after(0).await.expect("deleted"), 0);
     assert_eq!(delete_after(2).await.expect("deleted"), 1, "the revocation");
     gateway.exchange(&one.session_token).await.expect("the session stays");
-    assert_eq!(delete_after(31).await.expect("deleted"), 1, "the session");
+    assert_eq!(auth::testing::end_expired(pool, now() + time::Duration::days(29)).await.expect("ended"), 0);
+    assert_eq!(auth::testing::end_expired(pool, now() + time::Duration::days(31)).await.expect("ended"), 1, "the session");
+    let ended: i64 = sqlx::query_scalar("select count(*) from revocations").fetch_one(pool).await.expect("count");
+    assert_eq!(ended, 1, "gateways learn that it has ended");
+    assert_eq!(delete_after(40).await.expect("deleted"), 1, "that revocation");
     assert_eq!(delete_after(181).await.expect("deleted"), 1, "the address");
     gateway.sign_in("ada@example.org", PASSWORD).await.expect("the account stays");
 }

@@ -50,26 +50,25 @@ async fn the_owner_of_a_verified_account_learns_of_a_sign_up() {
 }
 
 #[tokio::test]
-async fn whoever_proves_the_address_gets_an_account_that_nobody_has_verified() {
+async fn the_owner_of_an_address_takes_over_an_account_that_nobody_has_verified() {
     let (cluster, mailbox) = (Cluster::start().await, Mailbox::new());
     let gateway = mailbox.auth(&cluster, &BY_MAIL).await.gateway();
     let squatter = mailbox.auth(&cluster, &[]).await.gateway();
     let theirs = squatter.sign_up("ada@example.org", PASSWORD).await.expect("account");
     gateway.sign_in("ada@example.org", PASSWORD).await.expect("an account of mode open signs in");
-    gateway.sign_up("ada@example.org", OTHER_PASSWORD).await.expect("accepted");
+    gateway.sign_up("Ada@example.org", OTHER_PASSWORD).await.expect("accepted");
     let mail = mailbox.last(&cluster).await;
-    assert_eq!(mail.subject, "Confirm your e-mail address");
+    assert_eq!((mail.to.as_str(), mail.subject.as_str()), ("ada@example.org", "You already have an account"));
+    assert_eq!(mail.link(), "https://apps.example/account/reset", "no link sets a password that somebody else has chosen");
     gateway.exchange(&theirs.session_token).await.expect("a sign-up alone changes nothing");
-    squatter.request_reset("ada@example.org").await.expect("accepted");
-    let reset = mailbox.last(&cluster).await;
 
-    gateway.verify(&mail.token()).await.expect("verified");
+    gateway.request_reset("ada@example.org").await.expect("accepted");
+    gateway.confirm_reset(&mailbox.last(&cluster).await.token(), OTHER_PASSWORD).await.expect("proved");
     assert_eq!(accounts(&cluster).await, 1);
     assert_eq!(gateway.exchange(&theirs.session_token).await.expect_err("ended").reason, "SESSION_ENDED");
     assert_eq!(gateway.sign_in("ada@example.org", PASSWORD).await.expect_err("old").reason, "BAD_CREDENTIALS");
-    let mine = gateway.sign_in("ada@example.org", OTHER_PASSWORD).await.expect("the prover's password");
+    let mine = gateway.sign_in("ada@example.org", OTHER_PASSWORD).await.expect("the owner's password");
     assert_eq!(mine.user.expect("user").id, theirs.user.expect("user").id);
-    assert_eq!(squatter.confirm_reset(&reset.token(), PASSWORD).await.expect_err("void").reason, "LINK_INVALID");
     let ended: i64 = sqlx::query_scalar("select count(*) from revocations").fetch_one(&cluster.database.pool).await.expect("count");
     assert_eq!(ended, 2, "gateways learn that the sessions have ended");
 }
