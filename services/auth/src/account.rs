@@ -85,8 +85,9 @@ pub(crate) async fn sign_up(app: &App, context: &Context, new: NewAccount, now: 
     let user = User { id: UserId::generate(), email: new.email.as_str().to_owned(), display_name, plan: Plan::Free, created_at: now };
     let mut tx = store::begin(&app.pool).await?;
     insert(&mut tx, &user, &new.email, &hash).await?;
-    let start = Start { origin: Origin::new(&new.user_agent, context.client_address), kind: Kind::SignedUp };
-    Ok(SignedUp::Session(Box::new(begin_session(tx, context, user, start, false, now).await?)))
+    let origin = Origin::new(&new.user_agent, context.client_address);
+    let start = Start { origin, kind: Kind::SignedUp, is_new_device: false };
+    Ok(SignedUp::Session(Box::new(begin_session(tx, context, user, start, now).await?)))
 }
 
 /// Stores a new account.
@@ -121,9 +122,10 @@ pub(crate) async fn sign_in(app: &App, context: &Context, attempt: Attempt, now:
         let (Some(account), false) = (found, verdict == Verdict::Wrong) else { return Err(Error::BadCredentials) };
         let mut tx = store::begin(&app.pool).await?;
         if hold_password(&mut tx, &account, verdict).await? {
-            let start = Start { origin: Origin::new(&user_agent, context.client_address), kind: Kind::SessionStarted };
             let is_new_device = account.has_known_addresses && !account.from_known_address;
-            let begun = begin_session(tx, context, account.user, start, is_new_device, now).await?;
+            let origin = Origin::new(&user_agent, context.client_address);
+            let start = Start { origin, kind: Kind::SessionStarted, is_new_device };
+            let begun = begin_session(tx, context, account.user, start, now).await?;
             if is_new_device {
                 app.mail_added.notify_one();
             }
@@ -210,9 +212,11 @@ struct Start {
     origin: Origin,
     /// What the audit log has for it.
     kind: Kind,
+    /// Whether a mail tells the person.
+    is_new_device: bool,
 }
 
-/// The last steps of a sign-up and a sign-in, in the transaction of the first ones. If the device is new, a mail tells the person.
+/// The last steps of a sign-up and a sign-in, in the transaction of the first ones.
 ///
 /// # Errors
 /// BAD_CREDENTIALS if the account is disabled.
@@ -220,8 +224,7 @@ async fn begin_session(
     mut tx: store::Tx,
     context: &Context,
     user: User,
-    Start { origin, kind }: Start,
-    is_new_device: bool,
+    Start { origin, kind, is_new_device }: Start,
     now: OffsetDateTime,
 ) -> Result<NewSession, Error> {
     let (session, secret) = (Session::start(user.id, now).with_origin(origin), SessionSecret::generate()?);

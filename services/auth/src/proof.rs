@@ -38,7 +38,7 @@ pub(crate) async fn verify(app: &App, context: &Context, token: &EmailToken, now
         return Err(Error::LinkInvalid);
     }
     email_tokens::delete(&mut *tx, &proof.identity, id, &[Purpose::SignUp, Purpose::Verify]).await?;
-    audit::append(&mut *tx, &Event::of(context, kind, Actor::User(id), id, now).with("by", "mail")).await?;
+    audit::append(&mut *tx, &Event::of(context, kind, Actor::User(id), id, now)).await?;
     store::commit(tx).await?;
     Ok(proof.email)
 }

@@ -150,8 +150,8 @@ mod tests {
             "smtp://me:hunter2@127.0.0.1:1025",
             "smtp://me:hunter2@localhost",
             "smtp://me:hunter2@[::1]:25",
-            "smtp://mail.example.com",
-            "smtp://mail.example.com:25?tls=opportunistic",
+            "smtp://127.0.0.1:25?tls=opportunistic",
+            "smtp://mail.example.com?tls=required",
         ] {
             smtp(url).map(drop).unwrap_or_else(|faults| panic!("{url}: {faults}"));
         }
@@ -162,8 +162,10 @@ mod tests {
             ("smtp://me:hunter2@mail.example.com?tls=maybe", "must be smtps://"),
             ("smtps://me:hunter2@mail.example.com?tls=required", "must be smtps://"),
             ("smtp://me:hunter2@mail.example.com?tls=required&x=1", "must be smtps://"),
-            ("smtp://me:hunter2@mail.example.com", "would send the password unencrypted"),
-            ("smtp://me:hunter2@mail.example.com?tls=opportunistic", "would send the password unencrypted"),
+            ("smtp://me:hunter2@mail.example.com", "would send links that open accounts unencrypted"),
+            ("smtp://me:hunter2@mail.example.com?tls=opportunistic", "would send links that open accounts unencrypted"),
+            ("smtp://mail.example.com", "would send links that open accounts unencrypted"),
+            ("smtp://mail.example.com:25?tls=opportunistic", "would send links that open accounts unencrypted"),
             ("smtps://me@mail.example.com", "must have both"),
             ("smtps://:hunter2@mail.example.com", "must have both"),
             ("smtps://me:hunter2#x@mail.example.com", ""),
