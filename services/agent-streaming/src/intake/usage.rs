@@ -71,7 +71,7 @@ mod tests {
             full_context_tokens: 7,
         };
         let uncounted = Usage { context_tokens: 100, ..Usage::default() };
-        let sums = [most.clone(), most, uncounted].iter().fold(TokenSums::none(since), TokenSums::with);
+        let sums = [most, most, uncounted].iter().fold(TokenSums::none(since), TokenSums::with);
         let expected = TokenSums {
             since,
             turns: 3,

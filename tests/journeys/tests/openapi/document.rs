@@ -5,7 +5,7 @@ use std::{path::Path, process::Stdio, time::Duration};
 use anyhow::{Context, Result, ensure};
 use reqwest::Method;
 use serde_json::{Value, json};
-use test_support::{Cluster, Person, canary::within, document};
+use test_support::{Cluster, Person, canary::within, document, sse::Frame};
 use tokio::process::Command;
 
 use crate::tools;
@@ -96,15 +96,10 @@ fn check_schema(document: &Value, schema: &Value, value: &Value, at: &str) -> Re
     value.as_array().into_iter().flatten().try_for_each(|inner| check_schema(document, &schema["items"], inner, &format!("{at}[]")))
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn answers_and_events_match_the_document() -> Result<()> {
-    let cluster = Cluster::start().await?;
-    let person = cluster.person().await?;
-    let described = document::of(&cluster.url).await?;
-    let done = person.turn(json!({ "draftId": "shop", "prompt": "a counter" })).await?;
-    let (project, turn) = (&done.project, &done.turn);
+/// Checks that each event of a turn is one that the document describes.
+fn check_events(described: &Value, frames: &[Frame]) -> Result<()> {
     let event = &described["components"]["schemas"]["StreamedEvent"];
-    for frame in &done.frames {
+    for frame in frames {
         let event_of_frame = frame.json();
         check_schema(
             described,
@@ -117,6 +112,17 @@ async fn answers_and_events_match_the_document() -> Result<()> {
         let message: String = kind.split(['.', '_']).map(|word| word[..1].to_uppercase() + &word[1..]).collect();
         check_schema(described, &json!({ "$ref": format!("#/components/schemas/{message}") }), &event_of_frame["data"], kind)?;
     }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_and_events_match_the_document() -> Result<()> {
+    let cluster = Cluster::start().await?;
+    let person = cluster.person().await?;
+    let described = document::of(&cluster.url).await?;
+    let done = person.turn(json!({ "draftId": "shop", "prompt": "a counter" })).await?;
+    let (project, turn) = (&done.project, &done.turn);
+    check_events(described, &done.frames)?;
     let write = json!({ "projectId": project, "changes": [{ "path": "a.txt", "write": { "text": "one" } }] });
     let rows = [
         (Method::GET, "/api/auth/session".to_owned(), Value::Null),

@@ -42,13 +42,13 @@ fn control_characters_are_found() {
     }
 }
 
-#[test]
-fn what_cannot_be_read_of_tools_is_said() {
-    let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+/// A front matter, the tools that it allows and denies, and whether a part of that cannot be read.
+type Case = (String, Option<&'static [&'static str]>, &'static [&'static str], bool);
+
+fn rules_of_tools() -> Vec<Case> {
     // A line that is no YAML, so that the text is read line by line.
     let broken = "hint: \"x\n";
-    type Case<'a> = (String, Option<&'a [&'a str]>, &'a [&'a str], bool);
-    let cases: Vec<Case<'_>> = vec![
+    vec![
         (String::new(), None, &[], false),
         ("# none".to_owned(), None, &[], false),
         ("tools: []".to_owned(), Some(&[]), &[], false),
@@ -101,8 +101,13 @@ fn what_cannot_be_read_of_tools_is_said() {
         (format!("tools: [read]\n{}disallowedTools: Write", "a: b\n".repeat(7_000)), Some(&["[read]"]), &[], true),
         ("tools: [read]\ntools: '*'".to_owned(), Some(&["'*'"]), &[], true),
         ("disallowedTools: Write\ndisallowedTools: Edit".to_owned(), None, &["Edit"], true),
-    ];
-    for (text, allowed, denied, is_unreadable) in cases {
+    ]
+}
+
+#[test]
+fn what_cannot_be_read_of_tools_is_said() {
+    let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+    for (text, allowed, denied, is_unreadable) in rules_of_tools() {
         let rules = FrontMatter::read(&text, &mut Vec::new()).tools;
         assert_eq!(rules, ToolRules { allowed: allowed.map(names), denied: names(denied), is_unreadable }, "{text}");
         assert_eq!(rules.narrows(), allowed.is_some() || !denied.is_empty() || is_unreadable, "{text}");
