@@ -105,6 +105,9 @@ def existing(name):
     }.get(name)
 
 
+# The operations that end sessions.
+ENDING = ["/api/auth/signout", "/api/auth/sessions:revoke", "/api/auth/sessions/{session_id}"]
+
 # Fields that refer to something missing or set a condition that cannot hold.
 REMOVED = ["replacesTurnId", "baseRevision", "clientMessageId", "pageToken", "ifMatch", "If-Match", "etag", "after"]
 
@@ -146,10 +149,13 @@ def before_call(context, case, kwargs):
         case.path_parameters["capability"] = person.new_preview()
     if "label" in (case.path_parameters or {}) and operation.method.upper() == "DELETE" and is_selected(case, "label", 2):
         case.path_parameters["label"] = person.new_label()
-    if operation.path in ("/api/auth/signout", "/api/auth/sessions:revoke") and case.headers is not None:
+    if operation.path in ENDING and case.headers is not None:
         # A new account signs out or ends its sessions, because this one must stay signed in.
         case.headers.pop("Authorization", None)
         case.headers["Cookie"] = Person.sign_up()
+        if operation.path == "/api/auth/sessions/{session_id}" and is_selected(case, "session", 2):
+            session = send("GET", "/api/auth/session", headers={"cookie": case.headers["Cookie"]})[2]
+            case.path_parameters["session_id"] = json.loads(session)["session"]["id"]
     if operation.path == "/api/auth/token" and case.headers is not None and not is_selected(case, "cookie", 4):
         case.headers.pop("Authorization", None)
         case.headers["Cookie"] = person.cookie
