@@ -17,12 +17,10 @@ use crate::{
     error::{Error, SERVICE},
     password,
     session::{Session, SessionSecret},
+    session_list::end,
     store::{self, Pool, accounts, audit, revocations, sessions, users},
     user::{Account, User},
 };
-
-/// Sessions of one answer.
-const MAX_SESSIONS: i64 = 500;
 
 /// How a request names an account.
 pub(crate) enum Target {
@@ -73,13 +71,6 @@ pub(crate) async fn list(pool: &Pool, tokens: &PageTokens, text: &str, page: Pag
     let after = tokens.open::<Uuid>(&scope, &page.token).map_err(bad_token)?.unwrap_or_default();
     let rows = accounts::page(pool, &text.to_lowercase(), UserId(after), page.size + 1).await?;
     Ok(page.split(rows, |account| tokens.seal(&scope, &account.user.id.0)))
-}
-
-/// The sessions of an account that have not ended, the most recently used first.
-pub(crate) async fn list_sessions(pool: &Pool, user: UserId, now: OffsetDateTime) -> Result<Vec<Session>, Error> {
-    let mut found = sessions::of_user(pool, user, now, MAX_SESSIONS).await?;
-    found.retain(|session| session.is_live(now));
-    Ok(found)
 }
 
 /// The events of the audit log from a time until before another one, and the token of the next page.
@@ -163,7 +154,8 @@ impl Change<'_> {
         if is_new || !ended.is_empty() {
             audit::append(&mut *tx, &self.event(Kind::UserDisabled, user).with("sessions", &ended.len().to_string())).await?;
         }
-        self.revoke(tx, &ended).await
+        end(self.app, tx, &ended, self.now).await?;
+        Ok(ended.len())
     }
 
     /// # Errors
@@ -177,7 +169,7 @@ impl Change<'_> {
         // A replica of the release before may have started sessions while the account was disabled.
         let ended = sessions::delete_all_of_user(&mut *tx, user, None).await?;
         audit::append(&mut *tx, &self.event(Kind::UserEnabled, user)).await?;
-        self.revoke(tx, &ended).await.map(drop)
+        end(self.app, tx, &ended, self.now).await
     }
 
     /// Changes the plan, and reports the sessions of the account as changed, so that the gateway gets new access tokens for them.
@@ -216,7 +208,8 @@ impl Change<'_> {
             let event = if let Some(id) = session { event.with("session", &id.to_string()) } else { event };
             audit::append(&mut *tx, &event).await?;
         }
-        self.revoke(tx, &ended).await
+        end(self.app, tx, &ended, self.now).await?;
+        Ok(ended.len())
     }
 
     /// Starts a session in which the operator acts for the person.
@@ -235,16 +228,6 @@ impl Change<'_> {
         audit::append(&mut *tx, &event.with("reason", reason).with("minutes", &minutes)).await?;
         store::commit(tx).await?;
         Ok(NewSession { user, session, secret })
-    }
-
-    /// The last steps of a change that has deleted sessions.
-    async fn revoke(&self, mut tx: store::Tx, ended: &[SessionId]) -> Result<usize, Error> {
-        if !ended.is_empty() {
-            revocations::append(&mut tx, ended, self.now).await?;
-        }
-        store::commit(tx).await?;
-        self.app.feed.notify();
-        Ok(ended.len())
     }
 }
 

@@ -62,9 +62,11 @@ async fn sign_up(tx: &mut Tx, proof: &Proof, pending: &PendingSignUp, now: Offse
 /// # Errors
 /// TOKEN_MISSING, SESSION_ENDED, SESSION_REQUIRED, RATE_LIMITED.
 pub(crate) async fn send_verification(app: &App, context: &Context, now: OffsetDateTime) -> Result<(), Error> {
+    // Before the account is locked, and only for a person.
+    context.user()?;
+    limit::count(&app.limiter, context, &limit::address_of(context), None).await?;
     let mut tx = store::begin(&app.pool).await?;
     let (user, _) = signed_in(&mut tx, context, now).await?;
-    limit::count(&app.limiter, context, &limit::address_of(context), None).await?;
     mails::insert(&mut *tx, &Mail::to_account(Kind::Verify, user.id, &user.email, now)).await?;
     store::commit(tx).await?;
     app.mail_added.notify_one();

@@ -1,7 +1,7 @@
 //! The sessions of an account: their list, and their end. Each function is the work of one RPC between decoding and encoding.
 
 use chassis::context::Context;
-use proto::id::SessionId;
+use proto::id::{SessionId, UserId};
 use time::OffsetDateTime;
 
 use crate::{
@@ -16,14 +16,20 @@ use crate::{
 /// Entries of a list.
 const MAX_LISTED: i64 = 500;
 
+/// The live sessions of an account, the most recently used first.
+pub(crate) async fn of_account(pool: &Pool, user: UserId, now: OffsetDateTime) -> Result<Vec<Session>, Error> {
+    let mut found = sessions::of_user(pool, user, now, MAX_LISTED).await?;
+    found.retain(|session| session.is_live(now));
+    Ok(found)
+}
+
 /// The live sessions of the caller's account, the most recently used first.
 ///
 /// # Errors
 /// SESSION_ENDED.
 pub(crate) async fn list(pool: &Pool, context: &Context, now: OffsetDateTime) -> Result<Vec<Session>, Error> {
     let caller = context.user()?;
-    let found = sessions::of_user(pool, caller.id, now, MAX_LISTED).await?;
-    let live: Vec<Session> = found.into_iter().filter(|session| session.is_live(now)).collect();
+    let live = of_account(pool, caller.id, now).await?;
     if live.len() < MAX_LISTED.unsigned_abs() as usize && !live.iter().any(|session| session.id == caller.session_id) {
         return Err(Error::SessionEnded);
     }

@@ -32,6 +32,7 @@ use crate::{
     email,
     error::{Error, SERVICE},
     session::MAX_IMPERSONATION,
+    session_list,
     user::Account,
 };
 
@@ -86,7 +87,7 @@ impl AdminService for Service {
 
     async fn list_user_sessions(&self, request: Request<ListUserSessionsRequest>) -> Result<Response<ListUserSessionsResponse>, Status> {
         let found = self.find(&request.into_inner().user, Violations::default()).await.map_err(status)?;
-        let sessions = admin::list_sessions(&self.0.pool, found.user.id, now()).await.map_err(status)?;
+        let sessions = session_list::of_account(&self.0.pool, found.user.id, now()).await.map_err(status)?;
         Ok(Response::new(ListUserSessionsResponse { sessions: sessions.iter().map(|one| session(one, None)).collect() }))
     }
 

@@ -419,3 +419,25 @@ async fn a_disabled_account_is_reported_within_a_second() {
     }
     assert!(best < Duration::from_secs(1), "{best:?}");
 }
+
+#[tokio::test]
+async fn a_session_of_an_operator_starts_no_other_even_with_a_token_that_does_not_say_so() {
+    let cluster = Cluster::start().await;
+    let gateway = cluster.auth().await.gateway();
+    let begun = gateway.sign_up("ada@example.org", PASSWORD).await.expect("account");
+    let access = gateway.exchange(&begun.session_token).await.expect("token").access_token;
+    sqlx::query("update sessions set impersonator = 'grace'").execute(&cluster.database.pool).await.expect("marked");
+    assert_eq!(gateway.refresh_token(&access).await.expect_err("refused").reason, "SESSION_REQUIRED");
+}
+
+#[tokio::test]
+async fn enabling_an_account_restores_no_session() {
+    let cluster = Cluster::start().await;
+    let replica = cluster.auth().await;
+    let (gateway, admin) = (replica.gateway(), Admin::of(&replica));
+    let begun = gateway.sign_up("ada@example.org", PASSWORD).await.expect("account");
+    // As a replica of the release before leaves it: disabled, with a session.
+    sqlx::query("update users set disabled_at = now()").execute(&cluster.database.pool).await.expect("disabled");
+    admin.set_disabled("ada@example.org", false).await.expect("enabled");
+    assert_eq!(gateway.exchange(&begun.session_token).await.expect_err("ended").reason, "SESSION_ENDED");
+}

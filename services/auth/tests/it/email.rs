@@ -233,3 +233,17 @@ async fn a_mail_that_cannot_be_written_is_kept() {
     assert_eq!(mailbox.last(&cluster).await.subject, "Set a new password");
     forget_sent(&cluster).await;
 }
+
+#[tokio::test]
+async fn a_refused_sign_in_to_a_disabled_account_sends_no_mail() {
+    let (cluster, mailbox) = (Cluster::start().await, Mailbox::new());
+    let gateway = mailbox.auth(&cluster, &[]).await.gateway();
+    gateway.sign_up("ada@example.org", PASSWORD).await.expect("account");
+    verify_all(&cluster).await;
+    let disable = "update users set disabled_at = now()";
+    sqlx::query(disable).execute(&cluster.database.pool).await.expect("disabled");
+    // The next sign-in is from an address that the account does not know.
+    sqlx::query("update user_addresses set address = '192.0.2.99'").execute(&cluster.database.pool).await.expect("moved");
+    assert_eq!(gateway.sign_in("ada@example.org", PASSWORD).await.expect_err("disabled").reason, "BAD_CREDENTIALS");
+    assert!(mailbox.settled(&cluster).await.is_empty());
+}

@@ -4,7 +4,10 @@ use proto::{
 };
 use rate_limit::Policies;
 
-use crate::harness::{Client, Cluster, PASSWORD, answer, within_a_minute};
+use crate::{
+    harness::{Client, Cluster, PASSWORD, answer, within_a_minute},
+    mailbox::Mailbox,
+};
 
 const EMAIL: &str = "ada@example.org";
 const NEW: &str = "another horse, another battery";
@@ -130,4 +133,24 @@ async fn a_sign_in_notices_a_change_after_its_verification() {
     tx.commit().await.expect("committed");
     let outcome = within_a_minute(waiting).await.expect("no panic");
     assert!(outcome.is_err(), "{outcome:?}");
+}
+
+/// Whoever knew the old password has no link and no known address left.
+#[tokio::test]
+async fn a_new_password_voids_older_links_and_forgets_addresses() {
+    let (cluster, mailbox) = (Cluster::start().await, Mailbox::new());
+    let gateway = mailbox.auth(&cluster, &[]).await.gateway();
+    let begun = gateway.sign_up("ada@example.org", PASSWORD).await.expect("account");
+    let stranger = "insert into user_addresses (user_id, address, signed_in_at) select id, '192.0.2.99', now() from users";
+    sqlx::query(stranger).execute(&cluster.database.pool).await.expect("an address");
+    gateway.request_reset("ada@example.org").await.expect("accepted");
+    let link = mailbox.last(&cluster).await.token();
+    let access = gateway.exchange(&begun.session_token).await.expect("token").access_token;
+    change(&gateway, &access, PASSWORD, NEW).await.expect("changed");
+    assert_eq!(gateway.confirm_reset(&link, PASSWORD).await.expect_err("void").reason, "LINK_INVALID");
+    let known: i64 = sqlx::query_scalar("select count(*) from user_addresses where address = '192.0.2.99'")
+        .fetch_one(&cluster.database.pool)
+        .await
+        .expect("count");
+    assert_eq!(known, 0);
 }
