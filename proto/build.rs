@@ -6,7 +6,7 @@
 use std::{env, error::Error, fs, path::PathBuf};
 
 use prost_types::{
-    DescriptorProto, FieldDescriptorProto, FileDescriptorSet, MethodOptions, field_descriptor_proto::Label,
+    DescriptorProto, FieldDescriptorProto, FileDescriptorSet, MethodDescriptorProto, MethodOptions, field_descriptor_proto::Label,
     method_options::IdempotencyLevel,
 };
 
@@ -27,9 +27,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut compiler = protox::Compiler::new(["."])?;
     compiler.include_imports(true).include_source_info(true).open_files(FILES)?;
     let descriptors = compiler.encode_file_descriptor_set();
-    let marked = |levels| format!("&{:?}", methods(&compiler.file_descriptor_set(), levels));
-    fs::write(out.join("idempotent_methods.rs"), marked(&[IdempotencyLevel::Idempotent, IdempotencyLevel::NoSideEffects]))?;
-    fs::write(out.join("read_only_methods.rs"), marked(&[IdempotencyLevel::NoSideEffects]))?;
+    let files = compiler.file_descriptor_set();
+    let read_only = methods(&files, |method| level(method) == Some(IdempotencyLevel::NoSideEffects));
+    let idempotent =
+        methods(&files, |method| matches!(level(method), Some(IdempotencyLevel::Idempotent | IdempotencyLevel::NoSideEffects)));
+    fs::write(out.join("idempotent_methods.rs"), idempotent)?;
+    fs::write(out.join("read_only_methods.rs"), read_only)?;
+    fs::write(out.join("client_streaming_methods.rs"), methods(&files, MethodDescriptorProto::client_streaming))?;
     fs::write(out.join("descriptors.bin"), &descriptors)?;
 
     tonic_prost_build::configure()
@@ -118,17 +122,19 @@ fn with_choices(code: String, messages: &[DescriptorProto]) -> Result<String, St
     Ok(parts.join("\nimpl"))
 }
 
-/// The paths of the methods with one of these marks.
-fn methods(files: &FileDescriptorSet, levels: &[IdempotencyLevel]) -> Vec<String> {
+/// The mark of a method.
+fn level(method: &MethodDescriptorProto) -> Option<IdempotencyLevel> {
+    method.options.as_ref().map(MethodOptions::idempotency_level)
+}
+
+/// The paths of the methods for which the condition holds, as a list of Rust.
+fn methods(files: &FileDescriptorSet, is_listed: impl Fn(&MethodDescriptorProto) -> bool) -> String {
     let mut paths = Vec::new();
     for file in &files.file {
         for service in &file.service {
-            let marked = service.method.iter().filter(|method| {
-                let level = method.options.as_ref().map(MethodOptions::idempotency_level);
-                level.is_some_and(|level| levels.contains(&level))
-            });
-            paths.extend(marked.map(|method| format!("/{}.{}/{}", file.package(), service.name(), method.name())));
+            let listed = service.method.iter().filter(|method| is_listed(method));
+            paths.extend(listed.map(|method| format!("/{}.{}/{}", file.package(), service.name(), method.name())));
         }
     }
-    paths
+    format!("&{paths:?}")
 }

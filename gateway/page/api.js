@@ -1,6 +1,7 @@
 // The public API as functions that send and return JSON. Every status other than 2xx is thrown as a Problem.
 
 import { ATTEMPTS, LONGEST_WAIT_S, obey, outage, waitOf } from "/page/patience.js";
+import { note } from "/page/view.js";
 
 // Far longer than any answer takes. It ends requests on a connection whose peer has disappeared.
 const ANSWER_MS = 30_000;
@@ -49,11 +50,29 @@ async function call(method, path, { body, signal, once, answerMs = ANSWER_MS } =
   }
 }
 
+// Solves the challenge that the server may ask for.
+async function signIn(email, password) {
+  const send = (challengeSolution) => call("POST", "/api/auth/signin", { body: { email, password, challengeSolution }, once: true });
+  try {
+    return await send();
+  } catch (error) {
+    if (error.body?.reason !== "CHALLENGE_REQUIRED") throw error;
+    note("This browser solves a task before it signs you in, which takes some seconds.");
+    try {
+      const { solve } = await import("/page/challenge.js");
+      const { challenge, bits } = error.body.metadata;
+      return await send(await solve(challenge, Number(bits)));
+    } finally {
+      note("");
+    }
+  }
+}
+
 const id = encodeURIComponent;
 
 export const api = {
   signUp: (email, password) => call("POST", "/api/auth/signup", { body: { email, password }, once: true }),
-  signIn: (email, password) => call("POST", "/api/auth/signin", { body: { email, password }, once: true }),
+  signIn,
   signOut: () => call("POST", "/api/auth/signout", { body: {} }),
   session: () => call("GET", "/api/auth/session"),
   projects: (signal) => call("GET", "/api/projects", { signal }),

@@ -5,12 +5,14 @@
 // loaded when the user opens its menu.
 
 import { api } from "/page/api.js";
+import { logged } from "/page/console.js";
 import { promptToFix } from "/page/live.js";
 import { check, failed, leave, listProjects, onSignedOut, openProject, reload, send, stop, workspace } from "/page/workspace.js";
+import { previewPane } from "/page/preview-pane.js";
 import { forgetPreviews } from "/page/preview.js";
 import { keepTyped } from "/page/prompt.js";
-import { busy, element, note, previewPane, say, show } from "/page/view.js";
-import { wordsOf } from "/page/words.js";
+import { busy, element, note, say, show } from "/page/view.js";
+import { wayOnOf, wordsOf } from "/page/words.js";
 
 // The body of an async iteration over ReadableStream needs this in browsers that lack it.
 if (!ReadableStream.prototype[Symbol.asyncIterator]) {
@@ -67,7 +69,7 @@ element("sign-in").addEventListener("submit", async (event) => {
     document.activeElement?.blur();
     await enter();
   } catch (error) {
-    say("sign-in", wordsOf(error));
+    say("sign-in", wordsOf(error), wayOnOf(error));
   } finally {
     form.ariaBusy = "false";
   }
@@ -81,7 +83,8 @@ element("leave").addEventListener("click", async () => {
   }
   sessionStorage.clear();
   history.replaceState(null, "", location.pathname);
-  showSignIn("");
+  // A new document has nothing of the session.
+  location.reload();
 });
 
 element("fresh").addEventListener("click", () => {
@@ -93,7 +96,7 @@ element("reload").addEventListener("click", reload);
 element("check").addEventListener("click", check);
 // The person reads the prompt, and sends it or not.
 element("fix").addEventListener("click", () => {
-  element("prompt").value = promptToFix(previewPane.failure);
+  element("prompt").value = promptToFix(previewPane.failure, logged.errors());
   keepTyped(workspace.project, element("prompt").value);
   element("prompt").focus();
 });

@@ -25,10 +25,37 @@ export function updatePreview(revision) {
   return true;
 }
 
-// The prompt that asks the agent to mend an error. The report comes from the project's own code, so the person reads it before it is sent.
-export function promptToFix({ message, stack, file, line, column }) {
-  const place = file ? ` at ${file}:${line}:${column}` : "";
-  return `The preview reports this error${place}. Find its cause and fix it.\n\n${String(message).slice(0, 2_000)}\n${String(stack).slice(0, 4_000)}`.trim();
+// The place of an error in the source, if it is known.
+export const placeOf = ({ file, line, column }) => (file ? ` at ${file}:${line}:${column}` : "");
+
+// The prompt that asks the agent to fix an error. `logged` has errors that the page wrote to its console. All of it comes from the project's
+// own code, so the person reads the prompt before it is sent.
+export function promptToFix(error, logged = []) {
+  const cause = `${error.message}\n${error.stack.slice(0, 4_000)}`.trim();
+  const written = logged.length ? `\n\nThe last errors in its console:\n${logged.map((text) => `- ${text.slice(0, 500)}`).join("\n")}` : "";
+  return `The preview reports this error${placeOf(error)}. Find its cause and fix it.\n\n${cause}${written}`;
+}
+
+const LEVELS = ["debug", "log", "info", "warn", "error"];
+const textOf = (value, length) => (typeof value === "string" ? value.slice(0, length) : "");
+const numberOf = (value) => (Number.isSafeInteger(value) && value > 0 ? value : 0);
+
+// A report with fields of the documented types and lengths: any script of the preview can send a message. A text that was cut has one more
+// character, an ellipsis.
+function checked({ type, revision, how, kind, level, message, stack, file, line, column, dropped }) {
+  return {
+    type,
+    revision: textOf(revision, 100),
+    how: textOf(how, 20),
+    kind: textOf(kind, 20),
+    level: LEVELS.includes(level) ? level : "log",
+    message: textOf(message, 2_001),
+    stack: textOf(stack, 8_001),
+    file: textOf(file, 2_001),
+    line: numberOf(line),
+    column: numberOf(column),
+    dropped: numberOf(dropped),
+  };
 }
 
 window.addEventListener("message", ({ source, origin, data }) => {
@@ -36,5 +63,5 @@ window.addEventListener("message", ({ source, origin, data }) => {
   // Without a host of its own, a preview has the origin "null".
   if (!frame || source !== frame.contentWindow || (origin !== current.origin && origin !== "null")) return;
   if (data?.type === "backlot:ready") current.isReady = true;
-  else if (typeof data?.type === "string" && data.type.startsWith("backlot:")) receive(data);
+  else if (typeof data?.type === "string" && data.type.startsWith("backlot:")) receive(checked(data));
 });

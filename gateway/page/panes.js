@@ -1,4 +1,4 @@
-// Selects what is visible: the tabs of files, events and findings, and on a narrow screen one of conversation, files and preview.
+// Selects what is visible: the tabs of files, events, findings and the console, and on a narrow screen one of conversation, files and preview.
 
 import { element } from "/page/view.js";
 

@@ -1,7 +1,5 @@
 // What the page shows. Nothing here calls the server. Text is inserted as text, never as HTML.
 
-import { connectPreview, updatePreview } from "/page/live.js";
-
 export const element = (id) => document.getElementById(id);
 const EVENTS_SHOWN = 2000;
 
@@ -9,9 +7,10 @@ export function show(view) {
   document.body.dataset.view = view;
 }
 
-export function say(form, text) {
+// `wayOn`: the address and the label of a link after the text.
+export function say(form, text, wayOn) {
   const line = element(form).querySelector(".fault");
-  line.textContent = text;
+  line.replaceChildren(text, ...(wayOn ? ["\n", make("a", { href: wayOn.to }, wayOn.label)] : []));
   line.hidden = !text;
 }
 
@@ -143,46 +142,5 @@ export const events = {
       if (list.childElementCount > EVENTS_SHOWN) list.firstElementChild.remove();
     });
     element("count").textContent = String(seq);
-  },
-};
-
-export const previewPane = {
-  // The id of the revision that the page shows.
-  shown: "",
-  clear() {
-    this.frame("");
-    element("open").hidden = true;
-    element("empty").hidden = false;
-    this.revision();
-  },
-  // A new frame each time: navigation of one frame would add entries to the history of the browser.
-  frame(url) {
-    const frame = element("preview").cloneNode();
-    frame.removeAttribute("src");
-    if (url) frame.src = url;
-    frame.hidden = !url;
-    element("preview").replaceWith(frame);
-    this.error(undefined);
-    connectPreview(frame, (report) => this.receive(report));
-  },
-  // The first error of the page is usually the cause of the others.
-  receive(report) {
-    if (report.type === "backlot:updated") this.error(undefined);
-    else if (report.type === "backlot:error" && !this.failure) this.error(report);
-  },
-  error(report) {
-    this.failure = report;
-    element("fix").hidden = !report;
-  },
-  revision(revision) {
-    this.shown = revision?.id ?? "";
-    element("revision").textContent = revision ? `revision ${revision.number} · ${revision.id.slice(0, 8)}` : "no revision yet";
-  },
-  // A page that is open already updates itself, if it can.
-  at(url) {
-    if (element("preview").getAttribute("src") !== url || !updatePreview(this.shown)) this.frame(url);
-    element("empty").hidden = true;
-    element("open").href = url;
-    element("open").hidden = false;
   },
 };

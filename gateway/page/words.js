@@ -21,19 +21,27 @@ const REFUSALS = {
   agent: takes("prompt"),
   auth: takes("attempt", " to sign in or to create an account"),
   "auth-account": takes("attempt", " to sign in to one account from new addresses"),
-  "auth-guess": takes("attempt", " to sign in to one account from one new address"),
+  "auth-guess": takes("attempt", " to sign in to one account from one address"),
+  "auth-once": ({ wait }) => waitText(wait),
+  "auth-stuffing": takes("wrong pair", " of address and password from one network"),
   edge: takes("request", " from one address"),
   general: takes("request"),
   openings: ({ wait }) => `Your tabs and apps connect too often. Close one, or try again in ${span(wait)}.`,
   save: takes("save"),
+  "service-accounts": takes("new service account"),
   streams: () => "Too many of your tabs and apps follow a turn. Close one, then try again.",
 };
 
+// The text for a refusal by its reason. Those of a sign-in and a sign-up are complete; a test compares them.
 const BY_REASON = {
   ACCOUNT_TOO_LARGE: "Your account has no room for more files. Delete a project that you do not need.",
   BAD_CREDENTIALS: "No account has this e-mail address and password. If you are new here, choose “Create account”.",
   EMAIL_TAKEN: "This e-mail address has an account already. Choose “Sign in”.",
+  INVITE_INVALID: "The invite has been used, was revoked, has expired, or is for another e-mail address. Ask the operator for a new one.",
+  INVITE_REQUIRED: "You need an invite to create an account here. Open the link that the operator of this site has given to you.",
   PROJECT_NOT_FOUND: "This project does not exist, or it belongs to somebody else.",
+  SECOND_FACTOR_REQUIRED: "Your account has a second factor, which this page cannot ask for.",
+  SIGNUP_CLOSED: "Nobody can create an account here with this address. Ask the operator for one.",
   TOO_LATE: "The turn could not be stopped: it had ended already, or was saving its files.",
   TOO_MANY_PROJECTS: "Your account has as many projects as it may have. Delete one that you do not need.",
 };
@@ -58,10 +66,21 @@ function refusal({ body, wait }) {
   return words ? words({ limit: Number(limit), window: Number(window), wait }) : waitText(wait);
 }
 
+// The browser has not solved the challenge, or the server has not accepted its solution.
+function challenged(wait) {
+  const when = wait ? `in ${span(wait)}` : "later";
+  return `Many wrong passwords came from your network. Sign in from a network in which you have signed in before, or try again ${when}.`;
+}
+
+// Where a person can go on after a refusal: the address and its label.
+const WAYS_ON = { SECOND_FACTOR_REQUIRED: { to: "/account/sign-in", label: "Sign in with it" } };
+export const wayOnOf = (error) => WAYS_ON[error.body?.reason];
+
 // The text for an error.
 export function wordsOf(error) {
   if (!error.status) return error instanceof TypeError || error.name === "TimeoutError" ? `${UNREACHED} Try again.` : sentence(error.message ?? error);
   const { status, body, wait } = error;
+  if (body.reason === "CHALLENGE_REQUIRED") return challenged(wait);
   if (wait) return status === 429 ? refusal(error) : `The server cannot do this now. ${waitText(wait, "It")}`;
   const fields = (body.errors ?? []).map((e) => sentence(`${e.field ?? e.pointer}: ${e.detail}`));
   return BY_REASON[body.reason] ?? (fields.join("\n") || BY_STATUS[status] || sentence(body.detail || error.message));
@@ -78,6 +97,7 @@ const FAILURES = {
   PATH_LOCKED: "A locked path would have been changed.",
   PIN_MISSING: "A pinned file does not exist.",
   PROMPT_TOO_LONG: "The request and what belongs to it are too long for the model.",
+  PROVIDER_KEY_MISSING: "The stored key of the provider was deleted.",
   PROVIDER_ERROR: "The model's provider did not answer properly.",
   PROVIDER_REFUSED: "The model's provider refused the request.",
   PROVIDER_STALLED: "The model's provider stopped in the middle.",

@@ -7,10 +7,11 @@ import { api } from "/page/api.js";
 import { files } from "/page/files.js";
 import { detailsOf, findings } from "/page/findings.js";
 import { fresh, view } from "/page/panes.js";
+import { previewPane } from "/page/preview-pane.js";
 import { forgetPreview, previewUrl } from "/page/preview.js";
 import { requestOf, taken, typedIn, unanswered } from "/page/prompt.js";
 import { changes, follow, isTerminal, start } from "/page/stream.js";
-import { conversation, element, events, lost, previewPane, say, status } from "/page/view.js";
+import { conversation, element, events, lost, say, status } from "/page/view.js";
 import { endOf, endOfMessage, UNREACHED, wordsOf } from "/page/words.js";
 
 // `visit` is aborted when another project is opened, with all requests for this one. `sent` is the prompt that the server has not accepted

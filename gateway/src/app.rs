@@ -10,6 +10,7 @@ use bytes::Bytes;
 use chassis::{
     identity::Caller,
     limit::General,
+    revocations::Revocations,
     share::Shares,
     verifier::{Keys, Verifier},
 };
@@ -19,7 +20,7 @@ use url::Url;
 use crate::{
     config::Config,
     edge::origin::{main_origins, main_url},
-    identity::{cookie::SessionCookie, revocations::Revocations, sessions::Sessions},
+    identity::{cookie::SessionCookie, sessions::Sessions},
     json::limits::BodyLimits,
     stream::limits::StreamLimits,
     upstream::Upstream,
@@ -82,9 +83,9 @@ impl Origins {
 impl App {
     pub(crate) fn new(config: Config, origins: Origins, leaving: CancellationToken, draining: CancellationToken) -> Arc<Self> {
         let upstream = Arc::new(Upstream::new(&config));
-        let revocations = Arc::new(Revocations::new());
+        let revocations = Arc::new(Revocations::new(Caller::Gateway));
         let verifier = Verifier::new(Caller::Gateway, &config.cluster_secret, Keys::Remote(upstream.auth_channel()));
-        let cookie = SessionCookie::new(origins.secure(), config.cluster_secret.derive("session cookie name"));
+        let cookie = SessionCookie::new(origins.secure(), &config.cluster_secret.accepted("session cookie name"));
         Arc::new(Self {
             sessions: Arc::new(Sessions::new(cookie, Arc::clone(&upstream), verifier, Arc::clone(&revocations))),
             general: Arc::new(General::new(upstream.rate_limit())),

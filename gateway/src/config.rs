@@ -62,6 +62,8 @@ pub struct Config {
     pub(crate) cors_origins: Vec<String>,
     /// Further host names of the gateway besides that of the public URL and those of loopback, without ports.
     pub(crate) hosts: Vec<String>,
+    /// Whether Strict-Transport-Security holds for all hosts below that of the public URL, which may belong to others.
+    pub(crate) hsts_subdomains: bool,
     /// Proxies in front of the gateway that append to `X-Forwarded-For`.
     pub(crate) trusted_hops: usize,
     pub(crate) auth_url: Uri,
@@ -99,6 +101,9 @@ pub struct Config {
     pub(crate) drain: Duration,
 }
 
+const SITES_DOMAINS_HELP: &str =
+    "further hosts of published sites, each with the slug of its site, separated by commas: www.shop.example=my-shop";
+
 impl Config {
     /// Reads the environment and records its faults there.
     pub fn read(env: &mut Env) -> Self {
@@ -123,13 +128,14 @@ impl Config {
                 "URL of published sites for browsers, with {site} in the first label of its host: https://{site}.pages.example; it must be another \
                  site than BACKLOT_PUBLIC_URL; the listener of previews serves them; without it nothing can be published",
             ),
-            sites_domains: env.get(
-                "BACKLOT_SITES_DOMAINS",
-                "",
-                "further hosts of published sites, each with the slug of its site, separated by commas: www.shop.example=my-shop",
-            ),
+            sites_domains: env.get("BACKLOT_SITES_DOMAINS", "", SITES_DOMAINS_HELP),
             cors_origins: env.get("BACKLOT_CORS_ORIGINS", "", "origins of other sites that may call the API, separated by commas"),
             hosts: env.get("BACKLOT_HOSTS", "", "host names that the gateway answers to, besides the one in BACKLOT_PUBLIC_URL and loopback; without ports, separated by commas"),
+            hsts_subdomains: env.get(
+                "BACKLOT_HSTS_SUBDOMAINS",
+                "0",
+                "with 1 browsers that know BACKLOT_PUBLIC_URL use https for all hosts below its host, too; needs a URL with https",
+            ),
             trusted_hops: env.get("BACKLOT_TRUSTED_HOPS", "0", "number of proxies in front of the gateway that append to X-Forwarded-For"),
             auth_url: peer(env, "BACKLOT_AUTH_URL", "http://127.0.0.1:9090", "where auth listens"),
             agent_streaming_url: peer(env, "BACKLOT_AGENT_STREAMING_URL", "http://127.0.0.1:9091", "where agent-streaming listens"),
@@ -170,6 +176,9 @@ impl Config {
             Ok(_) => {}
         }
         let speaks_http = origin::main_url(self.public_url.as_ref(), self.listen).is_ok_and(|url| url.scheme() == "http");
+        if speaks_http && self.hsts_subdomains {
+            env.fault("BACKLOT_HSTS_SUBDOMAINS", "needs a BACKLOT_PUBLIC_URL with https");
+        }
         if speaks_http && !self.listen.ip().is_loopback() && !insecure {
             let problem = format!(
                 "{} can be reached from other machines, which would send sessions unencrypted; use a BACKLOT_PUBLIC_URL with https and a proxy \
@@ -314,6 +323,7 @@ mod tests {
     fn invalid_urls_are_faults() {
         assert!(faults(&[("BACKLOT_PUBLIC_URL", "https://apps.example/backlot")]).starts_with("BACKLOT_PUBLIC_URL: "));
         assert!(faults(&[("BACKLOT_PREVIEW_URL", "https://apps.example/{preview}/x")]).starts_with("BACKLOT_PREVIEW_URL: "));
+        assert!(faults(&[("BACKLOT_HSTS_SUBDOMAINS", "1")]).starts_with("BACKLOT_HSTS_SUBDOMAINS: "), "without https");
         assert!(faults(&[("BACKLOT_CORS_ORIGINS", "https://a.example,https://b.example/x")]).starts_with("BACKLOT_CORS_ORIGINS: "));
     }
 }

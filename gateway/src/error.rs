@@ -1,6 +1,7 @@
 //! Errors: the fault of a handler, the faults of services, and their statuses and problem documents.
 
 mod field_names;
+pub(crate) mod oauth;
 pub(crate) mod problem;
 pub(crate) mod status;
 

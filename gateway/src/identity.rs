@@ -1,6 +1,5 @@
-//! Identifies the sender of a request by session cookie or access token, and tracks ended sessions.
+//! Identifies the sender of a request by session cookie or access token.
 
 pub(crate) mod authenticate;
 pub(crate) mod cookie;
-pub(crate) mod revocations;
 pub(crate) mod sessions;

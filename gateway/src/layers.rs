@@ -17,7 +17,7 @@ use std::any::Any;
 
 use axum::{
     Router,
-    http::{HeaderValue, header},
+    http::{HeaderName, HeaderValue, header},
     middleware::{from_fn, from_fn_with_state},
     response::{IntoResponse, Response},
 };
@@ -48,6 +48,9 @@ const PREVIEW_FACTOR: u32 = 10;
 /// The policy of answers that are no pages: if a browser shows one, nothing in it runs, and no page may frame it.
 const NOT_A_PAGE: HeaderValue = HeaderValue::from_static("default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'");
 
+/// The policy of previews and sites: they use no passkeys. Otherwise a preview below the host of the public URL could ask for those of accounts.
+const NO_PASSKEYS: HeaderValue = HeaderValue::from_static("publickey-credentials-create=(), publickey-credentials-get=()");
+
 /// The layers of the main listener. `router` has the routes with their own layers.
 pub(crate) fn main(router: Router, app: &App, tasks: &Tasks) -> Router {
     let router = coding::compress(router).layer(csrf(&app.origins.main, &app.config.cors_origins));
@@ -69,7 +72,8 @@ pub(crate) fn main(router: Router, app: &App, tasks: &Tasks) -> Router {
 /// [`crate::web::preview`].
 pub(crate) fn preview(router: Router, app: &App, tasks: &Tasks) -> Router {
     let edge = app.config.edge.times(PREVIEW_FACTOR);
-    let router = limited(coding::compress(router), app, edge).layer(from_fn(host::check_one));
+    let permissions = SetResponseHeaderLayer::overriding(HeaderName::from_static("permissions-policy"), NO_PASSKEYS);
+    let router = limited(coding::compress(router), app, edge).layer(from_fn(host::check_one)).layer(permissions);
     outermost(router, app, ListenerProfile { secret_paths: true, ..profile(app, edge, tasks) })
 }
 
@@ -98,7 +102,8 @@ fn outermost(router: Router, app: &App, profile: ListenerProfile) -> Router {
     // A published site has another policy.
     let referrer = SetResponseHeaderLayer::if_not_present(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     let router = router.layer(fixed(header::X_CONTENT_TYPE_OPTIONS, "nosniff")).layer(referrer);
-    let router = if app.origins.secure() { router.layer(fixed(header::STRICT_TRANSPORT_SECURITY, "max-age=31536000")) } else { router };
+    let hsts = if app.config.hsts_subdomains { "max-age=31536000; includeSubDomains" } else { "max-age=31536000" };
+    let router = if app.origins.secure() { router.layer(fixed(header::STRICT_TRANSPORT_SECURITY, hsts)) } else { router };
     router.layer(from_fn_with_state(profile, request::observe))
 }
 

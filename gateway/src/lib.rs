@@ -5,12 +5,13 @@
 //! - [`config`], [`app`]: the settings, and the state that handlers share.
 //! - [`router`], [`layers`]: every route, and the layers around them with the reason for their order.
 //! - [`edge`]: what happens to a request before its handler: address, host, limits, slots, logs.
-//! - [`identity`]: who sends a request: session cookies, access tokens, revocations.
+//! - [`identity`]: who sends a request: session cookies, access tokens.
 //! - [`routes`]: the handlers, one file for each resource.
 //! - [`json`]: ProtoJSON of requests and responses.
 //! - [`stream`]: the events of a turn as a stream that a client can resume.
 //! - [`chat`]: the same events as the parts of an answer of the model, in the protocols of the AI SDK and of AG-UI.
 //! - [`build`]: conversations with compile. [`publish`]: from a revision to the deployment of a site.
+//! - [`export`]: a person's data from all services in one file.
 //! - [`web`]: the first page, previews, published sites, the OpenAPI document, readiness.
 //! - `http`: HTTP itself: header names, ETags, idempotency keys, media types, content codings, quotas.
 //! - [`error`]: from faults to problem documents. [`contract`]: the contract's descriptors. [`upstream`]: the clients of the services.
@@ -22,6 +23,7 @@ mod config;
 mod contract;
 mod edge;
 mod error;
+mod export;
 mod http;
 mod identity;
 mod json;
@@ -98,11 +100,14 @@ pub async fn serve(config: Config, listeners: Listeners, shutdown: CancellationT
     for warning in origin::cookie_warnings(&config.cors_origins, &origins.main) {
         tracing::warn!("{warning}");
     }
+    if let Some(tls) = config.cluster_secret.tls() {
+        tls.observe();
+    }
     let draining = CancellationToken::new();
     let app = App::new(config, origins, shutdown.clone(), draining.clone());
 
     let (background, connections) = (Tasks::new(), Tasks::new());
-    background.spawn(Arc::clone(&app.revocations).watch(Arc::clone(&app.upstream), background.token()));
+    background.spawn(Arc::clone(&app.revocations).follow(app.upstream.auth_channel(), background.token()));
     let main = layers::main(router::main(&app), &app, &background);
     let previews = layers::preview(router::previews(&app), &app, &background);
     let metrics = layers::metrics(router::metrics(&app), &app, &background);
@@ -132,7 +137,7 @@ pub async fn serve(config: Config, listeners: Listeners, shutdown: CancellationT
 /// Accepts on one listener until the gateway drains.
 async fn accept(listener: TcpListener, router: Router, app: &App, unsent: &Arc<Shares>, connections: &Tasks) {
     let refuse = |exhausted| {
-        let context = ProblemContext { path: "", request_id: "", trace_id: "" };
+        let context = ProblemContext { path: "", request_id: "", trace_id: "", oauth: None };
         render(share_exhausted(exhausted, "unread bytes of answers").into_response(), &context)
     };
     let listening = Listener {
@@ -141,6 +146,8 @@ async fn accept(listener: TcpListener, router: Router, app: &App, unsent: &Arc<S
         proxied: app.config.trusted_hops > 0,
         unsent: Arc::clone(unsent),
         refuse: Arc::new(refuse),
+        // Browsers have no certificate of the cluster.
+        tls: None,
     };
     let service = tower::util::MapRequest::new(router, |request: Request<Incoming>| request.map(Body::new));
     listening.serve(listener, service, connections, app.draining.clone()).await;

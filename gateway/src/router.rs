@@ -1,5 +1,7 @@
 //! Every route. The first list is the contract's; a test compares it with `google.api.http`. The second list is the gateway's own.
 
+mod projects;
+
 use std::sync::Arc;
 
 use axum::{
@@ -19,8 +21,8 @@ use crate::{
     http::etag::{VERSIONED, refuse_if_match},
     identity::authenticate::identify,
     routes::{
-        account_pages, agents, agui, archives, auth, chat, checks, conflicts, contents, email, files, forks, history, imports, messages,
-        project_events, projects, sessions, sites, system, templates, turns, usage,
+        account_pages, agents, agui, api_keys, auth, chat, checks, device, email, export, factors, identities, imports, passkeys,
+        service_accounts, sessions, sites, system, turns,
     },
     web::{page, preview, site},
 };
@@ -72,11 +74,12 @@ fn contract() -> Vec<Route> {
     [
         account_routes(),
         email_routes(),
-        project_routes(),
-        site_routes(),
-        history_routes(),
-        conversation_routes(),
-        template_routes(),
+        factor_routes(),
+        projects::project_routes(),
+        projects::site_routes(),
+        projects::history_routes(),
+        projects::conversation_routes(),
+        projects::template_routes(),
         turn_routes(),
     ]
     .into_iter()
@@ -97,8 +100,40 @@ fn account_routes() -> Vec<Route> {
         delete("/api/auth/sessions/{session_id}", Counted, sessions::revoke),
         post("/api/auth/sessions:revoke", Counted, sessions::revoke_all),
         post("/api/auth/password", Counted, sessions::change_password),
+        post("/api/auth/step-up", Counted, sessions::step_up),
         post("/api/auth/refresh-tokens", Counted, sessions::create_refresh_token),
+        post("/api/auth/keys", Counted, api_keys::create),
+        get("/api/auth/keys", Counted, api_keys::list),
+        delete("/api/auth/keys/{api_key_id}", Counted, api_keys::delete),
+        post("/api/auth/service-accounts", Counted, service_accounts::create),
+        get("/api/auth/service-accounts", Counted, service_accounts::list),
+        patch("/api/auth/service-accounts/{service_account_id}", Counted, service_accounts::update),
+        delete("/api/auth/service-accounts/{service_account_id}", Counted, service_accounts::delete),
+        get("/api/auth/providers", Counted, identities::providers),
+        get("/api/auth/identities", Counted, identities::list),
+        delete("/api/auth/identities/{identity_id}", Counted, identities::unlink),
+        post("/api/auth/account:delete", Counted, sessions::delete_account),
+        post("/api/auth/export", Counted, export::export),
         get("/.well-known/jwks.json", Plain, auth::key_set),
+    ]
+}
+
+/// Second factors.
+fn factor_routes() -> Vec<Route> {
+    use Class::Counted;
+    vec![
+        post("/api/auth/signin:verify", Counted, factors::verify_sign_in),
+        get("/api/auth/factors", Counted, factors::get),
+        post("/api/auth/totp", Counted, factors::start_totp),
+        post("/api/auth/totp:confirm", Counted, factors::confirm_totp),
+        delete("/api/auth/totp", Counted, factors::delete_totp),
+        post("/api/auth/recovery-codes", Counted, factors::create_recovery_codes),
+        post("/api/auth/passkeys:start", Counted, passkeys::start),
+        post("/api/auth/passkeys", Counted, passkeys::create),
+        get("/api/auth/passkeys", Counted, passkeys::list),
+        patch("/api/auth/passkeys/{passkey_id}", Counted, passkeys::rename),
+        delete("/api/auth/passkeys/{passkey_id}", Counted, passkeys::delete),
+        post("/api/auth/signin:passkey", Counted, passkeys::sign_in),
     ]
 }
 
@@ -110,107 +145,8 @@ fn email_routes() -> Vec<Route> {
         post("/api/auth/verify/send", Counted, email::send_verification),
         post("/api/auth/reset", Counted, email::request_reset),
         post("/api/auth/reset/confirm", Counted, email::confirm_reset),
-    ]
-}
-
-/// Projects, their files, archives and previews.
-fn project_routes() -> Vec<Route> {
-    use Class::Counted;
-    vec![
-        post("/api/projects", Counted, projects::create),
-        get("/api/projects", Counted, projects::list),
-        get("/api/projects/{project_id}", Counted, projects::get),
-        patch("/api/projects/{project_id}", Counted, projects::update),
-        delete("/api/projects/{project_id}", Counted, projects::delete),
-        get("/api/usage", Counted, usage::account),
-        get("/api/usage/tokens", Counted, usage::tokens),
-        get("/api/projects/{project_id}/usage", Counted, projects::project_usage),
-        post("/api/projects/{project_id}/undelete", Counted, projects::undelete),
-        post("/api/projects/{project_id}/fork", Counted, forks::fork),
-        post("/api/projects/{project_id}/merge", Counted, forks::merge),
-        get("/api/projects/{project_id}/forks", Counted, forks::list),
-        post("/api/projects/save", Counted, projects::save),
-        post("/api/projects/{project_id}/changes", Counted, projects::change),
-        get("/api/projects/load", Counted, projects::load),
-        get("/api/projects/{project_id}/files", Counted, projects::files),
-        get("/api/projects/{project_id}/files/{path=**}", Counted, projects::file),
-        put("/api/projects/{project_id}/files/{path=**}", Counted, files::upload),
-        delete("/api/projects/{project_id}/files/{path=**}", Counted, files::delete),
-        get("/api/projects/{project_id}/raw/{path=**}", Counted, files::raw),
-        post("/api/projects/{project_id}/read", Counted, contents::read),
-        get("/api/projects/{project_id}/search", Counted, projects::search),
-        get("/api/projects/{project_id}/export", Counted, archives::export),
-        post("/api/projects/{project_id}/previews", Counted, projects::preview),
-        delete("/api/projects/{project_id}/previews/{capability}", Counted, projects::end_preview),
-    ]
-}
-
-/// Published sites.
-fn site_routes() -> Vec<Route> {
-    use Class::Counted;
-    vec![
-        get("/api/projects/{project_id}/site", Counted, sites::get),
-        delete("/api/projects/{project_id}/site", Counted, sites::unpublish),
-        get("/api/projects/{project_id}/deployments", Counted, sites::deployments),
-        post("/api/projects/{project_id}/deployments/{number}/activate", Counted, sites::activate),
-        get("/api/projects/{project_id}/deployments/{number}/export", Counted, sites::export),
-    ]
-}
-
-/// The history of a project.
-fn history_routes() -> Vec<Route> {
-    use Class::{Counted, Stream};
-    vec![
-        get("/api/projects/{project_id}/events", Stream, project_events::watch),
-        get("/api/projects/{project_id}/revisions", Counted, history::list),
-        get("/api/projects/{project_id}/revisions/{revision}", Counted, history::get),
-        post("/api/projects/{project_id}/revisions/{revision}/restore", Counted, history::restore),
-        post("/api/projects/{project_id}/revisions/{revision}/revert", Counted, history::revert),
-        post("/api/projects/{project_id}/turns/{turn_id}/revert", Counted, history::revert_turn),
-        post("/api/projects/{project_id}/undo", Counted, history::undo),
-        post("/api/projects/{project_id}/redo", Counted, history::redo),
-        get("/api/projects/{project_id}/diff", Counted, history::diff),
-        get("/api/projects/{project_id}/history/{path=**}", Counted, history::of_file),
-        get("/api/projects/{project_id}/blame/{path=**}", Counted, history::blame),
-        get("/api/projects/{project_id}/labels", Counted, history::labels),
-        put("/api/projects/{project_id}/labels/{label}", Counted, history::set_label),
-        delete("/api/projects/{project_id}/labels/{label}", Counted, history::delete_label),
-        get("/api/projects/{project_id}/locks", Counted, history::locks),
-        put("/api/projects/{project_id}/locks/{path=**}", Counted, history::set_lock),
-        delete("/api/projects/{project_id}/locks/{path=**}", Counted, history::delete_lock),
-    ]
-}
-
-/// Messages and conflicts.
-fn conversation_routes() -> Vec<Route> {
-    use Class::Counted;
-    vec![
-        get("/api/projects/{project_id}/messages", Counted, projects::messages),
-        get("/api/messages/search", Counted, messages::search),
-        patch("/api/projects/{project_id}/messages/{message_id}", Counted, messages::update),
-        delete("/api/projects/{project_id}/messages/{message_id}", Counted, messages::delete),
-        put("/api/projects/{project_id}/messages/{message_id}/reaction", Counted, messages::set_reaction),
-        delete("/api/projects/{project_id}/messages/{message_id}/reaction", Counted, messages::delete_reaction),
-        get("/api/projects/{project_id}/conflicts", Counted, conflicts::list),
-        get("/api/projects/{project_id}/conflicts/{turn_id}", Counted, conflicts::get),
-        post("/api/projects/{project_id}/conflicts/{turn_id}/resolve", Counted, conflicts::resolve),
-    ]
-}
-
-/// Templates.
-fn template_routes() -> Vec<Route> {
-    use Class::Counted;
-    vec![
-        post("/api/templates", Counted, templates::publish),
-        get("/api/templates", Counted, templates::list),
-        get("/api/templates/{template_id}", Counted, templates::get),
-        delete("/api/templates/{template_id}", Counted, templates::unpublish),
-        get("/api/templates/{template_id}/files/{path=**}", Counted, templates::file),
-        post("/api/templates/{template_id}/use", Counted, templates::use_template),
-        get("/api/templates/{template_id}/reviews", Counted, templates::reviews),
-        put("/api/templates/{template_id}/review", Counted, templates::rate),
-        delete("/api/templates/{template_id}/review", Counted, templates::delete_review),
-        put("/api/templates/{template_id}/report", Counted, templates::report),
+        post("/api/auth/email", Counted, email::change),
+        post("/api/auth/email/confirm", Counted, email::confirm_change),
     ]
 }
 
@@ -237,11 +173,15 @@ fn turn_routes() -> Vec<Route> {
 fn own() -> Vec<Route> {
     use Class::{Counted, Plain, Stream};
     let mut routes = account_pages();
+    routes.extend(signed_in_pages());
     routes.extend([
         post("/api/chat", Stream, chat::send),
         get("/api/chat/{id}/stream", Stream, chat::resume),
         post("/api/chat/{id}/stop", Counted, chat::stop),
         post("/api/agui", Stream, agui::run),
+        post("/api/auth/device", Counted, device::start),
+        post("/api/auth/device/token", Counted, device::token),
+        get("/.well-known/oauth-authorization-server", Plain, device::metadata),
         post("/api/projects/import", Counted, imports::import),
         post("/api/projects/{project_id}/import", Counted, imports::import),
         post("/api/projects/{project_id}/publish", Counted, sites::publish),
@@ -268,6 +208,45 @@ fn account_pages() -> Vec<Route> {
         post("/account/sign-in", Counted, account_pages::sign_in),
         get("/account/sign-up", Plain, account_pages::sign_up_page),
         post("/account/sign-up", Counted, account_pages::sign_up),
+        get("/account/oauth/{provider}", Counted, account_pages::provider_start),
+        get("/account/oauth/{provider}/callback", Counted, account_pages::provider_callback),
+    ]
+}
+
+/// The pages of a signed-in person.
+fn signed_in_pages() -> Vec<Route> {
+    use Class::{Counted, Plain};
+    vec![
+        get("/account", Plain, account_pages::overview),
+        post("/account/sign-out", Counted, account_pages::sign_out),
+        get("/account/sessions", Counted, account_pages::sessions_page),
+        post("/account/sessions", Counted, account_pages::sessions),
+        get("/account/identities", Counted, account_pages::identities_page),
+        post("/account/identities", Counted, account_pages::identities),
+        get("/account/email", Counted, account_pages::email_page),
+        post("/account/email", Counted, account_pages::email),
+        get("/account/new-email", Counted, account_pages::new_email_page),
+        post("/account/new-email", Counted, account_pages::new_email),
+        get("/account/verify-email", Counted, account_pages::verify_email_page),
+        post("/account/verify-email", Counted, account_pages::verify_email),
+        get("/account/password", Counted, account_pages::password_page),
+        post("/account/password", Counted, account_pages::password),
+        get("/account/second-factor", Counted, account_pages::second_factor_page),
+        post("/account/second-factor", Counted, account_pages::second_factor),
+        get("/account/keys", Counted, account_pages::keys_page),
+        post("/account/keys", Counted, account_pages::keys),
+        get("/account/service-accounts", Counted, account_pages::service_accounts_page),
+        post("/account/service-accounts", Counted, account_pages::service_accounts),
+        get("/account/provider-keys", Counted, account_pages::provider_keys_page),
+        post("/account/provider-keys", Counted, account_pages::provider_keys),
+        get("/account/confirm", Counted, account_pages::confirm_identity_page),
+        post("/account/confirm", Counted, account_pages::confirm_identity),
+        get("/account/device", Counted, account_pages::device_page),
+        post("/account/device", Counted, account_pages::device),
+        get("/account/export", Counted, account_pages::export_page),
+        post("/account/export", Counted, account_pages::export),
+        get("/account/delete", Counted, account_pages::delete_page),
+        post("/account/delete", Counted, account_pages::delete_account),
     ]
 }
 

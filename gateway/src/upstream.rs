@@ -22,6 +22,8 @@ use crate::{
 
 pub(crate) struct Upstream {
     auth: ServiceChannel,
+    /// To auth, for exports.
+    auth_streams: ServiceChannel,
     agent_streaming: ServiceChannel,
     /// To agent-streaming, for event streams.
     streams: ServiceChannel,
@@ -41,6 +43,7 @@ impl Upstream {
         let streams = |to, uri| connect_for_streams(Caller::Gateway, to, uri, &config.cluster_secret);
         Self {
             auth: channel(Caller::Auth, &config.auth_url),
+            auth_streams: streams(Caller::Auth, &config.auth_url),
             agent_streaming: channel(Caller::AgentStreaming, &config.agent_streaming_url),
             streams: streams(Caller::AgentStreaming, &config.agent_streaming_url),
             project_storage: channel(Caller::ProjectStorage, &config.project_storage_url),
@@ -57,6 +60,11 @@ impl Upstream {
 
     pub(crate) fn auth(&self) -> AuthServiceClient<ServiceChannel> {
         AuthServiceClient::new(self.auth.clone())
+    }
+
+    /// For streams alone, so that a client that does not read its stream delays no other call.
+    pub(crate) fn auth_streams(&self) -> AuthServiceClient<ServiceChannel> {
+        AuthServiceClient::new(self.auth_streams.clone())
     }
 
     pub(crate) fn agents(&self) -> AgentStreamingServiceClient<ServiceChannel> {

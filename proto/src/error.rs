@@ -8,6 +8,7 @@ use std::{collections::HashMap, fmt, time::Duration};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation as WireViolation, QuotaViolation as WireQuota, StatusExt};
 
+use self::bounds::visible;
 pub use self::bounds::{OMITTED, clip};
 
 /// The domain of a status that no service of Backlot made: a library, a proxy or the transport did.
@@ -102,15 +103,15 @@ pub struct Fault {
 }
 
 impl Fault {
-    /// A fault of a service, which is named as its folder: `project-storage`. The message is clipped, because it may quote a request.
-    /// [`Fault::invalid`] and [`Fault::with`] clip their texts too.
+    /// A fault of a service, which is named as its folder: `project-storage`. The message is clipped, and its control characters become
+    /// escapes, because it may quote a request. So do the texts of [`Fault::invalid`]. [`Fault::with`] only clips.
     #[must_use]
     pub fn new(service: &str, code: ErrorCode, reason: &str, message: impl Into<String>) -> Self {
         Self {
             code,
             reason: reason.to_owned(),
             domain: format!("{service}.backlot.dev"),
-            message: clip(&message.into(), bounds::TEXT),
+            message: clip(&visible(&message.into()), bounds::TEXT),
             violations: Vec::new(),
             quota: Vec::new(),
             retry_after: None,
@@ -122,8 +123,8 @@ impl Fault {
     #[must_use]
     pub fn invalid(service: &str, violations: Vec<FieldViolation>) -> Self {
         let clipped = |v: FieldViolation| FieldViolation {
-            field: clip(&v.field, bounds::FIELD),
-            description: clip(&v.description, bounds::DESCRIPTION),
+            field: clip(&visible(&v.field), bounds::FIELD),
+            description: clip(&visible(&v.description), bounds::DESCRIPTION),
         };
         let violations: Vec<_> = violations.into_iter().map(clipped).collect();
         // A violation without a field concerns the whole request.

@@ -26,6 +26,9 @@ pub const IDEMPOTENT_METHODS: &[&str] = include!(concat!(env!("OUT_DIR"), "/idem
 /// The paths of the methods that the contract marks as without side effects.
 pub const READ_ONLY_METHODS: &[&str] = include!(concat!(env!("OUT_DIR"), "/read_only_methods.rs"));
 
+/// The paths of the methods whose request is a stream of messages.
+pub const CLIENT_STREAMING_METHODS: &[&str] = include!(concat!(env!("OUT_DIR"), "/client_streaming_methods.rs"));
+
 macro_rules! package {
     ($name:literal) => {
         include!(concat!(env!("OUT_DIR"), "/", $name, ".rs"));

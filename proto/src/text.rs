@@ -19,10 +19,12 @@ pub fn is_misleading(c: char) -> bool {
     is_control(c) || is_direction(c)
 }
 
-/// Whether a text has only white space and zero-width characters.
+/// Whether a text has only white space, zero-width characters and letters without a mark: fillers of Hangul and the empty pattern of Braille.
 #[must_use]
 pub fn is_blank(text: &str) -> bool {
-    text.chars().all(|c| c.is_whitespace() || matches!(c, '\u{ad}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2060}' | '\u{feff}'))
+    let is_zero_width = |c| matches!(c, '\u{ad}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2060}' | '\u{feff}');
+    let is_filler = |c| matches!(c, '\u{115f}' | '\u{1160}' | '\u{2800}' | '\u{3164}' | '\u{ffa0}');
+    text.chars().all(|c| c.is_whitespace() || is_zero_width(c) || is_filler(c))
 }
 
 /// Replaces U+0000, which PostgreSQL cannot store in a text, by U+FFFD.
@@ -44,7 +46,7 @@ mod tests {
 
     #[test]
     fn a_text_without_visible_characters_is_blank() {
-        for text in ["", " ", "\n\r\t", "\u{a0}\u{3000}\u{2028}", "\u{200b}", "\u{feff} \u{2060}", "\u{200f}\u{ad}"] {
+        for text in ["", " ", "\n\r\t", "\u{a0}\u{3000}\u{2028}", "\u{200b}", "\u{feff} \u{2060}", "\u{200f}\u{ad}", "\u{3164}\u{2800}"] {
             assert!(is_blank(text), "{text:?}");
         }
         for text in ["a", " a ", ".", "\u{200b}x", "🦀", "\u{301}"] {

@@ -3,6 +3,7 @@
 //! neither a span nor a log line; the guard counts them and logs their number once a minute.
 
 use std::{
+    fmt,
     net::{IpAddr, Ipv4Addr},
     sync::Arc,
     time::{Duration, Instant},
@@ -10,7 +11,7 @@ use std::{
 
 use axum::{
     extract::{MatchedPath, Request, State},
-    http::{HeaderMap, HeaderName, HeaderValue, header},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     middleware::Next,
     response::Response,
 };
@@ -18,16 +19,25 @@ use chassis::{
     context::Context,
     edge::Guard,
     identity::{Caller, User},
-    listen::Connection,
+    listen::{Connection, OnBehalfOf},
     propagation,
     telemetry::log::shortened,
 };
+use proto::id::UserId;
 use tower_http::request_id::{MakeRequestId as _, MakeRequestUuid};
-use tracing::{Instrument as _, Span, field::Empty, info_span};
+use tracing::{
+    Instrument as _, Span,
+    field::{Empty, display},
+    info_span,
+};
 
 use crate::{
     edge::{client_address, metrics},
-    error::problem::{ProblemContext, render},
+    error::{
+        Failure,
+        oauth::Endpoint,
+        problem::{ProblemContext, render},
+    },
     http::headers::{REQUEST_ID, TRACE_RESPONSE, UI_STREAM_LEVEL},
 };
 
@@ -107,17 +117,18 @@ pub(crate) async fn observe(State(profile): State<ListenerProfile>, mut request:
     let started = Instant::now();
     async {
         let response = next.run(request).await;
-        let context = ProblemContext { path: &path, request_id: request_id.to_str().unwrap_or_default(), trace_id: &trace_id };
+        let outcome = Outcome::of(&response);
+        let (oauth, request_id_text) = (Endpoint::of(&method, &route), request_id.to_str().unwrap_or_default());
+        let context = ProblemContext { path: &path, request_id: request_id_text, trace_id: &trace_id, oauth };
         let mut response = render(response, &context);
         let status = response.status();
         Span::current().record("http.response.status_code", status.as_u16());
         metrics::record(&method, &route, status, started.elapsed());
-        let ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         // "Not ready" is what the probe asks for, and true at each start.
         if status.is_server_error() && route != "/readyz" {
-            tracing::warn!(status = status.as_u16(), ms, "{verb} {shown} failed");
+            outcome.warn(status, started, format_args!("{verb} {shown} failed"));
         } else if edge_wait.is_none() {
-            tracing::info!(status = status.as_u16(), ms, "{verb} {shown}");
+            outcome.log(status, started, format_args!("{verb} {shown}"));
         }
         let traceparent = propagation::traceparent().and_then(|text| HeaderValue::try_from(text).ok());
         if let Some(traceparent) = traceparent {
@@ -128,6 +139,39 @@ pub(crate) async fn observe(State(profile): State<ListenerProfile>, mut request:
     }
     .instrument(span.clone())
     .await
+}
+
+/// What the log line of a request has besides its status.
+struct Outcome {
+    /// The person of the request, also if it was refused.
+    user: Option<UserId>,
+    /// The reason of a refusal, as the problem document has it; never a text of the client.
+    reason: Option<String>,
+}
+
+impl Outcome {
+    /// Of a response whose failure is not rendered yet.
+    fn of(response: &Response) -> Self {
+        let extensions = response.extensions();
+        Self {
+            user: extensions.get::<OnBehalfOf>().map(|person| person.0),
+            reason: extensions.get::<Failure>().map(|failure| failure.0.reason.clone()),
+        }
+    }
+
+    fn log(&self, status: StatusCode, started: Instant, message: fmt::Arguments<'_>) {
+        let (user, reason) = (self.user.map(display), self.reason.as_deref());
+        tracing::info!(status = status.as_u16(), ms = milliseconds(started), user, reason, "{message}");
+    }
+
+    fn warn(&self, status: StatusCode, started: Instant, message: fmt::Arguments<'_>) {
+        let (user, reason) = (self.user.map(display), self.reason.as_deref());
+        tracing::warn!(status = status.as_u16(), ms = milliseconds(started), user, reason, "{message}");
+    }
+}
+
+fn milliseconds(started: Instant) -> u64 {
+    u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
 /// A path as problem documents show it.
@@ -162,7 +206,11 @@ fn remove_reserved(headers: &mut HeaderMap) {
 
 #[cfg(test)]
 mod tests {
+    use axum::response::IntoResponse as _;
+    use proto::error::ErrorCode;
+
     use super::*;
+    use crate::error::fault;
 
     #[test]
     fn a_client_cannot_send_reserved_headers() {
@@ -176,6 +224,17 @@ mod tests {
         let mut left: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
         left.sort_unstable();
         assert_eq!(left, ["authorization", UI_STREAM_LEVEL.as_str(), "x-request-id"]);
+    }
+
+    #[test]
+    fn the_line_of_a_request_has_the_person_and_the_reason() {
+        let user = UserId::generate();
+        let mut refused = Failure::from(fault(ErrorCode::Forbidden, "ACCESS_DENIED", "a text")).into_response();
+        refused.extensions_mut().insert(OnBehalfOf(user));
+        let outcome = Outcome::of(&refused);
+        assert_eq!((outcome.user, outcome.reason.as_deref()), (Some(user), Some("ACCESS_DENIED")));
+        let outcome = Outcome::of(&StatusCode::OK.into_response());
+        assert_eq!((outcome.user, outcome.reason), (None, None));
     }
 
     #[test]

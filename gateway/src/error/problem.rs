@@ -11,7 +11,7 @@ use axum::{
 use proto::error::{ErrorCode, Fault};
 use serde::Serialize;
 
-use super::{DOMAIN, Failure, PANIC, field_names, status::status_of};
+use super::{DOMAIN, Failure, PANIC, field_names, oauth, status::status_of};
 use crate::http::quota::{Quota, whole_seconds};
 
 /// The request of a problem document.
@@ -19,9 +19,11 @@ pub(crate) struct ProblemContext<'a> {
     pub(crate) path: &'a str,
     pub(crate) request_id: &'a str,
     pub(crate) trace_id: &'a str,
+    /// The route of OAuth, whose errors have another form.
+    pub(crate) oauth: Option<oauth::Endpoint>,
 }
 
-/// Writes the problem document into a response that has a [`Failure`] as an extension; other responses stay as they are.
+/// Writes the problem document, or the error of OAuth, into a response that has a [`Failure`] as an extension; other responses stay as they are.
 pub(crate) fn render(mut response: Response, context: &ProblemContext<'_>) -> Response {
     let Some(Failure(fault)) = response.extensions_mut().remove::<Failure>() else { return response };
     let (status, title) = status_of(fault.code, &fault.reason);
@@ -29,13 +31,16 @@ pub(crate) fn render(mut response: Response, context: &ProblemContext<'_>) -> Re
     if fault.code == ErrorCode::Internal && fault.reason != PANIC && fault.domain == DOMAIN {
         tracing::error!(cause = fault.message, "internal error");
     }
-    let document = document(&fault, status, title, context);
+    let (kind, body) = match context.oauth {
+        Some(endpoint) => (oauth::KIND, serde_json::to_vec(&oauth::error_of(&fault, status, endpoint))),
+        None => ("application/problem+json", serde_json::to_vec(&document(&fault, status, title, context))),
+    };
     *response.status_mut() = status;
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     headers.remove(header::CONTENT_LENGTH);
     set_headers(headers, &fault, status);
-    *response.body_mut() = Body::from(serde_json::to_vec(&document).unwrap_or_default());
+    *response.body_mut() = Body::from(body.unwrap_or_default());
     response
 }
 
@@ -169,7 +174,7 @@ mod tests {
 
     use super::*;
 
-    const CONTEXT: ProblemContext<'_> = ProblemContext { path: "/api/x", request_id: "r", trace_id: "t" };
+    const CONTEXT: ProblemContext<'_> = ProblemContext { path: "/api/x", request_id: "r", trace_id: "t", oauth: None };
 
     async fn body(response: Response) -> serde_json::Value {
         serde_json::from_slice(&axum::body::to_bytes(response.into_body(), 10_000).await.unwrap()).unwrap()
@@ -225,6 +230,17 @@ mod tests {
             entry("#/my_field", "my_field", "is not a field of this request"),
         ];
         assert_eq!(document["errors"], serde_json::json!(entries));
+    }
+
+    #[tokio::test]
+    async fn a_route_of_oauth_has_an_error_of_oauth_with_the_headers_of_a_problem() {
+        let context = ProblemContext { oauth: Some(oauth::Endpoint::Token), ..CONTEXT };
+        let fault = Fault::new("gateway", ErrorCode::Unavailable, "UNAVAILABLE", "not now").retry_after(Duration::from_secs(7));
+        let response = render(Failure::from(fault).into_response(), &context);
+        let header = |name: &str| response.headers()[name].to_str().unwrap().to_owned();
+        assert_eq!((response.status().as_u16(), header("content-type"), header("retry-after")), (503, oauth::KIND.into(), "7".into()));
+        let expected = serde_json::json!({ "error": "temporarily_unavailable", "error_description": "not now" });
+        assert_eq!(body(response).await, expected);
     }
 
     #[tokio::test]

@@ -11,22 +11,20 @@ const MAX_COOKIES: usize = 4;
 
 /// The cookie of one cluster. With https its name has the prefix `__Host-`, which browsers accept only with Secure and only from the host
 /// itself. Plain http allows neither, and cookies ignore ports. There the name contains a number of the cluster, so that two clusters on
-/// one machine do not share a cookie.
+/// one machine do not share a cookie. While the secret of the cluster is replaced, the name of the other secret is read, too.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct SessionCookie {
-    name: String,
+    /// The names that are read. The first one is written.
+    names: Vec<String>,
     secure: bool,
 }
 
 impl SessionCookie {
-    pub(crate) fn new(secure: bool, cluster: [u8; 32]) -> Self {
-        let name = if secure {
-            "__Host-backlot_session".to_owned()
-        } else {
-            let [a, b, c, d, ..] = cluster;
-            format!("backlot_session_{:08x}", u32::from_be_bytes([a, b, c, d]))
-        };
-        Self { name, secure }
+    /// `keys` are those of the cluster for the name of its cookie.
+    pub(crate) fn new(secure: bool, keys: &[[u8; 32]]) -> Self {
+        let of_cluster = |[a, b, c, d, ..]: &[u8; 32]| format!("backlot_session_{:08x}", u32::from_be_bytes([*a, *b, *c, *d]));
+        let names = if secure { vec!["__Host-backlot_session".to_owned()] } else { keys.iter().map(of_cluster).collect() };
+        Self { names, secure }
     }
 
     /// The secrets in a request, each once. With plain HTTP a page of a sibling host can also set a cookie of this name. Browsers then send both,
@@ -38,7 +36,7 @@ impl SessionCookie {
             .filter_map(|line| line.to_str().ok())
             .flat_map(|line| line.split(';'))
             .filter_map(|pair| pair.trim().split_once('='))
-            .filter(|(name, _)| *name == self.name)
+            .filter(|(name, _)| self.names.iter().any(|own| own == name))
             .map(|(_, value)| value)
             .filter(|value| !value.is_empty() && value.len() <= MAX_VALUE && value.bytes().all(|b| b.is_ascii_graphic()));
         let mut secrets: Vec<&str> = Vec::new();
@@ -62,7 +60,8 @@ impl SessionCookie {
 
     fn line(&self, value: &str, max_age: u64) -> Option<HeaderValue> {
         let secure = if self.secure { "; Secure" } else { "" };
-        let line = format!("{}={value}; Path=/; Max-Age={max_age}; HttpOnly; SameSite=Lax{secure}", self.name);
+        let name = self.names.first()?;
+        let line = format!("{name}={value}; Path=/; Max-Age={max_age}; HttpOnly; SameSite=Lax{secure}");
         let mut value = HeaderValue::try_from(line).ok()?;
         value.set_sensitive(true);
         Some(value)
@@ -76,7 +75,7 @@ mod tests {
     fn cookie(secure: bool) -> SessionCookie {
         let mut cluster = [0; 32];
         cluster[..4].copy_from_slice(&[0x0a, 0xbc, 0xde, 0xf0]);
-        SessionCookie::new(secure, cluster)
+        SessionCookie::new(secure, &[cluster])
     }
 
     fn read(lines: &[&str]) -> Vec<String> {
@@ -111,6 +110,18 @@ mod tests {
         ] {
             assert_eq!(read(lines), secrets, "{lines:?}");
         }
+    }
+
+    #[test]
+    fn while_the_secret_is_replaced_both_names_are_read() {
+        let both = SessionCookie::new(false, &[[1; 32], [2; 32]]);
+        let mut headers = HeaderMap::new();
+        headers.append(
+            header::COOKIE,
+            "backlot_session_02020202=old; backlot_session_01010101=new; backlot_session_03030303=x".parse().unwrap(),
+        );
+        assert_eq!(both.read(&headers), ["old", "new"]);
+        assert!(both.set("s3cret", Duration::ZERO).unwrap().to_str().unwrap().starts_with("backlot_session_01010101=s3cret;"));
     }
 
     #[test]

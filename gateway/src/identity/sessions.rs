@@ -1,6 +1,6 @@
-//! Finds the person of a credential. A browser sends its session cookie, a program an access token; `Authorization` has precedence. The cookie
-//! is exchanged at auth for an access token, which every call of the request carries. The token of a program is verified here, so that it
-//! is refused within a second after its session has ended.
+//! Finds the person of a credential. A browser sends its session cookie, a program an access token or an API key; `Authorization` has
+//! precedence. The cookie or the key is exchanged at auth for an access token, which every call of the request carries. The token of a program
+//! is verified here, so that it is refused within a second after its session has ended.
 
 use std::{
     sync::Arc,
@@ -11,6 +11,7 @@ use axum::http::{HeaderMap, header};
 use chassis::{
     context::Context,
     identity::{REFRESH_TOKEN_CLAIM, Token, User},
+    revocations::Revocations,
     verifier::Verifier,
 };
 use proto::{
@@ -22,14 +23,21 @@ use serde_json::Value;
 
 use crate::{
     error::{fault, fault_of},
-    identity::{cookie::SessionCookie, revocations::Revocations},
+    identity::cookie::SessionCookie,
     upstream::Upstream,
 };
 
-/// Sessions whose access token is cached.
+/// What API keys begin with, those of persons and of service accounts. Access tokens begin with `ey`.
+const KEY_PREFIXES: [&str; 2] = ["blt_pat_", "blt_svc_"];
+/// Sessions and keys whose access token is cached.
 const CACHE_SIZE: usize = 10_000;
 /// A cached token is renewed this long before it expires, so that it outlives the request that uses it.
 const MARGIN: Duration = Duration::from_secs(90);
+
+/// Whether a text has the form of an API key. Only auth knows whether it is one.
+fn is_key(text: &str) -> bool {
+    KEY_PREFIXES.iter().any(|prefix| text.starts_with(prefix))
+}
 
 /// A credential of a request.
 #[derive(Clone)]
@@ -38,6 +46,33 @@ pub(crate) enum Credential {
     Session(Token),
     /// An access token.
     Bearer(Token),
+    /// An API key.
+    Key(Token),
+}
+
+impl Credential {
+    /// The request that exchanges it for an access token; `None` for an access token.
+    fn exchange(&self) -> Option<CreateAccessTokenRequest> {
+        let text = |token: &Token| token.expose().to_owned();
+        match self {
+            Self::Session(secret) => Some(CreateAccessTokenRequest { session_token: text(secret), ..Default::default() }),
+            Self::Key(key) => Some(CreateAccessTokenRequest { api_key: text(key), ..Default::default() }),
+            Self::Bearer(_) => None,
+        }
+    }
+
+    fn expose(&self) -> &str {
+        let (Self::Session(token) | Self::Bearer(token) | Self::Key(token)) = self;
+        token.expose()
+    }
+
+    /// The refusal after its end.
+    fn ended(&self) -> Fault {
+        match self {
+            Self::Key(_) => fault(ErrorCode::Unauthenticated, "API_KEY_INVALID", "the API key does not exist, was deleted or has expired"),
+            _ => fault(ErrorCode::Unauthenticated, "SESSION_ENDED", "the session has ended; sign in again"),
+        }
+    }
 }
 
 /// The person of a request, or why there is none; an extension of the request. An invalid credential is an error only on routes that need
@@ -70,6 +105,14 @@ impl Identity {
 
     pub(crate) fn user(&self) -> Option<&User> {
         self.outcome.as_ref().ok()?.as_ref()
+    }
+
+    /// The API key, if the request used one.
+    pub(crate) fn api_key(&self) -> Option<&str> {
+        match &self.credential {
+            Some(Credential::Key(key)) => Some(key.expose()),
+            _ => None,
+        }
     }
 
     /// The secret of the session cookie, if the request used one.
@@ -131,13 +174,17 @@ impl Sessions {
 
     /// The person behind a credential.
     pub(crate) async fn user(&self, credential: &Credential, context: &Context) -> Result<User, Fault> {
-        let user = match credential {
-            Credential::Session(secret) => self.exchange(secret.expose(), context).await?,
-            Credential::Bearer(token) => self.verifier.user(token.expose()).await?,
+        let user = match credential.exchange() {
+            Some(request) => self.exchange(credential.expose(), request, context).await?,
+            None => {
+                let user = self.verifier.user(credential.expose()).await?;
+                self.revocations.until_known().await?;
+                user
+            }
         };
         // This also covers a token that was fetched before the revocation arrived.
         if self.revocations.has_ended(user.session_id) {
-            return Err(fault(ErrorCode::Unauthenticated, "SESSION_ENDED", "the session has ended; sign in again"));
+            return Err(credential.ended());
         }
         self.record_use(&user, context).await?;
         Ok(user)
@@ -160,20 +207,25 @@ impl Sessions {
         Ok(())
     }
 
-    /// The credentials of a request: an access token, or each of its session cookies.
+    /// The credentials of a request: an access token or an API key, or each of its session cookies.
     pub(crate) fn credentials(&self, headers: &HeaderMap) -> Result<Vec<Credential>, Fault> {
         let Some(value) = headers.get(header::AUTHORIZATION) else {
-            return Ok(self.cookie.read(headers).into_iter().map(|secret| Credential::Session(Token::new(secret))).collect());
+            // A key in a cookie is no session, although the cache may know it.
+            let secrets = self.cookie.read(headers).into_iter().filter(|secret| !is_key(secret));
+            return Ok(secrets.map(|secret| Credential::Session(Token::new(secret))).collect());
         };
         let token = value.to_str().ok().and_then(|text| text.split_once(' ')).filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
         match token.map(|(_, token)| token.trim()) {
+            Some(key) if is_key(key) => Ok(vec![Credential::Key(Token::new(key))]),
             Some(token) if !token.is_empty() => Ok(vec![Credential::Bearer(Token::new(token))]),
-            _ => Err(fault(ErrorCode::Unauthenticated, "TOKEN_INVALID", "Authorization must be `Bearer` and an access token")),
+            _ => {
+                Err(fault(ErrorCode::Unauthenticated, "TOKEN_INVALID", "Authorization must be `Bearer` and an access token or an API key"))
+            }
         }
     }
 
-    async fn exchange(&self, secret: &str, context: &Context) -> Result<User, Fault> {
-        let Some(epoch) = self.revocations.epoch() else { return Ok(self.fetch(secret, context).await?.user) };
+    async fn exchange(&self, secret: &str, request: CreateAccessTokenRequest, context: &Context) -> Result<User, Fault> {
+        let Some(epoch) = self.revocations.epoch() else { return Ok(self.fetch(request, context).await?.user) };
         let key = (epoch, secret.to_owned());
         if let Some(known) = self.cache.get(&key) {
             if now() + MARGIN.as_secs() < known.expires && !self.revocations.is_outdated(known.user.session_id, known.requested) {
@@ -182,14 +234,13 @@ impl Sessions {
             self.cache.remove(&key);
         }
         // Concurrent requests of the same session ask auth once.
-        let session = self.cache.get_or_insert_async(&key, self.fetch(secret, context)).await?;
+        let session = self.cache.get_or_insert_async(&key, self.fetch(request, context)).await?;
         Ok(session.user)
     }
 
-    async fn fetch(&self, secret: &str, context: &Context) -> Result<CachedSession, Fault> {
+    async fn fetch(&self, request: CreateAccessTokenRequest, context: &Context) -> Result<CachedSession, Fault> {
         let requested = Instant::now();
-        let request = context.request(CreateAccessTokenRequest { session_token: secret.to_owned(), ..Default::default() });
-        let answer = self.upstream.auth().create_access_token(request).await.map_err(|status| fault_of(&status))?;
+        let answer = self.upstream.auth().create_access_token(context.request(request)).await.map_err(|status| fault_of(&status))?;
         parse_exchange(answer.into_inner(), requested)
             .ok_or_else(|| fault(ErrorCode::Internal, "INTERNAL", "the answer of auth cannot be read"))
     }
@@ -208,6 +259,10 @@ fn parse_exchange(answer: CreateAccessTokenResponse, requested: Instant) -> Opti
         id: user.id.parse().ok()?,
         session_id: answer.session_id.parse().ok()?,
         private_claims: Arc::new(Plan::try_from(user.plan).ok()?.into()),
+        // The services read it in the token.
+        auth_time: 0,
+        // The token has it, and the services check it.
+        grant: None,
         token: Token::new(&answer.access_token),
     };
     Some(CachedSession { user, expires: u64::try_from(answer.expire_time?.seconds).ok()?, requested })
@@ -220,7 +275,8 @@ fn now() -> u64 {
 #[cfg(test)]
 mod tests {
     use chassis::{config::Env, identity::Caller, testing::Issuer, verifier::Keys};
-    use proto::id::UserId;
+    use proto::id::{SessionId, UserId};
+    use tokio_util::sync::CancellationToken;
 
     use super::*;
     use crate::config::Config;
@@ -230,9 +286,10 @@ mod tests {
         let secret = "a cluster secret that only tests have";
         let config = Config::read(&mut Env::of([("BACKLOT_AUTH_URL", uri.as_str()), ("BACKLOT_CLUSTER_SECRET", secret)]));
         let upstream = Arc::new(Upstream::new(&config));
-        let revocations = Arc::new(Revocations::new());
+        let revocations = Arc::new(Revocations::new(Caller::Gateway));
+        chassis::task::spawn(Arc::clone(&revocations).follow(upstream.auth_channel(), CancellationToken::new()));
         let verifier = Verifier::new(Caller::Gateway, &config.cluster_secret, Keys::Remote(upstream.auth_channel()));
-        let cookie = SessionCookie::new(false, [0; 32]);
+        let cookie = SessionCookie::new(false, &[[0; 32]]);
         (Sessions::new(cookie, upstream, verifier, Arc::clone(&revocations)), revocations)
     }
 
@@ -251,6 +308,16 @@ mod tests {
             }
             assert_eq!(issuer.recorded_uses(), recorded);
         }
+    }
+
+    #[tokio::test]
+    async fn a_token_of_a_session_that_ended_before_the_start_is_refused() {
+        let (issuer, session) = (Issuer::start().await, SessionId::generate());
+        issuer.end(session);
+        let (sessions, _) = sessions_of(&issuer);
+        let token = issuer.token_of(session, UserId::generate(), Plan::Pro, now() + 300);
+        let bearer = Credential::Bearer(Token::new(&token));
+        assert_eq!(sessions.user(&bearer, &Context::background()).await.expect_err("ended").reason, "SESSION_ENDED");
     }
 
     #[tokio::test]

@@ -18,12 +18,18 @@ const LIMIT: usize = 16 * 1024;
 const KIND: &str = "application/x-www-form-urlencoded";
 
 /// Extracts the fields of a form in their order.
+#[derive(Default)]
 pub(crate) struct Form(Vec<(String, String)>);
 
 impl Form {
     /// The first value of a field; an absent one is empty.
     pub(crate) fn get(&self, name: &str) -> &str {
-        self.0.iter().find(|(key, _)| key == name).map_or("", |(_, value)| value)
+        self.all(name).next().unwrap_or_default()
+    }
+
+    /// The values of a field in their order.
+    pub(crate) fn all(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.0.iter().filter(move |(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 }
 

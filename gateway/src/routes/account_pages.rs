@@ -1,69 +1,141 @@
-//! The pages of accounts: verification, the reset of a password, sign-in and sign-up, each with its form.
+//! The pages of accounts: verification, the reset of a password, sign-in and sign-up, each with its form. The pages of a signed-in person
+//! are in modules of their own.
+
+mod confirm;
+mod data;
+mod device;
+mod email;
+mod identities;
+mod keys;
+mod passkey_sign_in;
+mod passkeys;
+mod password;
+mod provider_keys;
+mod providers;
+mod second_factor;
+mod second_step;
+mod service_accounts;
+mod sessions;
+mod signed_in;
+mod verification;
 
 use std::sync::Arc;
 
 use axum::{
+    Extension,
     extract::{RawQuery, State},
-    http::{HeaderMap, HeaderValue, StatusCode, header},
-    response::{IntoResponse as _, Response},
+    http::{HeaderMap, StatusCode},
+    response::Response,
 };
-use proto::auth::{ConfirmPasswordResetRequest, RequestPasswordResetRequest, Session, SignInRequest, SignUpRequest, VerifyEmailRequest};
+use proto::auth::{
+    ConfirmPasswordResetRequest, ListProvidersResponse, RequestPasswordResetRequest, Session, SignInRequest, SignUpRequest,
+    VerifyEmailRequest,
+};
 use tonic::Status;
+use url::form_urlencoded;
 
+use self::providers::{START, invited_section, provider_links, providers_of, start_with_invite};
+pub(crate) use self::{
+    confirm::{confirm_identity, confirm_identity_page},
+    data::{delete_account, delete_page, export, export_page},
+    device::{device, device_page},
+    email::{email, email_page, new_email, new_email_page},
+    identities::{identities, identities_page},
+    keys::{keys, keys_page},
+    password::{password, password_page},
+    provider_keys::{provider_keys, provider_keys_page},
+    providers::{provider_callback, provider_start},
+    second_factor::{second_factor, second_factor_page},
+    service_accounts::{service_accounts, service_accounts_page},
+    sessions::{sessions, sessions_page},
+    signed_in::{overview, sign_out},
+    verification::{verify_email, verify_email_page},
+};
 use crate::{
     app::App,
+    edge::request::RequestInfo,
     error::fault_of,
     identity::authenticate::MaybeAuthenticated,
     json::{form::Form as Fields, reply::Reply},
     routes::auth::{reply_with_cookie, user_agent},
     web::account::{
-        html::{Field, Form, Page},
-        link,
+        challenge::{Challenge, SOLUTION},
+        form::{Field, Form},
+        html::{Page, see_other},
+        link::{self, Sent},
+        menu::{self, VERIFY_EMAIL, address_named, landing},
+        refusal::Refusal,
         words::refusal,
     },
 };
 
 const VERIFY: &str = "/account/verify";
 const CONFIRM: &str = "/account/reset/confirm";
-const SIGN_IN: (&str, &str) = ("/account/sign-in", "Sign in");
+const SIGN_IN: (&str, &str) = (menu::SIGN_IN, "Sign in");
 const SIGN_UP: (&str, &str) = ("/account/sign-up", "Create an account");
 const RESET: (&str, &str) = ("/account/reset", "Set a new password");
 const CHECK_MAIL: &str =
     "Open the link in the mail to go on. If there is no mail after a few minutes, look into the folder for unwanted mail.";
 
-/// What is wrong with a form, with the status of the page; nothing for a new form.
-type Wrong = Option<(StatusCode, String)>;
+const NOT_SOLVED: &str =
+    "The solution of your browser was wrong, was used before, or came after more than five minutes. It solves a new task now.";
+
+/// What is wrong with a form; nothing for a new one.
+type Wrong = Option<Refusal>;
 
 fn wrong(status: &Status) -> Wrong {
     Some(refusal(&fault_of(status)))
 }
 
+/// The first value of a name in a query; an absent one is empty.
+fn in_query(query: Option<&str>, name: &str) -> String {
+    let mut pairs = form_urlencoded::parse(query.unwrap_or_default().as_bytes());
+    pairs.find(|(key, _)| key == name).map_or_else(String::new, |(_, value)| value.into_owned())
+}
+
 /// The page with the status of what is wrong.
 fn with(wrong: Wrong, page: Page<'_>) -> Response {
     match wrong {
-        Some((status, text)) => Page { fault: Some(text), ..page }.respond(status),
+        Some(refusal) => {
+            let status = refusal.status;
+            Page { fault: Some(refusal), ..page }.respond(status)
+        }
         None => page.respond(StatusCode::OK),
     }
 }
 
-/// The page of a link. With a token in its address it redirects to the one without.
+/// The page of a link.
 fn linked(app: &App, path: &'static str, query: Option<&str>, headers: &HeaderMap, page: fn(&str, Wrong) -> Response) -> Response {
-    if let Some(token) = link::in_query(query) {
-        return link::redirect(path, &token, app.origins.secure());
-    }
-    match link::in_cookie(headers) {
-        Some(token) => page(&token, None),
-        None => {
-            let text = "The address of this page is incomplete. Open the link in the mail again, or copy all of it into the browser.";
-            Page { title: "Open the link in the mail", texts: &[text], links: &[RESET, SIGN_IN], ..Page::default() }.respond(StatusCode::OK)
-        }
-    }
+    token_of_link(app, path, query, headers).map_or_else(|response| response, |token| page(&token, None))
 }
 
+/// The token of the page of a link. With a token in its address the answer redirects to the one without. A token that is cut off is not that of
+/// the link before.
+fn token_of_link(app: &App, path: &'static str, query: Option<&str>, headers: &HeaderMap) -> Result<String, Response> {
+    let secure = app.origins.secure();
+    let stored = match link::in_query(query) {
+        Sent::Token(token) => return Err(link::redirect(path, &token, secure)),
+        Sent::Malformed => None,
+        Sent::Nothing => link::in_cookie(headers, secure),
+    };
+    stored.ok_or_else(|| {
+        let text = "The address of this page is incomplete. Open the link in the mail again, or copy all of it into the browser.";
+        Page { title: "Open the link in the mail", texts: &[text], links: &[RESET, SIGN_IN], ..Page::default() }.respond(StatusCode::OK)
+    })
+}
+
+/// The page of the link of a sign-up. Whoever signed up with the address of somebody else does not get an account by its owner.
 fn verify_form(token: &str, wrong: Wrong) -> Response {
-    let form = Form { token: Some(token), fields: Vec::new(), button: "Confirm the address" };
-    let texts = ["Confirm that you have entered your e-mail address here. If you have not, close this page: nothing happens then."];
-    with(wrong, Page { title: "Confirm your e-mail address", texts: &texts, form: Some(form), ..Page::default() })
+    let (hidden, fields) = (vec![("token", token)], vec![Field::password()]);
+    let form = Form { hidden, fields, button: "Confirm the address", is_refused: wrong.is_some(), ..Form::default() };
+    let texts = [
+        "Enter the password that you chose when you signed up here.",
+        "If you have forgotten it, or somebody else signed up with your address, choose another one. If you want no account, close this page.",
+    ];
+    let token: String = form_urlencoded::byte_serialize(token.as_bytes()).collect();
+    let other = format!("{CONFIRM}?token={token}");
+    let links = [(other.as_str(), "Choose another password")];
+    with(wrong, Page { title: "Confirm your e-mail address", texts: &texts, links: &links, form: Some(form), ..Page::default() })
 }
 
 pub(crate) async fn verify_page(State(app): State<Arc<App>>, RawQuery(query): RawQuery, headers: HeaderMap) -> Response {
@@ -71,19 +143,21 @@ pub(crate) async fn verify_page(State(app): State<Arc<App>>, RawQuery(query): Ra
 }
 
 pub(crate) async fn verify(State(app): State<Arc<App>>, caller: MaybeAuthenticated, form: Fields) -> Response {
-    let request = VerifyEmailRequest { token: form.get("token").to_owned() };
-    match app.upstream.auth().verify_email(caller.anonymous().request(request)).await {
+    let request = VerifyEmailRequest { token: form.get("token").to_owned(), password: form.get("password").to_owned() };
+    match app.upstream.auth().verify_email(caller.context.request(request)).await {
         Ok(answer) => {
             let text = format!("{} is confirmed. You can sign in now.", answer.get_ref().email);
             let page = Page { title: "Your e-mail address is confirmed", texts: &[&text], links: &[SIGN_IN], ..Page::default() };
             done(&app, VERIFY, page)
         }
+        // The link of a mail of the release before, to the address of an account.
+        Err(status) if fault_of(&status).reason == "TOKEN_MISSING" => link::redirect(VERIFY_EMAIL, form.get("token"), app.origins.secure()),
         Err(status) => verify_form(form.get("token"), wrong(&status)),
     }
 }
 
 fn reset_form(email: &str, wrong: Wrong) -> Response {
-    let form = Form { token: None, fields: vec![Field::email(email)], button: "Send the mail" };
+    let form = Form { fields: vec![Field::email(email)], button: "Send the mail", is_refused: wrong.is_some(), ..Form::default() };
     let texts = ["Enter the e-mail address of your account. You get a mail with a link to set a new password."];
     with(wrong, Page { title: RESET.1, texts: &texts, form: Some(form), links: &[SIGN_IN], ..Page::default() })
 }
@@ -105,8 +179,12 @@ pub(crate) async fn reset(State(app): State<Arc<App>>, caller: MaybeAuthenticate
 }
 
 fn confirm_form(token: &str, wrong: Wrong) -> Response {
-    let form = Form { token: Some(token), fields: vec![Field::new_password()], button: "Set the password" };
-    let texts = ["All devices are signed out when you set a new password."];
+    let (hidden, fields) = (vec![("token", token)], vec![Field::new_password()]);
+    let form = Form { hidden, fields, button: "Set the password", is_refused: wrong.is_some(), ..Form::default() };
+    let texts = [
+        "All devices are signed out when you set a new password.",
+        "Linked accounts, passkeys and authenticator apps of the last seven days are removed, because somebody else may have added them.",
+    ];
     with(wrong, Page { title: "Choose a new password", texts: &texts, form: Some(form), links: &[RESET], ..Page::default() })
 }
 
@@ -118,7 +196,8 @@ pub(crate) async fn confirm(State(app): State<Arc<App>>, caller: MaybeAuthentica
     let request = ConfirmPasswordResetRequest { token: form.get("token").to_owned(), password: form.get("password").to_owned() };
     match app.upstream.auth().confirm_password_reset(caller.anonymous().request(request)).await {
         Ok(_) => {
-            let page = Page { title: "Your password is changed", texts: &["Sign in with it."], links: &[SIGN_IN], ..Page::default() };
+            let texts = ["Sign in with it.", "A mail lists the linked accounts, passkeys and the authenticator app that your account has."];
+            let page = Page { title: "Your password is changed", texts: &texts, links: &[SIGN_IN], ..Page::default() };
             done(&app, CONFIRM, page)
         }
         Err(status) => confirm_form(form.get("token"), wrong(&status)),
@@ -132,56 +211,127 @@ fn done(app: &App, path: &str, page: Page<'_>) -> Response {
     response
 }
 
-fn sign_in_form(email: &str, wrong: Wrong) -> Response {
-    let form = Form { token: None, fields: vec![Field::email(email), Field::password()], button: SIGN_IN.1 };
-    with(wrong, Page { title: SIGN_IN.1, form: Some(form), links: &[SIGN_UP, RESET], ..Page::default() })
+/// `next` names the page that the sign-in leads to. The page solves the challenge.
+fn sign_in_form(email: &str, next: &str, providers: &ListProvidersResponse, wrong: Wrong, challenge: Option<Challenge<'_>>) -> Response {
+    let next = address_named(next).map_or("", |_| next);
+    let mut hidden = if next.is_empty() { Vec::new() } else { vec![("next", next)] };
+    hidden.extend(challenge.map(|_| (SOLUTION, "")));
+    let fields = vec![Field::email(email), Field::password()];
+    let form = Form { hidden, fields, button: SIGN_IN.1, is_refused: wrong.is_some(), ..Form::default() };
+    let sections = if providers.passkeys_offered { vec![passkeys::sign_in_section(next)] } else { Vec::new() };
+    let links = provider_links(providers, next);
+    let links: Vec<_> = links.iter().map(|(to, label)| (to.as_str(), label.as_str())).chain([SIGN_UP, RESET]).collect();
+    with(wrong, Page { title: SIGN_IN.1, challenge, form: Some(form), sections, links: &links, ..Page::default() })
 }
 
-pub(crate) async fn sign_in_page() -> Response {
-    sign_in_form("", None)
+pub(crate) async fn sign_in_page(
+    State(app): State<Arc<App>>,
+    Extension(info): Extension<RequestInfo>,
+    RawQuery(query): RawQuery,
+) -> Response {
+    let providers = providers_of(&app, &info.context(None)).await;
+    sign_in_form("", &in_query(query.as_deref(), "next"), &providers, None, None)
 }
 
 pub(crate) async fn sign_in(State(app): State<Arc<App>>, caller: MaybeAuthenticated, headers: HeaderMap, form: Fields) -> Reply {
-    let (email, password) = (form.get("email").to_owned(), form.get("password").to_owned());
-    let mut request = SignInRequest { email, password, ..Default::default() };
+    let outcome = match form.get("action") {
+        passkeys::ASK => Some(passkey_sign_in::start(&app, &caller, &form).await.map(Ok)),
+        passkeys::ANSWER => Some(passkey_sign_in::complete(&app, &caller, &headers, &form).await),
+        _ if !form.get("sign_in_token").is_empty() => Some(second_step::complete(&app, &caller, &headers, &form).await),
+        _ => None,
+    };
+    match outcome {
+        Some(Ok(reply)) => return reply,
+        Some(Err(wrong)) => return Ok(sign_in_form("", form.get("next"), &providers_of(&app, &caller.context).await, wrong, None)),
+        None => {}
+    }
+    let (email, password, challenge_solution) =
+        (form.get("email").to_owned(), form.get("password").to_owned(), form.get(SOLUTION).to_owned());
+    let mut request = SignInRequest { email, password, challenge_solution, ..Default::default() };
     user_agent(&headers, &mut request.user_agent);
     match app.upstream.auth().sign_in(caller.anonymous().request(request)).await {
         Ok(answer) => {
             let answer = answer.into_inner();
-            signed_in(&app, &caller, &answer.session_token, answer.session.as_ref()).await
+            signed_in(&app, &caller, &landing(form.get("next")), &answer.session_token, answer.session.as_ref()).await
         }
-        Err(status) => Ok(sign_in_form(form.get("email"), wrong(&status))),
+        Err(status) => {
+            let fault = fault_of(&status);
+            if let Some(second) = second_step::form_after(&fault, form.get("next")) {
+                return Ok(second);
+            }
+            let providers = providers_of(&app, &caller.context).await;
+            let mut refusal = refusal(&fault);
+            let challenge = Challenge::of(&fault);
+            if challenge.is_some() && !form.get(SOLUTION).is_empty() {
+                refusal.text = format!("{NOT_SOLVED} {}", refusal.text);
+            }
+            Ok(sign_in_form(form.get("email"), form.get("next"), &providers, Some(refusal), challenge))
+        }
     }
 }
 
-fn sign_up_form(email: &str, wrong: Wrong) -> Response {
-    let form = Form { token: None, fields: vec![Field::email(email), Field::new_password()], button: SIGN_UP.1 };
-    with(wrong, Page { title: SIGN_UP.1, form: Some(form), links: &[SIGN_IN, RESET], ..Page::default() })
+/// `invite` is the token of an invite, or empty.
+fn sign_up_form(email: &str, invite: &str, providers: &ListProvidersResponse, wrong: Wrong) -> Response {
+    let fields = vec![Field::email(email), Field::new_password()];
+    let hidden = if invite.is_empty() { Vec::new() } else { vec![("token", invite)] };
+    let form = Form { hidden, fields, button: SIGN_UP.1, is_refused: wrong.is_some(), ..Form::default() };
+    if !invite.is_empty() {
+        let sections = invited_section(providers, invite);
+        return with(wrong, Page { title: SIGN_UP.1, form: Some(form), sections, links: &[SIGN_IN, RESET], ..Page::default() });
+    }
+    if providers.invite_required {
+        let texts = ["You need an invite to sign up here. Open the link that the operator of this site has given to you."];
+        return with(wrong, Page { title: SIGN_UP.1, texts: &texts, links: &[SIGN_IN, RESET], ..Page::default() });
+    }
+    let links = provider_links(providers, "");
+    let links: Vec<_> = links.iter().map(|(to, label)| (to.as_str(), label.as_str())).chain([SIGN_IN, RESET]).collect();
+    with(wrong, Page { title: SIGN_UP.1, form: Some(form), links: &links, ..Page::default() })
 }
 
-pub(crate) async fn sign_up_page() -> Response {
-    sign_up_form("", None)
+/// The link of an invite has its token.
+pub(crate) async fn sign_up_page(
+    State(app): State<Arc<App>>,
+    Extension(info): Extension<RequestInfo>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Response {
+    let secure = app.origins.secure();
+    let token = match link::in_query(query.as_deref()) {
+        Sent::Token(token) => return link::redirect(SIGN_UP.0, &token, secure),
+        // A part of a link must not fall back to the token of another one.
+        Sent::Malformed => None,
+        Sent::Nothing => link::in_cookie(&headers, secure),
+    };
+    let providers = providers_of(&app, &info.context(None)).await;
+    sign_up_form("", &token.unwrap_or_default(), &providers, None)
 }
 
 pub(crate) async fn sign_up(State(app): State<Arc<App>>, caller: MaybeAuthenticated, headers: HeaderMap, form: Fields) -> Reply {
-    let (email, password) = (form.get("email").to_owned(), form.get("password").to_owned());
-    let mut request = SignUpRequest { email, password, ..Default::default() };
+    if form.get("action") == START {
+        return Ok(start_with_invite(&app, &caller, &form).await);
+    }
+    let (email, password, invite_token) = (form.get("email").to_owned(), form.get("password").to_owned(), form.get("token").to_owned());
+    let mut request = SignUpRequest { email, password, invite_token, ..Default::default() };
     user_agent(&headers, &mut request.user_agent);
     match app.upstream.auth().sign_up(caller.anonymous().request(request)).await {
         Ok(answer) => {
             let answer = answer.into_inner();
             if answer.session.is_some() {
-                return signed_in(&app, &caller, &answer.session_token, answer.session.as_ref()).await;
+                let mut response = signed_in(&app, &caller, "/", &answer.session_token, answer.session.as_ref()).await?;
+                link::forget(&mut response, SIGN_UP.0, app.origins.secure());
+                return Ok(response);
             }
             let texts = ["A mail is on its way to the address.", CHECK_MAIL];
             Ok(Page { title: "Look into your mail", texts: &texts, ..Page::default() }.respond(StatusCode::OK))
         }
-        Err(status) => Ok(sign_up_form(form.get("email"), wrong(&status))),
+        Err(status) => {
+            let providers = providers_of(&app, &caller.context).await;
+            Ok(sign_up_form(form.get("email"), form.get("token"), &providers, wrong(&status)))
+        }
     }
 }
 
-/// The first page, with the cookie of a new session.
-async fn signed_in(app: &App, caller: &MaybeAuthenticated, secret: &str, session: Option<&Session>) -> Reply {
-    let response = (StatusCode::SEE_OTHER, [(header::LOCATION, HeaderValue::from_static("/"))]).into_response();
-    reply_with_cookie(app, caller, response, secret, session).await
+/// Leads to a page, with the cookie of a new session.
+async fn signed_in(app: &App, caller: &MaybeAuthenticated, to: &str, secret: &str, session: Option<&Session>) -> Reply {
+    reply_with_cookie(app, caller, see_other(to), secret, session).await
 }

@@ -14,6 +14,7 @@ use proto::{
 };
 use serde::Serialize;
 
+use super::with_session::WithSession;
 use crate::{
     app::App,
     edge::request::RequestInfo,
@@ -37,15 +38,11 @@ pub(crate) async fn sign_up(
 ) -> Reply {
     user_agent(&headers, &mut request.user_agent);
     let in_answer = request.token_in_answer;
-    let mut answer = app.upstream.auth().sign_up(caller.anonymous().request(request)).await?.into_inner();
+    let answer = app.upstream.auth().sign_up(caller.anonymous().request(request)).await?.into_inner();
     if answer.session.is_none() {
         return accepted(&answer);
     }
-    if in_answer {
-        return reply(&answer);
-    }
-    let secret = std::mem::take(&mut answer.session_token);
-    reply_with_session(&app, &caller, &answer, &secret, answer.session.as_ref()).await
+    reply_to_sign_in(&app, &caller, in_answer, answer).await
 }
 
 pub(crate) async fn sign_in(
@@ -56,26 +53,27 @@ pub(crate) async fn sign_in(
 ) -> Reply {
     user_agent(&headers, &mut request.user_agent);
     let in_answer = request.token_in_answer;
-    let mut answer = app.upstream.auth().sign_in(caller.anonymous().request(request)).await?.into_inner();
+    let answer = app.upstream.auth().sign_in(caller.anonymous().request(request)).await?.into_inner();
+    reply_to_sign_in(&app, &caller, in_answer, answer).await
+}
+
+/// Answers a sign-in. The secret of its session is in a cookie, which replaces the cookie of the request, unless the request wants it in the
+/// answer.
+pub(super) async fn reply_to_sign_in<A: WithSession + Serialize + Send>(
+    app: &App,
+    caller: &MaybeAuthenticated,
+    in_answer: bool,
+    mut answer: A,
+) -> Reply {
     if in_answer {
         return reply(&answer);
     }
-    let secret = std::mem::take(&mut answer.session_token);
-    reply_with_session(&app, &caller, &answer, &secret, answer.session.as_ref()).await
+    let (secret, session) = answer.take_session();
+    let response = reply(&answer)?;
+    reply_with_cookie(app, caller, response, &secret, session.as_ref()).await
 }
 
-/// Answers a sign-in with the cookie of its session, which replaces the cookie of the request.
-async fn reply_with_session<A: Serialize + Sync>(
-    app: &App,
-    caller: &MaybeAuthenticated,
-    answer: &A,
-    secret: &str,
-    session: Option<&Session>,
-) -> Reply {
-    reply_with_cookie(app, caller, reply(answer)?, secret, session).await
-}
-
-/// The same with a response of any kind.
+/// Adds the cookie of a sign-in to its response. The session of the request's cookie ends.
 pub(crate) async fn reply_with_cookie(
     app: &App,
     caller: &MaybeAuthenticated,
@@ -117,6 +115,15 @@ pub(super) fn with_cookie(app: &App, mut response: Response, secret: &str, sessi
     Ok(response)
 }
 
+/// After the end of a session the browser forgets its cookie, and what it has kept of this origin.
+pub(crate) fn clear_browser(app: &App, response: &mut Response) {
+    if let Some(cookie) = app.sessions.cookie.clear() {
+        response.headers_mut().append(header::SET_COOKIE, cookie);
+    }
+    // Cookies are not in the list, because browsers would clear those of all hosts below the registered domain.
+    response.headers_mut().insert("clear-site-data", HeaderValue::from_static("\"cache\", \"storage\""));
+}
+
 /// Removes the cookie, unless the body names another session. A session that has already ended is not an error.
 pub(crate) async fn sign_out(
     State(app): State<Arc<App>>,
@@ -141,9 +148,7 @@ pub(crate) async fn sign_out(
         app.revocations.end(user.session_id, std::time::Instant::now());
     }
     let mut response = reply(&answer)?;
-    if let Some(cookie) = app.sessions.cookie.clear() {
-        response.headers_mut().append(header::SET_COOKIE, cookie);
-    }
+    clear_browser(&app, &mut response);
     Ok(response)
 }
 
@@ -151,17 +156,20 @@ pub(crate) async fn session(State(app): State<Arc<App>>, caller: Authenticated, 
     reply(app.upstream.auth().get_session(caller.context.request(request)).await?.get_ref())
 }
 
-/// An access token for programs and for pages of other sites, in exchange for the cookie, or for the secret or the refresh
-/// token in the body.
+/// An access token for programs and for pages of other sites, in exchange for the cookie or the API key of the request, or for
+/// the secret, the refresh token or the key in the body.
 pub(crate) async fn token(
     State(app): State<Arc<App>>,
     caller: MaybeAuthenticated,
     Json(mut request, _share): Json<CreateAccessTokenRequest>,
 ) -> Reply {
-    if request.session_token.is_empty() && request.refresh_token.is_empty() {
-        let text = "the request needs the session cookie of a sign-in, the sessionToken of a sign-in with tokenInAnswer, or a refreshToken";
-        let secret = caller.identity.session_secret();
-        secret.ok_or_else(|| fault(ErrorCode::Unauthenticated, "TOKEN_MISSING", text))?.clone_into(&mut request.session_token);
+    if request.session_token.is_empty() && request.refresh_token.is_empty() && request.api_key.is_empty() {
+        let text = "the request needs the session cookie of a sign-in, the sessionToken of a sign-in with tokenInAnswer, a refreshToken or an apiKey";
+        match (caller.identity.session_secret(), caller.identity.api_key()) {
+            (Some(secret), _) => secret.clone_into(&mut request.session_token),
+            (None, Some(key)) => key.clone_into(&mut request.api_key),
+            (None, None) => return Err(fault(ErrorCode::Unauthenticated, "TOKEN_MISSING", text).into()),
+        }
     }
     reply(app.upstream.auth().create_access_token(caller.anonymous().request(request)).await?.get_ref())
 }

@@ -227,7 +227,7 @@ fn events(import: Import, path: String, info: RequestInfo) -> Response {
                     Some(import)
                 }
                 Err(failure) => {
-                    let context = ProblemContext { path: &path, request_id: &info.request_id, trace_id: &info.trace_id };
+                    let context = ProblemContext { path: &path, request_id: &info.request_id, trace_id: &info.trace_id, oauth: None };
                     out.put_slice(b"event: error\ndata: ");
                     out.put_slice(&problem::json(&failure, &context));
                     out.put_slice(b"\n\n");

@@ -1,15 +1,18 @@
-//! The sessions of an account, its password, and refresh tokens.
+//! The sessions of an account, its password, refresh tokens, and its end.
 
 use std::{sync::Arc, time::Instant};
 
-use axum::{
-    extract::State,
-    http::{HeaderMap, header},
-    response::Response,
+use axum::{extract::State, http::HeaderMap};
+use proto::auth::{
+    ChangePasswordRequest, CreateRefreshTokenRequest, DeleteAccountRequest, ListSessionsRequest, RevokeSessionRequest,
+    RevokeSessionsRequest, StepUpRequest,
 };
-use proto::auth::{ChangePasswordRequest, CreateRefreshTokenRequest, ListSessionsRequest, RevokeSessionRequest, RevokeSessionsRequest};
+use serde::Serialize;
 
-use super::auth::{user_agent, with_cookie};
+use super::{
+    auth::{clear_browser, user_agent, with_cookie},
+    with_session::WithSession,
+};
 use crate::{
     app::App,
     identity::{authenticate::Authenticated, sessions::Credential},
@@ -46,7 +49,7 @@ pub(crate) async fn revoke_all(
         end_current(&app, &caller);
         // The cookie of a request with a bearer token may be of another session.
         if matches!(caller.credential, Credential::Session(_)) {
-            remove_cookie(&app, &mut response);
+            clear_browser(&app, &mut response);
         }
     }
     Ok(response)
@@ -60,14 +63,27 @@ pub(crate) async fn change_password(
     Json(mut request, _share): Json<ChangePasswordRequest>,
 ) -> Reply {
     user_agent(&headers, &mut request.user_agent);
-    let in_answer = request.token_in_answer || !matches!(caller.credential, Credential::Session(_));
-    let mut answer = app.upstream.auth().change_password(caller.context.request(request)).await?.into_inner();
-    end_current(&app, &caller);
-    if in_answer {
+    let in_answer = request.token_in_answer;
+    let answer = app.upstream.auth().change_password(caller.context.request(request)).await?.into_inner();
+    reply_with_successor(&app, &caller, in_answer, answer)
+}
+
+/// Answers with the session that takes the place of the caller's: its secret is in the cookie if the caller had one, unless the request wants
+/// it in the answer.
+pub(super) fn reply_with_successor<A: WithSession + Serialize>(app: &App, caller: &Authenticated, in_answer: bool, mut answer: A) -> Reply {
+    end_current(app, caller);
+    if in_answer || !matches!(caller.credential, Credential::Session(_)) {
         return reply(&answer);
     }
-    let secret = std::mem::take(&mut answer.session_token);
-    with_cookie(&app, reply(&answer)?, &secret, answer.session.as_ref())
+    let (secret, session) = answer.take_session();
+    with_cookie(app, reply(&answer)?, &secret, session.as_ref())
+}
+
+/// Answers as a change of the password does.
+pub(crate) async fn step_up(State(app): State<Arc<App>>, caller: Authenticated, Json(request, _share): Json<StepUpRequest>) -> Reply {
+    let in_answer = request.token_in_answer;
+    let answer = app.upstream.auth().step_up(caller.context.request(request)).await?.into_inner();
+    reply_with_successor(&app, &caller, in_answer, answer)
 }
 
 pub(crate) async fn create_refresh_token(
@@ -78,16 +94,25 @@ pub(crate) async fn create_refresh_token(
     reply(app.upstream.auth().create_refresh_token(caller.context.request(request)).await?.get_ref())
 }
 
+/// Removes the cookie, as the session of the request has ended with the account.
+pub(crate) async fn delete_account(
+    State(app): State<Arc<App>>,
+    caller: Authenticated,
+    Json(request, _share): Json<DeleteAccountRequest>,
+) -> Reply {
+    let answer = app.upstream.auth().delete_account(caller.context.request(request)).await?.into_inner();
+    let mut response = reply(&answer)?;
+    end_current(&app, &caller);
+    if matches!(caller.credential, Credential::Session(_)) {
+        clear_browser(&app, &mut response);
+    }
+    Ok(response)
+}
+
 /// Refuses the session of the request here, before auth reports its end.
-fn end_current(app: &App, caller: &Authenticated) {
+pub(super) fn end_current(app: &App, caller: &Authenticated) {
     app.revocations.end(caller.user.session_id, Instant::now());
     if let Credential::Session(secret) = &caller.credential {
         app.sessions.forget(secret.expose());
-    }
-}
-
-fn remove_cookie(app: &App, response: &mut Response) {
-    if let Some(cookie) = app.sessions.cookie.clear() {
-        response.headers_mut().append(header::SET_COOKIE, cookie);
     }
 }

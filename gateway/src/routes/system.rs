@@ -23,17 +23,22 @@ pub(crate) async fn healthz() -> Response {
     document(StatusCode::OK, &json!({"status": "ok"}))
 }
 
-/// The gateway can serve requests: the services that it needs answer, and this process is not about to stop.
+/// The gateway can serve requests: the services that it needs answer, it knows which sessions have ended, and this process is not about to
+/// stop.
 pub(crate) async fn readyz(State(app): State<Arc<App>>) -> Response {
     let services = app.readiness.of(&app.upstream).await;
     let leaving = app.leaving.is_cancelled();
-    let ready = !leaving && is_ready(&services);
-    let missing: Map<String, Value> = services
+    let known = app.revocations.is_known();
+    let ready = !leaving && known && is_ready(&services);
+    let mut missing: Map<String, Value> = services
         .iter()
         .filter_map(
             |(name, health)| if let Health::Missing(engine) = health { Some((name.name().to_owned(), Value::from(*engine))) } else { None },
         )
         .collect();
+    if !known {
+        missing.insert("gateway".to_owned(), Value::from("revocations"));
+    }
     let services: Map<String, Value> =
         services.iter().map(|(name, health)| (name.name().to_owned(), Value::from(*health == Health::Serving))).collect();
     let mut response = document(

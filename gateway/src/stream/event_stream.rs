@@ -11,6 +11,7 @@ use axum::{
     http::StatusCode,
     response::{IntoResponse, Response},
 };
+use chassis::revocations::Revocations;
 use futures::StreamExt as _;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -27,7 +28,7 @@ use super::{
 use crate::{
     app::App,
     error::{Failure, fault_of},
-    identity::{authenticate::Authenticated, revocations::Revocations},
+    identity::authenticate::Authenticated,
 };
 
 /// How long the response waits for the first event, so that an early failure is still a problem document.

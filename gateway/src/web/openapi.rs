@@ -1,7 +1,9 @@
 //! The OpenAPI 3.1 document, generated from the contract: paths from `google.api.http`, schemas from the messages as ProtoJSON,
 //! descriptions from the comments. [`protocols`] describes the routes of other protocols, and [`reasons`] the refusals of each operation.
 
+mod device;
 mod imports;
+mod operations;
 mod protocols;
 mod reasons;
 mod responses;
@@ -14,90 +16,15 @@ use serde_json::{Map, Value, json};
 use url::Url;
 
 use self::{
+    operations::{ACCEPTED, ANSWERS_ETAG, COOKIES, CREATES, DOWNLOAD, EXPORTS, KEYED, OPEN, OWN_DATA, READ, SECOND, UPLOAD, USAGE, WATCH},
     reasons::Shape,
-    responses::{not_modified, refusals, with_headers},
+    responses::{not_modified, refusals, with_headers, zip},
     schemas::{Schemas, lines},
 };
 use crate::{
     contract::{Binding, bindings, comment, pool},
     http::etag::VERSIONED,
 };
-
-/// Paths whose POST answers 201.
-const CREATES: [&str; 5] =
-    ["/api/turns", "/api/projects", "/api/projects/{project_id}/fork", "/api/templates", "/api/templates/{template_id}/use"];
-/// Operations other than reads whose response has an ETag.
-const ANSWERS_ETAG: [&str; 12] = [
-    "UpdateProject",
-    "UndeleteProject",
-    "SaveProject",
-    "SaveProjectInPath",
-    "ResolveConflict",
-    "RestoreRevision",
-    "RevertRevision",
-    "RevertRevisionOfTurn",
-    "UndoRevision",
-    "RedoRevision",
-    "UploadFile",
-    "MergeProject",
-];
-/// RPCs that anybody may call.
-const OPEN: [&str; 7] = ["SignUp", "SignIn", "SignOut", "GetKeySet", "VerifyEmail", "RequestPasswordReset", "ConfirmPasswordReset"];
-/// RPCs whose work is done after the response.
-const ACCEPTED: [&str; 2] = ["SendVerification", "RequestPasswordReset"];
-/// RPCs whose response sets or removes the cookie of the session.
-const COOKIES: [&str; 5] = ["SignUp", "SignIn", "SignOut", "RevokeSessions", "ChangePassword"];
-/// RPCs whose answer is an archive.
-const EXPORTS: [&str; 2] = ["ExportProject", "ExportDeployment"];
-/// RPCs that take an idempotency key.
-const KEYED: &[&str] = &[
-    "StartTurn",
-    "SaveProject",
-    "ResolveConflict",
-    "CreateProject",
-    "ForkProject",
-    "MergeProject",
-    "RestoreRevision",
-    "RevertRevision",
-    "UndoRevision",
-    "RedoRevision",
-    "UploadFile",
-    "DeleteFile",
-    "PublishTemplate",
-    "UseTemplate",
-];
-/// The RPC whose answer is a file.
-const DOWNLOAD: &str = "DownloadFile";
-/// The RPC whose answer has many files.
-const READ: &str = "ReadFiles";
-/// The RPC whose answer is the events of a project.
-const WATCH: &str = "WatchProject";
-/// The RPC to whose answer the gateway adds that of GetTokenUsage.
-const USAGE: &str = "GetUsage";
-/// The RPC whose body is a file.
-const UPLOAD: &str = "UploadFile";
-/// Second bindings of an RPC: the suffix of the id, and the description.
-const SECOND: [(&str, &str, &str); 3] = [
-    (
-        "/api/agent/stream",
-        "AndFollow",
-        "Starts a turn and follows its events in the same answer. A repeat with the same idempotency key and body follows the same turn and is \
-         not counted; with another body it is KEY_REUSED. Counted by policy `agent`. A disconnect does not stop the turn. Resume at \
-         `/api/turns/{turn_id}/events`; X-Backlot-Turn-Id has the id of the turn.",
-    ),
-    (
-        "/api/projects/{project_id}/changes",
-        "InPath",
-        "Applies a change set to the project in the path, completely as one revision or not at all. Base revisions, merges, conditions, limits and \
-         keys are those of `POST /api/projects/save`. Counted by policy `save`.",
-    ),
-    (
-        "/api/projects/{project_id}/turns/{turn_id}/revert",
-        "OfTurn",
-        "Makes a new revision without the change of a turn. Outcomes, conditions and keys are those of \
-         `POST /api/projects/{project_id}/revisions/{revision}/revert`. Counted by policy `save`.",
-    ),
-];
 
 fn is_versioned(binding: &Binding) -> bool {
     VERSIONED.contains(&(binding.method, &binding.template))
@@ -116,6 +43,12 @@ fn named(binding: &Binding) -> (String, String) {
 #[cfg(test)]
 pub(crate) fn reasons() -> impl Iterator<Item = &'static str> {
     reasons::all()
+}
+
+/// The reasons of an operation that not every operation has.
+#[cfg(test)]
+pub(crate) fn own_reasons(id: &str) -> impl Iterator<Item = &'static str> {
+    reasons::own(id)
 }
 
 /// The document; `server` is the public URL.
@@ -154,7 +87,7 @@ fn build() -> Value {
             "headers": responses::headers(),
             "securitySchemes": {
                 "session": {"type": "apiKey", "in": "cookie", "name": "__Host-backlot_session", "description": "Set by sign-up and sign-in; over plain HTTP its name is `backlot_session_` and eight digits of the cluster."},
-                "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT", "description": "From `POST /api/auth/token`, valid for five minutes. A page of another site signs in with `tokenInAnswer` and gets the token for the `sessionToken` of the answer."},
+                "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT", "description": "An API key, or an access token from `POST /api/auth/token`, which is valid for five minutes. A page of another site signs in with `tokenInAnswer` and gets the token for the `sessionToken` of the answer."},
             },
         },
     })
@@ -163,6 +96,7 @@ fn build() -> Value {
 /// Path, method and operation of each route that is no binding of the contract.
 fn own_operations(schemas: &mut Schemas) -> Vec<(&'static str, &'static str, Value)> {
     let mut all = protocols::operations();
+    all.extend(device::operations());
     all.extend(imports::operations(schemas));
     all.push(sites::operation(schemas));
     all
@@ -195,8 +129,8 @@ fn operation(binding: &Binding, schemas: &mut Schemas) -> Value {
         "parameters": parameters(binding, schemas),
         "security": match rpc.name() {
             _ if !needs_person => json!([]),
-            // Without credentials the secret of the session or a refresh token is in the body.
-            "CreateAccessToken" => json!([{"session": []}, {}]),
+            // Without credentials the secret of the session, a refresh token or an API key is in the body.
+            "CreateAccessToken" => json!([{"session": []}, {"bearer": []}, {}]),
             _ => json!([{"session": []}, {"bearer": []}]),
         },
     });
@@ -230,11 +164,11 @@ fn summary(text: &str) -> &str {
 fn successes(binding: &Binding, id: &str, schemas: &mut Schemas) -> Vec<(String, Value)> {
     let is_get = binding.method == "GET";
     let follows = id == "StartTurnAndFollow";
-    if EXPORTS.contains(&binding.rpc.name()) {
-        return vec![("200".to_owned(), archive()), ("304".to_owned(), not_modified())];
-    }
-    if binding.rpc.name() == DOWNLOAD {
-        return download();
+    match binding.rpc.name() {
+        name if EXPORTS.contains(&name) => return vec![("200".to_owned(), archive()), ("304".to_owned(), not_modified())],
+        OWN_DATA => return vec![("200".to_owned(), zip())],
+        DOWNLOAD => return download(),
+        _ => {}
     }
     if binding.rpc.name() == READ {
         let content = json!({"application/x-ndjson": {"schema": lines(&schemas.of_message(&binding.rpc.output()))}});
@@ -357,7 +291,7 @@ fn parameters(binding: &Binding, schemas: &mut Schemas) -> Vec<Value> {
     }
     if binding.rpc.name() == DOWNLOAD {
         parameters.push(header("Range", "One range of bytes; several are answered with the whole file.", json!({"type": "string"})));
-    } else if binding.rpc.is_server_streaming() && ![EXPORTS[0], EXPORTS[1], READ].contains(&binding.rpc.name()) {
+    } else if binding.rpc.is_server_streaming() && ![EXPORTS[0], EXPORTS[1], OWN_DATA, READ].contains(&binding.rpc.name()) {
         let number = json!({"type": "integer", "minimum": 0, "maximum": u32::MAX});
         parameters.push(header("Last-Event-ID", "Has precedence over `after`.", number));
     }
@@ -429,8 +363,9 @@ mod tests {
     fn routes_of_other_protocols_are_described() {
         let document = document();
         let own = crate::router::own_routes();
-        let api: Vec<_> = own.iter().filter(|route| route.template.starts_with("/api/")).collect();
-        assert_eq!(api.len(), protocols::operations().len() + imports::PATHS.len() + 1);
+        let is_api = |template: &str| template.starts_with("/api/") || template.starts_with("/.well-known/");
+        let api: Vec<_> = own.iter().filter(|route| is_api(route.template)).collect();
+        assert_eq!(api.len(), protocols::operations().len() + device::operations().len() + imports::PATHS.len() + 1);
         for route in api {
             let operation = &document["paths"][route.template][route.method.to_ascii_lowercase()];
             assert!(operation["description"].as_str().is_some_and(|text| text.ends_with('.')), "{route:?}");
@@ -522,7 +457,8 @@ mod tests {
                 assert!(answer["headers"]["X-Request-Id"].is_object(), "{name} {status}");
                 let is_refusal = status.parse::<u16>().unwrap() >= 400;
                 assert_eq!(answer["x-reasons"].is_array(), is_refusal, "{name} {status}");
-                assert_eq!(answer["content"]["application/problem+json"].is_object(), is_refusal, "{name} {status}");
+                let is_oauth = answer["content"]["application/json"]["schema"]["$ref"] == responses::OAUTH_ERROR;
+                assert_eq!(answer["content"]["application/problem+json"].is_object(), is_refusal && !is_oauth, "{name} {status}");
             }
             for status in ["400", "412", "414", "421", "429", "431", "500", "503", "504"] {
                 assert!(operation["responses"].get(status).is_some(), "{name}: no {status}");

@@ -94,7 +94,7 @@ fn etag(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{edge::rate_limit, stream::limits};
+    use crate::{edge::rate_limit, stream::limits, web::openapi::own_reasons};
 
     #[test]
     fn the_page_is_built_in() {
@@ -116,18 +116,35 @@ mod tests {
         assert!(page.contains(r#"<meta name="heartbeat" content="15000" />"#) && !page.contains(HEARTBEAT));
     }
 
-    #[test]
-    fn the_page_has_a_text_for_every_policy() {
+    /// The names of a table of `words.js`.
+    fn known_to_words(table: &str) -> Vec<String> {
         let (_, words) = FILES.iter().find(|(name, _)| *name == "words.js").expect("built in");
         let words = String::from_utf8_lossy(words);
-        let (_, table) = words.split_once("const REFUSALS = {\n").expect("the table");
-        let (table, _) = table.split_once("\n};").expect("its end");
-        let known: Vec<_> = table.lines().filter_map(|line| Some(line.trim().split_once(": ")?.0.trim_matches('"'))).collect();
+        let (_, rows) = words.split_once(&format!("const {table} = {{\n")).expect("the table");
+        let (rows, _) = rows.split_once("\n};").expect("its end");
+        rows.lines().filter_map(|line| Some(line.trim().split_once(": ")?.0.trim_matches('"').to_owned())).collect()
+    }
+
+    /// The text of a weak password is that of its violation, and that of a challenge depends on the wait.
+    #[test]
+    fn the_page_has_a_text_for_every_refusal_of_a_sign_in_and_a_sign_up() {
+        let known = known_to_words("BY_REASON");
+        let reasons = || ["SignIn", "SignUp"].into_iter().flat_map(own_reasons);
+        assert!(reasons().count() > 6);
+        let missing: Vec<_> = reasons()
+            .filter(|reason| !["WEAK_PASSWORD", "CHALLENGE_REQUIRED"].contains(reason) && !known.iter().any(|name| name == reason))
+            .collect();
+        assert!(missing.is_empty(), "words.js has no sentence for {missing:?}");
+    }
+
+    #[test]
+    fn the_page_has_a_text_for_every_policy() {
+        let known = known_to_words("REFUSALS");
         let shipped =
             include_str!("../../../services/rate-limit/policies.yaml").lines().filter_map(|line| line.trim().strip_prefix("- name: "));
         let mut policies: Vec<_> = shipped.chain([rate_limit::EDGE, limits::STREAMS, limits::OPENINGS]).collect();
         assert!(policies.len() > 3, "{policies:?}");
-        policies.retain(|policy| !known.contains(policy));
+        policies.retain(|policy| !known.iter().any(|name| name == policy));
         assert!(policies.is_empty(), "words.js has no sentence for {policies:?}");
     }
 

@@ -15,5 +15,6 @@ mod hosts;
 mod problems;
 mod script;
 mod shares;
+mod sign_in;
 mod stream;
 mod system;

@@ -1,5 +1,5 @@
 use gateway::testing::{contract_routes, own_routes};
-use reqwest::{Client, Method, RequestBuilder, Response};
+use reqwest::{Client, Method, RequestBuilder, Response, header::HeaderValue};
 use serde_json::Value;
 
 use crate::harness::{Gateway, start};
@@ -127,6 +127,34 @@ async fn an_unreachable_service_is_a_503_without_an_address() {
     assert_eq!(summary(&document), (503, "UNAVAILABLE"));
     assert_eq!(answer.headers()["retry-after"], "1");
     assert!(!document.to_string().contains("127.0.0.1"), "{document}");
+}
+
+/// Also what no handler refuses has the form that clients of OAuth expect, and keeps its status and headers.
+#[tokio::test]
+async fn the_routes_of_oauth_answer_with_its_errors() {
+    let gateway = start(&[]).await;
+    let form = "application/x-www-form-urlencoded";
+    let (device, token) = ("/api/auth/device", "/api/auth/device/token");
+    let full = "grant_type=urn:ietf:params:oauth:grant-type:device_code&device_code=a&client_id=b";
+    for (path, kind, body, status, error) in [
+        (device, form, "", 400, "invalid_request"),
+        (device, JSON, "{}", 415, "invalid_request"),
+        (device, form, "client_id=b", 503, "temporarily_unavailable"),
+        (token, form, "grant_type=a&grant_type=b", 400, "invalid_request"),
+        (token, form, full, 503, "temporarily_unavailable"),
+    ] {
+        let answer = Client::new().post(gateway.url(path)).header("content-type", kind).body(body).send().await.unwrap();
+        assert_eq!(
+            (answer.status().as_u16(), &answer.headers()["content-type"]),
+            (status, &HeaderValue::from_static(JSON)),
+            "{path} {body}"
+        );
+        assert_eq!(answer.headers().contains_key("retry-after"), status == 503, "{path} {body}");
+        assert!(answer.headers()["cache-control"] == "no-store" && answer.headers().contains_key("x-request-id"));
+        let document: Value = serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap();
+        assert_eq!(document["error"], error, "{path} {body}");
+        assert!(!document.to_string().contains("127.0.0.1") && document["error_description"].is_string(), "{document}");
+    }
 }
 
 #[tokio::test]

@@ -211,6 +211,31 @@ impl AgentStreamingService for ScriptedAgent {
         Ok(Response::new(pb::PlanTurnResponse::default()))
     }
 
+    async fn create_provider_key(
+        &self,
+        _: Request<pb::CreateProviderKeyRequest>,
+    ) -> Result<Response<pb::CreateProviderKeyResponse>, Status> {
+        Err(Status::unimplemented("not in these tests"))
+    }
+
+    async fn list_provider_keys(&self, _: Request<pb::ListProviderKeysRequest>) -> Result<Response<pb::ListProviderKeysResponse>, Status> {
+        Ok(Response::new(pb::ListProviderKeysResponse::default()))
+    }
+
+    async fn update_provider_key(
+        &self,
+        _: Request<pb::UpdateProviderKeyRequest>,
+    ) -> Result<Response<pb::UpdateProviderKeyResponse>, Status> {
+        Err(Status::unimplemented("not in these tests"))
+    }
+
+    async fn delete_provider_key(
+        &self,
+        _: Request<pb::DeleteProviderKeyRequest>,
+    ) -> Result<Response<pb::DeleteProviderKeyResponse>, Status> {
+        Err(Status::unimplemented("not in these tests"))
+    }
+
     async fn get_token_usage(&self, _: Request<pb::GetTokenUsageRequest>) -> Result<Response<pb::GetTokenUsageResponse>, Status> {
         Ok(Response::new(pb::GetTokenUsageResponse::default()))
     }

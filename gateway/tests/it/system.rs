@@ -89,10 +89,17 @@ async fn answers_that_are_no_pages_show_nothing_in_a_browser() {
 
 #[tokio::test]
 async fn json_is_not_cached_and_https_has_hsts() {
-    let gateway = start(&[("BACKLOT_PUBLIC_URL", "https://apps.example"), ("BACKLOT_PREVIEW_URL", "https://{preview}.apps.example")]).await;
-    let answer = Client::new().get(gateway.url("/api/projects")).send().await.unwrap();
-    assert_eq!(answer.headers()["cache-control"], "no-store");
-    assert_eq!(answer.headers()["strict-transport-security"], "max-age=31536000");
+    for (subdomains, hsts) in [("0", "max-age=31536000"), ("1", "max-age=31536000; includeSubDomains")] {
+        let gateway = start(&[
+            ("BACKLOT_PUBLIC_URL", "https://apps.example"),
+            ("BACKLOT_PREVIEW_URL", "https://{preview}.apps.example"),
+            ("BACKLOT_HSTS_SUBDOMAINS", subdomains),
+        ])
+        .await;
+        let answer = Client::new().get(gateway.url("/api/projects")).send().await.unwrap();
+        assert_eq!(answer.headers()["cache-control"], "no-store");
+        assert_eq!(answer.headers()["strict-transport-security"], hsts);
+    }
 }
 
 #[tokio::test]
@@ -115,6 +122,7 @@ async fn the_preview_listener_serves_only_previews() {
                 (&answer.headers()["x-content-type-options"], &answer.headers()["referrer-policy"]),
                 (&"nosniff".parse().unwrap(), &"no-referrer".parse().unwrap())
             );
+            assert_eq!(answer.headers()["permissions-policy"], "publickey-credentials-create=(), publickey-credentials-get=()");
             assert!(!answer.headers().contains_key("set-cookie"));
         }
         let answer = client.request(Method::POST, format!("http://{}/", gateway.preview)).send().await.unwrap();

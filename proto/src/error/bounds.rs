@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 
 use super::{Fault, FieldViolation, QuotaViolation};
+use crate::text::is_misleading;
 
 /// Bytes of the message in `grpc-message`, where a byte that is not printable ASCII takes three.
 const MESSAGE: usize = 1_500;
@@ -48,6 +49,20 @@ impl Fault {
         };
         if omitted == 0 { bounded } else { bounded.with(OMITTED, omitted.to_string()) }
     }
+}
+
+/// The text with each character that controls a terminal or begins a line as an escape, such as `\n` and `\u{1b}`.
+#[must_use]
+pub(super) fn visible(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        if is_misleading(c) {
+            shown.extend(c.escape_default());
+        } else {
+            shown.push(c);
+        }
+    }
+    shown
 }
 
 /// Cuts a text to at most `limit` bytes, between characters. A text that was cut ends with `…`.
@@ -104,6 +119,15 @@ mod tests {
     fn size(status: &Status) -> usize {
         let response = status.clone().into_http::<()>();
         response.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 32).sum()
+    }
+
+    #[test]
+    fn a_fault_shows_what_a_client_sent_and_obeys_none_of_it() {
+        let (sent, shown) = ("a\r\nb\u{1b}[31m\u{202e}ü", "a\\r\\nb\\u{1b}[31m\\u{202e}ü");
+        assert_eq!(Fault::new("auth", ErrorCode::NotFound, "NOT_FOUND", sent).message, shown);
+        let violation = |text: &str| FieldViolation { field: text.to_owned(), description: text.to_owned() };
+        assert_eq!(Fault::invalid("auth", vec![violation(sent)]).violations, [violation(shown)]);
+        assert_eq!(Fault::new("auth", ErrorCode::NotFound, "NOT_FOUND", "x").with("path", sent).metadata["path"], sent, "for programs");
     }
 
     #[test]

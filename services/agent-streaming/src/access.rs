@@ -4,13 +4,13 @@ use chassis::{
     identity::Caller,
     server::{
         Rule,
-        Scope::{Internal, Read, Write},
+        Scope::{Account, Internal, Read, Write},
         Size::Ordinary,
     },
 };
 
 /// Every public RPC needs an authenticated user.
-pub(crate) const RULES: &[Rule] = &[
+pub const RULES: &[Rule] = &[
     Rule { rpc: "StartTurn", callers: PUBLIC, user: true, scope: Write, size: Ordinary },
     Rule { rpc: "GetTurn", callers: PUBLIC, user: true, scope: Read, size: Ordinary },
     Rule { rpc: "ListTurns", callers: PUBLIC, user: true, scope: Read, size: Ordinary },
@@ -27,6 +27,10 @@ pub(crate) const RULES: &[Rule] = &[
     Rule { rpc: "SelectAgent", callers: PUBLIC, user: true, scope: Read, size: Ordinary },
     Rule { rpc: "PlanTurn", callers: PUBLIC, user: true, scope: Read, size: Ordinary },
     Rule { rpc: "GetTokenUsage", callers: PUBLIC, user: true, scope: Read, size: Ordinary },
+    Rule { rpc: "CreateProviderKey", callers: PUBLIC, user: true, scope: Account, size: Ordinary },
+    Rule { rpc: "ListProviderKeys", callers: PUBLIC, user: true, scope: Account, size: Ordinary },
+    Rule { rpc: "UpdateProviderKey", callers: PUBLIC, user: true, scope: Account, size: Ordinary },
+    Rule { rpc: "DeleteProviderKey", callers: PUBLIC, user: true, scope: Account, size: Ordinary },
     Rule { rpc: "ReplaySelection", callers: &[Caller::Operator], user: false, scope: Internal, size: Ordinary },
 ];
 const PUBLIC: &[Caller] = &[Caller::Direct, Caller::Gateway];

@@ -12,6 +12,7 @@ use crate::{
     folds::Folds,
     log::{doorbell::Doorbell, journal::Journal},
     model::{agents::LiveAgents, provider::Providers},
+    own_keys::OwnKeys,
     planning::ContextLimits,
     store,
     upstream::Upstream,
@@ -44,6 +45,7 @@ pub(crate) struct App {
     pub(crate) upstream: Upstream,
     pub(crate) agents: Arc<LiveAgents>,
     pub(crate) providers: Providers,
+    pub(crate) own_keys: OwnKeys,
     /// Tools that no agent gets.
     pub(crate) tools_denied: Vec<String>,
     pub(crate) pages: PageTokens,
@@ -66,6 +68,7 @@ impl App {
     pub(crate) fn new(config: &Config, db: store::Pool, events: Events, stop: CancellationToken) -> io::Result<Self> {
         let Events { journal, tails, doorbell } = events;
         let to = |callee, uri| client::connect(Caller::AgentStreaming, callee, uri, &config.cluster_secret);
+        let own_keys = OwnKeys::new(db.clone(), &config.cluster_secret, &config.outbound, &config.providers);
         Ok(Self {
             db,
             journal,
@@ -76,11 +79,13 @@ impl App {
             outbox: Notify::new(),
             upstream: Upstream::new(
                 to(Caller::ProjectStorage, &config.project_storage_url),
+                to(Caller::Auth, &config.auth_url),
                 to(Caller::RateLimit, &config.rate_limit_url),
                 to(Caller::Compile, &config.compile_url),
             ),
             agents: Arc::new(LiveAgents::load(config.agents_dir.as_deref())?),
             providers: Providers::new(&config.providers),
+            own_keys,
             tools_denied: config.tools_denied.clone(),
             pages: PageTokens::new(&config.cluster_secret),
             limits: Limits {

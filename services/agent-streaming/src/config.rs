@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use chassis::{config::Env, identity::Caller, postgres, redis, secret::ClusterSecret, server};
+use chassis::{config::Env, identity::Caller, outbound::Guard, postgres, redis, secret::ClusterSecret, server};
 
 use crate::{error::SERVICE, model::agents::Agents, model::provider::ProviderConfig, workspace::tools::policy};
 
@@ -30,6 +30,8 @@ pub struct Config {
     pub compile_url: http::Uri,
     /// The providers of models.
     pub providers: ProviderConfig,
+    /// The rules for addresses that persons set.
+    pub outbound: Guard,
     /// `BACKLOT_AGENTS_DIR`: a folder of agents and skills in addition to the built-in ones.
     pub agents_dir: Option<PathBuf>,
     /// `BACKLOT_TOOLS_DENIED`: tools that no agent gets.
@@ -86,6 +88,7 @@ impl Config {
             rate_limit_url: env.get("BACKLOT_RATE_LIMIT_URL", "http://127.0.0.1:9093", "where rate-limit listens"),
             compile_url: env.get("BACKLOT_COMPILE_URL", "http://127.0.0.1:9094", "where compile listens"),
             providers: ProviderConfig::read(env, max_step_bytes),
+            outbound: Guard::read(env),
             agents_dir: env.optional(
                 "BACKLOT_AGENTS_DIR",
                 "folder of agents and skills (Markdown with front matter) in addition to the built-in ones",

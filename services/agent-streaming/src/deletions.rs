@@ -1,65 +1,111 @@
-//! Follows project-storage's log of deletions: deletes the turns of purged projects, and the texts of turns whose messages were deleted.
-//! Every replica does so. A deletion is acknowledged when nothing of it is left here.
+//! Follows the logs of deletions: of project-storage, for the turns of purged projects and the texts of turns whose messages were deleted; of
+//! auth, for all turns of deleted accounts, and for the keys of accounts whose address somebody else has proved. Every replica does so. A
+//! deletion is acknowledged when nothing of it is left here.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
+use chassis::{
+    clock::{Timestamp, from_timestamp, now},
+    deletion_log::DeletionLog,
+    seeded_bug,
+};
 use proto::{
+    auth::AccountDeletion,
     error::Fault,
+    id::UserId,
     project_storage::{Deletion, DeletionKind},
 };
 use time::OffsetDateTime;
-use tokio::time::{MissedTickBehavior, interval};
 
 use crate::{
     app::App,
-    store::{Pool, StoreError, deletions},
-    upstream::Upstream,
+    error::Error,
+    intake::cancel,
+    store::{Pool, StoreError, deletions, provider_keys},
 };
 
-/// The time between two reads of the log.
-const POLL: Duration = Duration::from_secs(5);
-/// A turn that is stored as created this long after a deletion may have been created before it: the clocks of two databases differ.
+/// What is stored as created this long after a deletion may have been created before it: the clocks of two databases differ.
 const CLOCK_DIFFERENCE: time::Duration = time::Duration::minutes(1);
 
-/// Why the log could not be followed.
-#[derive(Debug, thiserror::Error)]
-enum FollowError {
-    #[error("project-storage failed: {0}")]
-    Storage(Fault),
-    #[error("the database failed")]
-    Store(#[from] StoreError),
-}
-
-/// Follows the log until the service stops.
+/// Follows both logs until the service stops.
 pub(crate) async fn follow(app: Arc<App>) {
-    let mut poll = interval(POLL);
-    poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    while app.stop.run_until_cancelled(poll.tick()).await.is_some() {
-        if let Err(error) = carry_out(&app.db, &app.upstream).await {
-            tracing::warn!(cause = chassis::error::chain(&error), "deletions could not be carried out and are tried again later");
-        }
+    let stop = app.stop.clone();
+    let (projects, accounts) = (Projects(Arc::clone(&app)), Accounts(app));
+    tokio::join!(chassis::deletion_log::follow(projects, stop.clone()), chassis::deletion_log::follow(accounts, stop));
+}
+
+/// The log of project-storage.
+struct Projects(Arc<App>);
+
+impl DeletionLog for Projects {
+    type Entry = Deletion;
+    type Error = StoreError;
+
+    fn id(entry: &Deletion) -> u64 {
+        entry.id
+    }
+
+    async fn page(&self, after: u64) -> Result<Vec<Deletion>, Fault> {
+        self.0.upstream.deletions(after).await
+    }
+
+    async fn carry_out(&self, entry: &Deletion) -> Result<bool, StoreError> {
+        delete(&self.0.db, entry).await
+    }
+
+    async fn acknowledge(&self, ids: Vec<u64>) -> Result<(), Fault> {
+        self.0.upstream.acknowledge_deletions(ids).await
     }
 }
 
-/// Carries out all deletions of the log, page by page. One that fails does not stop the others.
-async fn carry_out(db: &Pool, upstream: &Upstream) -> Result<(), FollowError> {
-    let (mut after, mut failure) = (0, None);
-    loop {
-        let page = upstream.deletions(after).await.map_err(FollowError::Storage)?;
-        let Some(last) = page.last() else { return failure.map_or(Ok(()), |error| Err(FollowError::Store(error))) };
-        after = last.id;
-        let mut done = Vec::new();
-        for deletion in &page {
-            match delete(db, deletion).await {
-                Ok(true) => done.push(deletion.id),
-                Ok(false) => {}
-                Err(error) => failure = Some(error),
-            }
+/// The log of auth.
+struct Accounts(Arc<App>);
+
+impl DeletionLog for Accounts {
+    type Entry = AccountDeletion;
+    type Error = Error;
+
+    fn id(entry: &AccountDeletion) -> u64 {
+        entry.id
+    }
+
+    async fn page(&self, after: u64) -> Result<Vec<AccountDeletion>, Fault> {
+        self.0.upstream.account_deletions(after).await
+    }
+
+    async fn carry_out(&self, entry: &AccountDeletion) -> Result<bool, Error> {
+        let Ok(user) = entry.user_id.parse() else { return Ok(false) };
+        seeded_bug!(return crate::seeded_bugs::acknowledge_before_deletion(entry));
+        if entry.only_keys {
+            provider_keys::delete_of_user(&self.0.db, user, Some(until(entry.create_time.as_ref()))).await?;
+            return Ok(entry.is_final);
         }
-        if !done.is_empty() {
-            upstream.acknowledge_deletions(done).await.map_err(FollowError::Storage)?;
+        // A token of the account may still start a turn.
+        Ok(delete_account(&self.0, user).await? && entry.is_final)
+    }
+
+    async fn acknowledge(&self, ids: Vec<u64>) -> Result<(), Fault> {
+        self.0.upstream.acknowledge_account_deletions(ids).await
+    }
+}
+
+/// Cancels the open turns of an account, and deletes the ended ones and the keys of providers. Returns `false` if some are left: project-storage has to learn of their
+/// end before.
+async fn delete_account(app: &App, user: UserId) -> Result<bool, Error> {
+    for turn in deletions::open_turns_of(&app.db, user).await? {
+        match cancel::cancel(app, user, turn, now()).await {
+            // A turn that is committing ends by itself.
+            Ok(_) | Err(Error::TooLate | Error::TurnNotFound) => {}
+            Err(error) => return Err(error),
         }
     }
+    provider_keys::delete_of_user(&app.db, user, None).await?;
+    Ok(deletions::delete_turns_of(&app.db, user).await?)
+}
+
+/// What is stored as created before this may be from before a deletion.
+fn until(created_at: Option<&Timestamp>) -> OffsetDateTime {
+    created_at.and_then(from_timestamp).unwrap_or_else(now).saturating_add(CLOCK_DIFFERENCE)
 }
 
 /// Carries out one deletion. Returns `false` if an open turn still needs what has to be deleted.
@@ -67,13 +113,12 @@ async fn delete(db: &Pool, deletion: &Deletion) -> Result<bool, StoreError> {
     match deletion.kind() {
         DeletionKind::Project => {
             let Ok(project) = deletion.project_id.parse() else { return Ok(false) };
-            let created_at = deletion.create_time.and_then(|time| OffsetDateTime::from_unix_timestamp(time.seconds).ok());
             // A turn that has begun without this service knowing it could still be of the project.
-            let until = created_at.unwrap_or_else(chassis::clock::now).saturating_add(CLOCK_DIFFERENCE);
-            if deletions::has_open_turns(db, project, until).await? {
+            if deletions::has_open_turns(db, project, until(deletion.create_time.as_ref())).await? {
                 return Ok(false);
             }
             deletions::delete_turns(db, project).await?;
+            provider_keys::delete_of_project(db, project).await?;
             Ok(true)
         }
         DeletionKind::Message => {
@@ -168,5 +213,26 @@ mod tests {
         assert_eq!(testing::count(&db, "turns WHERE prompt = ''").await, 1);
         let unknown = Deletion { turn_id: proto::id::TurnId::generate().to_string(), ..deletion };
         assert!(delete(&db, &unknown).await.expect("nothing to delete"));
+    }
+
+    /// Searches every column, so that one of a later migration is found, too.
+    #[tokio::test]
+    async fn no_table_has_the_id_of_a_deleted_account() {
+        let database = database().await;
+        let db = &database.pool;
+        let (turn, other) = (accepted(db, ProjectId::generate()).await, accepted(db, ProjectId::generate()).await);
+        let (user, turn_id) = (turn.user_id.to_string(), turn.id.to_string());
+        for project in [None, turn.project_id] {
+            testing::insert_key(db, turn.user_id, project).await;
+        }
+        assert_eq!(database.tables_with(&user).await, ["provider_keys", "turn_metadata", "turns"]);
+        testing::end(db, turn.id, 0.0).await;
+        for _ in 0..2 {
+            provider_keys::delete_of_user(db, turn.user_id, None).await.unwrap();
+            assert!(deletions::delete_turns_of(db, turn.user_id).await.unwrap());
+            assert_eq!(database.tables_with(&user).await, [""; 0]);
+            assert_eq!(database.tables_with(&turn_id).await, [""; 0]);
+        }
+        assert_eq!(database.tables_with(&other.user_id.to_string()).await, ["turn_metadata", "turns"]);
     }
 }

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use chassis::{error::ServiceError, identity::Caller, tail::StreamEnd};
+use chassis::{error::ServiceError, identity::Caller, secret::SealError, tail::StreamEnd};
 use proto::{
-    error::{ErrorCode, Fault},
+    error::{ErrorCode, Fault, FieldViolation},
     id::TurnId,
 };
 
@@ -31,6 +31,24 @@ pub(crate) enum Error {
     AgentNotFound(String),
     #[error("the model {0:?} is not available on this cluster")]
     ModelNotFound(String),
+    #[error("there is no such stored key of a provider")]
+    ProviderKeyNotFound,
+    #[error("there is a stored key for {0} already; change or delete it")]
+    ProviderKeyExists(&'static str),
+    #[error("the stored key was changed at the same time; try again")]
+    KeyChanged,
+    #[error("the address leads elsewhere, so the key has to be entered again")]
+    KeyRequired,
+    #[error("this needs a proof of who you are from the last 10 minutes; prove it with POST /api/auth/step-up, or sign in again")]
+    StepUpRequired,
+    #[error("this needs a session of a sign-in; a program cannot do it")]
+    SessionRequired,
+    #[error("only the owner of the project may see and change its keys")]
+    OwnerRequired,
+    #[error("this cluster cannot store keys of providers: its agent-streaming has no key to seal them with")]
+    ProviderKeysDisabled,
+    #[error("a key could not be sealed")]
+    Seal(#[from] SealError),
     #[error("the events of the turn were deleted; GetTurn returns its outcome, and the messages of the project include its answer")]
     CursorExpired { last: u32 },
     #[error("the deadline has passed; continue after the last event")]
@@ -65,10 +83,20 @@ impl Error {
 
     fn code(&self) -> ErrorCode {
         match self {
-            Self::TurnNotFound | Self::FileNotFound(_) | Self::AgentNotFound(_) | Self::ModelNotFound(_) => ErrorCode::NotFound,
-            Self::TurnNotRunning { .. } | Self::TurnActive { .. } | Self::TooLate | Self::KeyReused | Self::CursorExpired { .. } => {
-                ErrorCode::Conflict
+            Self::TurnNotFound | Self::FileNotFound(_) | Self::AgentNotFound(_) | Self::ModelNotFound(_) | Self::ProviderKeyNotFound => {
+                ErrorCode::NotFound
             }
+            Self::TurnNotRunning { .. }
+            | Self::TurnActive { .. }
+            | Self::TooLate
+            | Self::KeyReused
+            | Self::CursorExpired { .. }
+            | Self::ProviderKeyExists(_)
+            | Self::KeyChanged => ErrorCode::Conflict,
+            Self::KeyRequired => ErrorCode::InvalidArgument,
+            Self::OwnerRequired | Self::StepUpRequired | Self::SessionRequired => ErrorCode::Forbidden,
+            Self::ProviderKeysDisabled => ErrorCode::Unimplemented,
+            Self::Seal(_) => ErrorCode::Internal,
             Self::Deadline => ErrorCode::Timeout,
             Self::Refused(fault) => fault.code,
             Self::Store(error) if error.is_transient() => ErrorCode::Unavailable,
@@ -87,6 +115,15 @@ impl Error {
             Self::AgentNotFound(_) => "AGENT_NOT_FOUND",
             Self::ModelNotFound(_) => "MODEL_NOT_FOUND",
             Self::CursorExpired { .. } => "CURSOR_EXPIRED",
+            Self::ProviderKeyNotFound => "PROVIDER_KEY_NOT_FOUND",
+            Self::ProviderKeyExists(_) => "PROVIDER_KEY_EXISTS",
+            Self::KeyChanged => "PROVIDER_KEY_CHANGED",
+            Self::KeyRequired => "KEY_REQUIRED",
+            Self::OwnerRequired => "ROLE_REQUIRED",
+            Self::StepUpRequired => "STEP_UP_REQUIRED",
+            Self::SessionRequired => "SESSION_REQUIRED",
+            Self::ProviderKeysDisabled => "PROVIDER_KEYS_DISABLED",
+            Self::Seal(_) => "INTERNAL",
             Self::Deadline => "TIMEOUT",
             Self::Refused(fault) => &fault.reason,
             Self::Store(error) if error.is_transient() => "UNAVAILABLE",
@@ -114,7 +151,10 @@ impl ServiceError for Error {
             Self::Store(_) => "the database failed".to_owned(),
             other => other.to_string(),
         };
-        let fault = Fault::new(SERVICE, self.code(), self.reason(), text);
+        let mut fault = Fault::new(SERVICE, self.code(), self.reason(), text);
+        if let Self::KeyRequired = self {
+            fault.violations.push(FieldViolation { field: "key".into(), description: self.to_string() });
+        }
         match self {
             Self::TurnNotRunning { state, revision } if revision.is_empty() => fault.with("state", state.as_str()),
             Self::TurnNotRunning { state, revision } => fault.with("state", state.as_str()).with("revision", revision),

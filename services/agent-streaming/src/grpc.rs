@@ -2,6 +2,7 @@
 
 mod decode;
 mod encode;
+mod provider_keys;
 
 use std::{pin::Pin, sync::Arc};
 
@@ -9,13 +10,14 @@ use chassis::{clock, context::Context, error::status};
 use futures::{Stream, StreamExt as _};
 use proto::{
     agent_streaming::{
-        self as pb, CancelTurnRequest, CancelTurnResponse, GetAgentRequest, GetAgentResponse, GetFindingsRequest, GetFindingsResponse,
-        GetStagedFileRequest, GetStagedFileResponse, GetStagedTreeRequest, GetStagedTreeResponse, GetTokenUsageRequest,
-        GetTokenUsageResponse, GetTurnRequest, GetTurnResponse, ListAgentsRequest, ListAgentsResponse, ListStagedFilesRequest,
+        self as pb, CancelTurnRequest, CancelTurnResponse, CreateProviderKeyRequest, CreateProviderKeyResponse, DeleteProviderKeyRequest,
+        DeleteProviderKeyResponse, GetAgentRequest, GetAgentResponse, GetFindingsRequest, GetFindingsResponse, GetStagedFileRequest,
+        GetStagedFileResponse, GetStagedTreeRequest, GetStagedTreeResponse, GetTokenUsageRequest, GetTokenUsageResponse, GetTurnRequest,
+        GetTurnResponse, ListAgentsRequest, ListAgentsResponse, ListProviderKeysRequest, ListProviderKeysResponse, ListStagedFilesRequest,
         ListStagedFilesResponse, ListTurnsRequest, ListTurnsResponse, PlanTurnRequest, PlanTurnResponse, ReadStagedContentsRequest,
         ReadStagedContentsResponse, ReplaySelectionRequest, ReplaySelectionResponse, SelectAgentRequest, SelectAgentResponse,
-        StartTurnRequest, StartTurnResponse, StreamTurnEventsRequest, StreamTurnEventsResponse,
-        agent_streaming_service_server::AgentStreamingService,
+        StartTurnRequest, StartTurnResponse, StreamTurnEventsRequest, StreamTurnEventsResponse, UpdateProviderKeyRequest,
+        UpdateProviderKeyResponse, agent_streaming_service_server::AgentStreamingService,
     },
     id::TurnId,
 };
@@ -29,6 +31,7 @@ use crate::{
     intake::cancel,
     intake::list,
     intake::plan,
+    intake::restriction,
     intake::select,
     intake::start::{self, StartResult},
     intake::usage,
@@ -52,15 +55,15 @@ impl AgentStreamingService for Service {
     }
 
     async fn get_turn(&self, request: Request<GetTurnRequest>) -> Result<Response<GetTurnResponse>, Status> {
-        let user = Context::of(&request).user()?.id;
+        let context = Context::of(&request);
         let id = turn_id(&request.get_ref().turn_id)?;
-        let turn = list::get(&self.0.db, user, id).await.map_err(status)?;
+        let turn = list::get(&self.0.db, context.user()?, id).await.map_err(status)?;
         Ok(Response::new(GetTurnResponse { turn: Some(encode::turn(&turn)) }))
     }
 
     async fn list_turns(&self, request: Request<ListTurnsRequest>) -> Result<Response<ListTurnsResponse>, Status> {
-        let user = Context::of(&request).user()?.id;
-        let (request, size) = decode::list(&self.0.pages, user, request.into_inner())?;
+        let context = Context::of(&request);
+        let (request, size) = decode::list(&self.0.pages, context.user()?, request.into_inner())?;
         let (turns, next) = list::page(&self.0.db, &self.0.pages, request, size).await.map_err(status)?;
         let turns = turns.iter().map(encode::turn).collect();
         Ok(Response::new(ListTurnsResponse { turns, next_page_token: next.unwrap_or_default() }))
@@ -78,9 +81,10 @@ impl AgentStreamingService for Service {
     }
 
     async fn cancel_turn(&self, request: Request<CancelTurnRequest>) -> Result<Response<CancelTurnResponse>, Status> {
-        let user = Context::of(&request).user()?.id;
-        let id = turn_id(&request.get_ref().turn_id)?;
-        let turn = cancel::cancel(&self.0, user, id, clock::now()).await.map_err(status)?;
+        let context = Context::of(&request);
+        let (user, id) = (context.user()?, turn_id(&request.get_ref().turn_id)?);
+        restriction::require_turn(&self.0, user, id).await.map_err(status)?;
+        let turn = cancel::cancel(&self.0, user.id, id, clock::now()).await.map_err(status)?;
         Ok(Response::new(CancelTurnResponse { turn: Some(encode::turn(&turn)) }))
     }
 
@@ -160,9 +164,27 @@ impl AgentStreamingService for Service {
     }
 
     async fn get_token_usage(&self, request: Request<GetTokenUsageRequest>) -> Result<Response<GetTokenUsageResponse>, Status> {
-        let user = Context::of(&request).user()?.id;
-        let sums = usage::read(&self.0.db, user, clock::now()).await.map_err(status)?;
+        let context = Context::of(&request);
+        let user = context.user()?;
+        restriction::require_all_projects(user).map_err(status)?;
+        let sums = usage::read(&self.0.db, user.id, clock::now()).await.map_err(status)?;
         Ok(Response::new(encode::token_usage(&sums)))
+    }
+
+    async fn create_provider_key(&self, request: Request<CreateProviderKeyRequest>) -> Result<Response<CreateProviderKeyResponse>, Status> {
+        provider_keys::create(&self.0, request).await.map(Response::new).map_err(status)
+    }
+
+    async fn list_provider_keys(&self, request: Request<ListProviderKeysRequest>) -> Result<Response<ListProviderKeysResponse>, Status> {
+        provider_keys::list(&self.0, request).await.map(Response::new).map_err(status)
+    }
+
+    async fn update_provider_key(&self, request: Request<UpdateProviderKeyRequest>) -> Result<Response<UpdateProviderKeyResponse>, Status> {
+        provider_keys::update(&self.0, request).await.map(Response::new).map_err(status)
+    }
+
+    async fn delete_provider_key(&self, request: Request<DeleteProviderKeyRequest>) -> Result<Response<DeleteProviderKeyResponse>, Status> {
+        provider_keys::delete(&self.0, request).await.map(Response::new).map_err(status)
     }
 
     async fn replay_selection(&self, request: Request<ReplaySelectionRequest>) -> Result<Response<ReplaySelectionResponse>, Status> {

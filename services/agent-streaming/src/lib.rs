@@ -7,7 +7,8 @@
 //! - [`log`]: writes the event log. [`watch`]: reads it for viewers.
 //! - [`model`]: agents, prompts and the providers of models. [`workspace`]: the staged files of a turn, and its tools.
 //! - [`folds`]: the folds of the logs of running turns. [`staged`]: the staged files of a running turn, for those who may read its project.
-//! - [`deletions`]: deletes what belongs to deleted projects and messages.
+//! - [`own_keys`]: keys of providers that persons and projects bring.
+//! - [`deletions`]: deletes what belongs to deleted accounts, projects and messages.
 //! - [`check`]: checks files of revisions, and the staged ones of turns. [`outline`]: what files declare and import.
 //! - [`store`], [`upstream`]: the database and the other services.
 //! - [`app`], [`access`], [`config`], [`error`], [`grpc`], [`metrics`]: the files that every service has.
@@ -30,6 +31,7 @@ mod log;
 mod metrics;
 mod model;
 mod outline;
+mod own_keys;
 mod planning;
 #[cfg(feature = "seeded-bugs")]
 mod seeded_bugs;
@@ -50,6 +52,7 @@ use chassis::{
     identity::Caller,
     limit::General,
     postgres, redis,
+    revocations::Revocations,
     server::{self, Server},
     tail::keep_up,
     task::Tasks,
@@ -60,8 +63,8 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::codec::CompressionEncoding;
 
+pub use self::{access::RULES, catalogue::Catalogue, config::Config, context::tokens::count as count_tokens};
 use self::{
-    access::RULES,
     app::{App, Events},
     drive::{outbox, worker::Worker},
     grpc::Service,
@@ -74,7 +77,6 @@ use self::{
     model::agents,
     watch::{follow, tail::Tails},
 };
-pub use self::{catalogue::Catalogue, config::Config, context::tokens::count as count_tokens};
 
 /// How long the background tasks of a stopping service may take to end.
 const TASKS_TIMEOUT: Duration = Duration::from_secs(2);
@@ -123,7 +125,10 @@ pub async fn serve(config: Config, listener: TcpListener, shutdown: Cancellation
     tasks.spawn(disconnect::run(Arc::clone(&app)));
     tasks.spawn(expire_folds(Arc::clone(&app)));
     tasks.spawn(deletions::follow(Arc::clone(&app)));
+    tasks.spawn(chassis::reseal::run(app.own_keys.clone(), tasks.token()));
     tasks.spawn(agents::follow(Arc::clone(&app.agents), tasks.token()));
+    let revocations = Arc::new(Revocations::new(Caller::AgentStreaming));
+    tasks.spawn(Arc::clone(&revocations).follow(auth.clone(), tasks.token()));
     let worker = Worker::new(Arc::clone(&app));
 
     let verifier = Arc::new(Verifier::new(Caller::AgentStreaming, &config.cluster_secret, Keys::Remote(auth)));
@@ -131,6 +136,7 @@ pub async fn serve(config: Config, listener: TcpListener, shutdown: Cancellation
     let server = Server::new(Caller::AgentStreaming, config.server, verifier, RULES)
         .add_service(AgentStreamingServiceServer::new(Service(app)).accept_compressed(CompressionEncoding::Gzip))
         .limit_direct_callers(General::new(limits))
+        .refuse_ended_sessions(revocations)
         .needs(postgres::ENGINE, postgres::watch(&db));
     let driving = async {
         worker.run().await;

@@ -4,6 +4,7 @@
 use chassis::seeded_bug;
 use proto::{
     agent_streaming::{AgentSelected, TurnCompleted, turn_event::Kind},
+    auth::AccountDeletion,
     id::{TurnId, UserId},
     project_storage::CommitTurnRequest,
 };
@@ -51,6 +52,11 @@ pub(crate) async fn complete_before_commit(log: &TurnLog, request: &CommitTurnRe
     }
     let done = TurnCompleted { revision: request.base_revision.clone() };
     log.append(vec![Kind::TurnCompleted(done)], Change::completed(String::new())).await.map(Some)
+}
+
+/// Acknowledges the deletion of an account and deletes nothing. Returns `None` when the bug is off.
+pub(crate) fn acknowledge_before_deletion(entry: &AccountDeletion) -> Option<bool> {
+    seeded_bug::is("acknowledge-before-deletion").then_some(entry.is_final)
 }
 
 /// Answers that a turn is cancelled and does not cancel it. Returns `None` when the bug is off.

@@ -48,12 +48,12 @@ pub(crate) struct StagedFile {
 /// # Errors
 /// [`Error::TurnNotFound`], also if the user may not read the project. [`Error::TurnNotRunning`].
 pub(crate) async fn read(app: &App, context: &Context, id: TurnId) -> Result<Staged, Error> {
-    let user = context.user()?.id;
+    let user = context.user()?;
     let turn = turns::find_of_anyone(&app.db, id).await?.ok_or(Error::TurnNotFound)?;
     match turn.project_id {
         Some(project) => app.upstream.may_read(context, project).await?.then_some(()).ok_or(Error::TurnNotFound)?,
         // Only its user knows a turn that is not begun.
-        None if turn.user_id != user => return Err(Error::TurnNotFound),
+        None if turn.user_id != user.id || user.projects().is_some() => return Err(Error::TurnNotFound),
         None => {}
     }
     folded(app, turn, None).await

@@ -8,6 +8,7 @@ pub(crate) mod ends;
 pub(crate) mod events;
 pub(crate) mod follows;
 pub(crate) mod partitions;
+pub(crate) mod provider_keys;
 pub(crate) mod skills;
 #[cfg(test)]
 pub(crate) mod testing;

@@ -53,6 +53,7 @@ pub(crate) fn draft() -> Turn {
         skills: None,
         selection: None,
         agent_version: None,
+        provider_key: None,
         recoveries: 0,
         state: State::Accepted,
         epoch: 0,

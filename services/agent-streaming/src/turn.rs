@@ -15,6 +15,7 @@ use proto::{
     project_storage::TurnEnd,
 };
 use time::OffsetDateTime;
+use uuid::Uuid;
 
 use self::mode::Mode;
 
@@ -118,11 +119,12 @@ pub(crate) enum Reason {
     ChecksUnavailable,
     PromptTooLong,
     PinMissing,
+    ProviderKeyMissing,
     Internal,
 }
 
 impl Reason {
-    pub(crate) const ALL: [Self; 16] = [
+    pub(crate) const ALL: [Self; 17] = [
         Self::ProviderError,
         Self::ProviderRefused,
         Self::ProviderStalled,
@@ -138,6 +140,7 @@ impl Reason {
         Self::ChecksUnavailable,
         Self::PromptTooLong,
         Self::PinMissing,
+        Self::ProviderKeyMissing,
         Self::Internal,
     ];
 
@@ -158,6 +161,7 @@ impl Reason {
             Self::ChecksUnavailable => "CHECKS_UNAVAILABLE",
             Self::PromptTooLong => "PROMPT_TOO_LONG",
             Self::PinMissing => "PIN_MISSING",
+            Self::ProviderKeyMissing => "PROVIDER_KEY_MISSING",
             Self::Internal => "INTERNAL",
         }
     }
@@ -219,6 +223,8 @@ pub(crate) struct Turn {
     pub(crate) selection: Option<AgentSelected>,
     /// The version of the agent, in the table `agents`.
     pub(crate) agent_version: Option<String>,
+    /// The stored key of a person or a project that the turn uses, in the table `provider_keys`. Absent: that of the cluster.
+    pub(crate) provider_key: Option<Uuid>,
     pub(crate) state: State,
     pub(crate) epoch: i64,
     /// Workers that were lost since the last finished step.

@@ -1,4 +1,4 @@
-//! Calls to project-storage, rate-limit and compile.
+//! Calls to project-storage, auth, rate-limit and compile.
 
 use std::{future::Future, time::Duration};
 
@@ -9,6 +9,7 @@ use chassis::{
     limit,
 };
 use proto::{
+    auth::{AccountDeletion, AcknowledgeAccountDeletionsRequest, ListAccountDeletionsRequest, auth_service_client::AuthServiceClient},
     build_input::ReadContents,
     compile::compile_service_client::CompileServiceClient,
     error::{DEFAULT_DOMAIN, ErrorCode, Fault},
@@ -38,16 +39,22 @@ const PATHS: usize = 200;
 #[derive(Clone)]
 pub(crate) struct Upstream {
     storage: ProjectStorageServiceClient<ServiceChannel>,
+    auth: AuthServiceClient<ServiceChannel>,
     limits: RateLimitServiceClient<ServiceChannel>,
     compile: CompileServiceClient<ServiceChannel>,
 }
 
 impl Upstream {
-    pub(crate) fn new(storage: ServiceChannel, limits: ServiceChannel, compile: ServiceChannel) -> Self {
+    pub(crate) fn new(storage: ServiceChannel, auth: ServiceChannel, limits: ServiceChannel, compile: ServiceChannel) -> Self {
         let storage = ProjectStorageServiceClient::new(storage)
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
             .max_encoding_message_size(MAX_MESSAGE_BYTES);
-        Self { storage, limits: RateLimitServiceClient::new(limits), compile: CompileServiceClient::new(compile) }
+        Self {
+            storage,
+            auth: AuthServiceClient::new(auth),
+            limits: RateLimitServiceClient::new(limits),
+            compile: CompileServiceClient::new(compile),
+        }
     }
 
     pub(crate) fn limits(&self) -> RateLimitServiceClient<ServiceChannel> {
@@ -176,6 +183,18 @@ impl Upstream {
     pub(crate) async fn acknowledge_deletions(&self, ids: Vec<u64>) -> Result<(), Fault> {
         let request = AcknowledgeDeletionsRequest { ids };
         self.storage.clone().acknowledge_deletions(Context::background().request(request)).await.map(drop).map_err(|status| fault(&status))
+    }
+
+    /// Deletions of accounts with a higher id that this service has not acknowledged.
+    pub(crate) async fn account_deletions(&self, after: u64) -> Result<Vec<AccountDeletion>, Fault> {
+        let request = ListAccountDeletionsRequest { after, page_size: 0 };
+        let answer = self.auth.clone().list_account_deletions(Context::background().request(request)).await;
+        answer.map(|answer| answer.into_inner().deletions).map_err(|status| fault(&status))
+    }
+
+    pub(crate) async fn acknowledge_account_deletions(&self, ids: Vec<u64>) -> Result<(), Fault> {
+        let request = Context::background().request(AcknowledgeAccountDeletionsRequest { ids });
+        self.auth.clone().acknowledge_account_deletions(request).await.map(drop).map_err(|status| fault(&status))
     }
 }
 

@@ -1,7 +1,7 @@
 //! Sign up, sign in, sign out, read the current session, create an access token. Each function is the work of one RPC between
 //! decoding and encoding.
 
-use chassis::{context::Context, identity::Caller};
+use chassis::{context::Context, identity::Caller, task};
 use proto::{auth::Plan, id::UserId};
 use time::OffsetDateTime;
 
@@ -11,22 +11,28 @@ use crate::{
     config::SignUp,
     email::{Email, EmailLookup},
     error::Error,
+    factor::Method,
+    invite, invite_use,
     keyring::Keyring,
     limit,
     mail::queue::{Kind as MailKind, Mail, PendingSignUp},
     origin::Origin,
     password::{self, Verdict},
+    refused_proof,
     revocation::Feed,
+    second_step,
     session::{Session, SessionSecret},
-    store::{self, Pool, audit, mails, revocations, sessions, users},
+    session_start::{NewSession, Start, begin_session},
+    store::{self, Pool, audit, mails, revocations, second_factors, sessions, users},
+    stuffing::Source,
     token,
     user::{Credentials, User},
 };
 
-/// How often a sign-in is repeated whose account got another password hash meanwhile.
-const MAX_RACES: usize = 3;
-/// Characters of a display name.
-pub(crate) const MAX_NAME: usize = 80;
+pub(crate) use crate::user::MAX_NAME;
+
+/// How often a sign-in or a change of the password is repeated whose account got another password hash meanwhile.
+pub(crate) const MAX_RACES: usize = 3;
 
 /// A sign-up with valid fields.
 pub(crate) struct NewAccount {
@@ -35,6 +41,8 @@ pub(crate) struct NewAccount {
     /// Empty takes the part of the address before the @.
     pub(crate) display_name: String,
     pub(crate) user_agent: String,
+    /// Empty if there is none.
+    pub(crate) invite_token: String,
 }
 
 /// What a sign-up leads to.
@@ -43,13 +51,6 @@ pub(crate) enum SignedUp {
     Session(Box<NewSession>),
     /// A mail decides.
     ByMail,
-}
-
-/// A session that has just begun, with its secret. Only a hash of the secret is stored.
-pub(crate) struct NewSession {
-    pub(crate) user: User,
-    pub(crate) session: Session,
-    pub(crate) secret: SessionSecret,
 }
 
 /// A token for the services, made from a session.
@@ -61,16 +62,23 @@ pub(crate) struct AccessToken {
 }
 
 /// # Errors
-/// SIGNUP_CLOSED (also for a domain that may not sign up), RATE_LIMITED, WEAK_PASSWORD, EMAIL_TAKEN, OVERLOADED, SHARE_EXHAUSTED.
+/// SIGNUP_CLOSED (also for a domain that may not sign up), INVITE_REQUIRED, INVITE_INVALID, RATE_LIMITED, WEAK_PASSWORD, EMAIL_TAKEN, OVERLOADED, SHARE_EXHAUSTED.
 pub(crate) async fn sign_up(app: &App, context: &Context, new: NewAccount, now: OffsetDateTime) -> Result<SignedUp, Error> {
     let by_operator = context.caller == Caller::Operator;
     if app.sign_up == SignUp::Closed && !by_operator {
         return Err(Error::SignUpClosed);
     }
-    if !app.sign_up_domains.allow(&new.email) && !by_operator {
+    let needs_invite = app.sign_up == SignUp::Invite && !by_operator;
+    if !app.sign_up_domains.allow(&new.email) && !by_operator && !needs_invite {
         return Err(Error::DomainClosed);
     }
     limit::count(&app.limiter, context, &limit::address_of(context), None).await?;
+    let invite = (!new.invite_token.is_empty()).then(|| invite::hash(&new.invite_token));
+    let invite = invite.as_ref().map(<[u8; 32]>::as_slice);
+    if needs_invite {
+        // Without an invite nobody makes the service hash.
+        invite_use::check(&app.pool, invite, &new.email, now).await?;
+    }
     let display_name = display_name(&new.display_name, &new.email);
     let personal = password::personal_words(new.email.as_str(), &display_name);
     let hash = app.hashes.hash(context.client_address, new.password, personal).await?;
@@ -84,17 +92,21 @@ pub(crate) async fn sign_up(app: &App, context: &Context, new: NewAccount, now: 
     }
     let user = User { id: UserId::generate(), email: new.email.as_str().to_owned(), display_name, plan: Plan::Free, created_at: now };
     let mut tx = store::begin(&app.pool).await?;
-    insert(&mut tx, &user, &new.email, &hash).await?;
+    insert(&mut tx, &user, &new.email, Some(&hash)).await?;
+    let mut details = Vec::new();
+    if needs_invite {
+        details.push(("invite", invite_use::take(&mut tx, invite, (user.id, &new.email), now).await?.to_string()));
+    }
     let origin = Origin::new(&new.user_agent, context.client_address);
-    let start = Start { origin, kind: Kind::SignedUp, is_new_device: false };
+    let start = Start { origin, kind: Kind::SignedUp, is_new_device: false, methods: vec![Method::Password], details };
     Ok(SignedUp::Session(Box::new(begin_session(tx, context, user, start, now).await?)))
 }
 
-/// Stores a new account.
+/// Stores a new account. Without a hash it has no password.
 ///
 /// # Errors
 /// EMAIL_TAKEN.
-pub(crate) async fn insert(tx: &mut store::Tx, user: &User, email: &Email, password_hash: &str) -> Result<(), Error> {
+pub(crate) async fn insert(tx: &mut store::Tx, user: &User, email: &Email, password_hash: Option<&str>) -> Result<(), Error> {
     let inserted = users::insert(&mut **tx, user, email, password_hash).await;
     inserted.map_err(|e| if users::EMAIL_KEYS.iter().any(|key| e.violates(key)) { Error::EmailTaken } else { e.into() })
 }
@@ -104,37 +116,72 @@ pub(crate) struct Attempt {
     pub(crate) email: String,
     pub(crate) password: String,
     pub(crate) user_agent: String,
+    /// Empty without a challenge.
+    pub(crate) challenge_solution: String,
 }
 
 /// # Errors
-/// RATE_LIMITED, BAD_CREDENTIALS (also for a disabled account), OVERLOADED, SHARE_EXHAUSTED.
+/// RATE_LIMITED, CHALLENGE_REQUIRED, BAD_CREDENTIALS (also for a disabled account), SECOND_FACTOR_REQUIRED, OVERLOADED, SHARE_EXHAUSTED.
 pub(crate) async fn sign_in(app: &App, context: &Context, attempt: Attempt, now: OffsetDateTime) -> Result<NewSession, Error> {
-    let Attempt { email, password, user_agent } = attempt;
+    let Attempt { email, password, user_agent, challenge_solution } = attempt;
     let (address, lookup) = (limit::address_of(context), EmailLookup::new(&email));
     let mut found = users::credentials(&app.pool, &lookup, &address).await?;
-    let known_address = found.as_ref().is_some_and(|credentials| credentials.from_known_address);
-    limit::count(&app.limiter, context, &address, (!known_address).then_some(lookup.identity.as_str())).await?;
+    let is_known = found.as_ref().is_some_and(|credentials| credentials.from_known_address);
+    // The same calls for every account and none.
+    let source = Source { network: &address, identity: &lookup.identity, is_known };
+    app.stuffing.admit(context, &source, &challenge_solution, now).await?;
+    limit::count_sign_in(&app.limiter, context, &lookup.identity, is_known).await?;
 
     for _ in 0..MAX_RACES {
-        let stored = found.as_ref().and_then(|credentials| credentials.password_hash.clone());
-        let verdict = app.hashes.verify(context.client_address, password.clone(), stored).await?;
+        let user = found.as_ref().map(|account| account.user.id);
+        let verdict = check(app, context, found.as_ref(), &password, now).await?;
         // Without an account or a password the verdict is always `Wrong`.
-        let (Some(account), false) = (found, verdict == Verdict::Wrong) else { return Err(Error::BadCredentials) };
+        let (Some(account), false) = (found, verdict == Verdict::Wrong) else {
+            app.stuffing.count_wrong(context, &source, &password).await;
+            refused_proof::log(context, user, "password");
+            return Err(Error::BadCredentials);
+        };
         let mut tx = store::begin(&app.pool).await?;
         if hold_password(&mut tx, &account, verdict).await? {
+            // Nobody adds or removes a factor before the transaction ends.
+            let factors = second_factors::of(&mut *tx, account.user.id).await?;
+            if factors.has_second() {
+                return Err(second_step::begin(tx, context, (account.user.id, true), factors, now).await);
+            }
             let is_new_device = account.has_known_addresses && !account.from_known_address;
             let origin = Origin::new(&user_agent, context.client_address);
-            let start = Start { origin, kind: Kind::SessionStarted, is_new_device };
+            let start = Start { origin, kind: Kind::SessionStarted, is_new_device, methods: vec![Method::Password], details: Vec::new() };
             let begun = begin_session(tx, context, account.user, start, now).await?;
             if is_new_device {
                 app.mail_added.notify_one();
             }
             return Ok(begun);
         }
+        // A sign-in that holds a connection must not wait for another one.
+        drop(tx);
         // Another sign-in has replaced a weak hash, or the password was changed. A session of the old password must not begin.
         found = users::credentials_of(&app.pool, account.user.id, &address).await?;
     }
     Err(Error::BadCredentials)
+}
+
+/// Compares the password with that of the account. For a disabled account it is always wrong, after the work and with the answer of a wrong
+/// one. The log learns of the right one afterwards; it stays unknown if the process is killed at that moment.
+async fn check(app: &App, context: &Context, account: Option<&Credentials>, password: &str, now: OffsetDateTime) -> Result<Verdict, Error> {
+    let stored = account.and_then(|account| account.password_hash.clone());
+    let Some(disabled) = account.filter(|account| account.is_disabled) else {
+        return app.hashes.verify(context.client_address, password.to_owned(), stored).await;
+    };
+    if app.hashes.matches(context.client_address, password.to_owned(), stored).await? {
+        let (pool, id) = (app.pool.clone(), disabled.user.id);
+        let event = Event::of(context, Kind::SessionRefused, Actor::User(id), id, now);
+        task::spawn(async move {
+            if let Err(error) = audit::append(&pool, &event).await {
+                tracing::warn!(cause = chassis::error::chain(&error), "the audit log has no refused sign-in");
+            }
+        });
+    }
+    Ok(Verdict::Wrong)
 }
 
 /// Whether the account still has the password that was verified. If so, it keeps it until the transaction ends.
@@ -205,44 +252,6 @@ pub(crate) async fn create_access_token(
     }
     let token = keyring.sign(&token::claims(&user, &session, now))?;
     Ok(AccessToken { token, expires_at: token::expiry(&session, now), user, session })
-}
-
-/// How a session begins.
-struct Start {
-    origin: Origin,
-    /// What the audit log has for it.
-    kind: Kind,
-    /// Whether a mail tells the person.
-    is_new_device: bool,
-}
-
-/// The last steps of a sign-up and a sign-in, in the transaction of the first ones.
-///
-/// # Errors
-/// BAD_CREDENTIALS if the account is disabled.
-async fn begin_session(
-    mut tx: store::Tx,
-    context: &Context,
-    user: User,
-    Start { origin, kind, is_new_device }: Start,
-    now: OffsetDateTime,
-) -> Result<NewSession, Error> {
-    let (session, secret) = (Session::start(user.id, now).with_origin(origin), SessionSecret::generate()?);
-    let event = |kind| Event::of(context, kind, Actor::User(user.id), user.id, now);
-    if !sessions::insert(&mut *tx, &session, Some(&secret.hash())).await? {
-        audit::append(&mut *tx, &event(Kind::SessionRefused)).await?;
-        store::commit(tx).await?;
-        return Err(Error::BadCredentials);
-    }
-    let address = limit::address_of(context);
-    users::remember_address(&mut *tx, user.id, &address, now).await?;
-    if is_new_device {
-        let mail = Mail::to_account(MailKind::NewDevice, user.id, &user.email, now);
-        mails::insert(&mut *tx, &Mail { network: Some(address), ..mail }).await?;
-    }
-    audit::append(&mut *tx, &event(kind).with("session", &session.id.to_string())).await?;
-    store::commit(tx).await?;
-    Ok(NewSession { user, session, secret })
 }
 
 /// The requested name. A blank one is replaced by the part of the address before the @, cut to the limit.

@@ -6,19 +6,24 @@ use proto::{
     error::{Fault, FieldViolation},
     id::{SessionId, UserId},
 };
+use serde::de::DeserializeOwned;
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
 use crate::{
-    account::{self, NewAccount, NewSession},
+    account::{self, NewAccount},
+    account_deletion,
     app::App,
     audit::{Actor, Event, Kind, StoredEvent},
-    email::EmailLookup,
+    email::{Email, EmailLookup},
+    email_token::{EmailToken, Proof, Purpose},
     error::{Error, SERVICE},
-    password,
+    mail::words,
+    password, pending_address, second_factor,
     session::{Session, SessionSecret},
     session_list::end,
-    store::{self, Pool, accounts, audit, revocations, sessions, users},
+    session_start::NewSession,
+    store::{self, Pool, StoreError, accounts, audit, email_tokens, revocations, service_accounts, sessions, users},
     user::{Account, User},
 };
 
@@ -52,8 +57,16 @@ pub(crate) struct Page {
 }
 
 impl Page {
+    /// The place after which the page begins; `None` for the first one.
+    ///
+    /// # Errors
+    /// INVALID_FIELD if the page token is of another list.
+    pub(crate) fn after<T: DeserializeOwned>(&self, tokens: &PageTokens, scope: &str) -> Result<Option<T>, Error> {
+        tokens.open(scope, &self.token).map_err(bad_token)
+    }
+
     /// The rows of the page, and the token of the next one, from one row more than the page has.
-    fn split<T>(&self, mut rows: Vec<T>, seal: impl FnOnce(&T) -> String) -> (Vec<T>, String) {
+    pub(crate) fn split<T>(&self, mut rows: Vec<T>, seal: impl FnOnce(&T) -> String) -> (Vec<T>, String) {
         let size = usize::try_from(self.size).unwrap_or(usize::MAX);
         let is_last = rows.len() <= size;
         rows.truncate(size);
@@ -68,7 +81,7 @@ impl Page {
 /// INVALID_FIELD if the page token is of another list.
 pub(crate) async fn list(pool: &Pool, tokens: &PageTokens, text: &str, page: Page) -> Result<(Vec<Account>, String), Error> {
     let scope = format!("ListUsers/{text}");
-    let after = tokens.open::<Uuid>(&scope, &page.token).map_err(bad_token)?.unwrap_or_default();
+    let after = page.after::<Uuid>(tokens, &scope)?.unwrap_or_default();
     let rows = accounts::page(pool, &text.to_lowercase(), UserId(after), page.size + 1).await?;
     Ok(page.split(rows, |account| tokens.seal(&scope, &account.user.id.0)))
 }
@@ -84,7 +97,7 @@ pub(crate) async fn list_events(
     page: Page,
 ) -> Result<(Vec<StoredEvent>, String), Error> {
     let scope = format!("ListAuditEvents/{}/{}", since.unix_timestamp_nanos(), until.unix_timestamp_nanos());
-    let after = match tokens.open::<(i64, Uuid)>(&scope, &page.token).map_err(bad_token)? {
+    let after = match page.after::<(i64, Uuid)>(tokens, &scope)? {
         Some((micros, id)) => (moment(micros), id),
         // The first page also has events at exactly this time.
         None => (since, Uuid::nil()),
@@ -106,6 +119,19 @@ fn bad_token(error: chassis::page::BadPageToken) -> Error {
     Fault::invalid(SERVICE, vec![FieldViolation { field: "page_token".into(), description: error.to_string() }]).into()
 }
 
+/// A link with which the owner of a new account sets its first password, once.
+pub(crate) struct FirstPasswordLink {
+    pub(crate) url: String,
+    pub(crate) expires_at: OffsetDateTime,
+}
+
+/// Deletes the links that change the address or set a password. Somebody else may have them.
+async fn void_links(tx: &mut store::Tx, user: &User) -> Result<(), StoreError> {
+    pending_address::forget(tx, user).await?;
+    let identity = EmailLookup::new(&user.email).identity;
+    email_tokens::delete(&mut **tx, &identity, user.id, &[Purpose::Reset, Purpose::FirstPassword]).await
+}
+
 /// A change that an operator makes.
 pub(crate) struct Change<'a> {
     pub(crate) app: &'a App,
@@ -116,32 +142,46 @@ pub(crate) struct Change<'a> {
 }
 
 impl Change<'_> {
+    /// An event that is about no account.
+    pub(crate) fn event_of_none(&self, kind: Kind) -> Event {
+        let trace_id = Some(self.context.trace_id.clone());
+        Event { trace_id, ..Event::new(kind, Actor::Operator(self.operator.clone()), self.now) }
+    }
+
     fn event(&self, kind: Kind, user: UserId) -> Event {
         Event::of(self.context, kind, Actor::Operator(self.operator.clone()), user, self.now)
     }
 
-    /// Creates an account. With an empty password it gets a random one, which is returned.
+    /// Creates an account. With an empty password it has none, and the answer has the link with which its owner sets one.
     ///
     /// # Errors
     /// WEAK_PASSWORD, EMAIL_TAKEN, OVERLOADED.
-    pub(crate) async fn create(&self, mut new: NewAccount, plan: Plan) -> Result<(Account, Option<String>), Error> {
-        let generated = if new.password.is_empty() { Some(SessionSecret::generate()?.expose().to_owned()) } else { None };
-        if let Some(password) = &generated {
-            new.password.clone_from(password);
-        }
+    pub(crate) async fn create(&self, new: NewAccount, plan: Plan) -> Result<(Account, Option<FirstPasswordLink>), Error> {
         let display_name = account::display_name(&new.display_name, &new.email);
-        let personal = password::personal_words(new.email.as_str(), &display_name);
-        let hash = self.app.hashes.hash(self.context.client_address, new.password, personal).await?;
+        let hash = if new.password.is_empty() {
+            None
+        } else {
+            let personal = password::personal_words(new.email.as_str(), &display_name);
+            Some(self.app.hashes.hash(self.context.client_address, new.password, personal).await?)
+        };
         let email = new.email.as_str().to_owned();
         let user = User { id: UserId::generate(), email, display_name, plan, created_at: self.now };
         let mut tx = store::begin(&self.app.pool).await?;
-        account::insert(&mut tx, &user, &new.email, &hash).await?;
+        account::insert(&mut tx, &user, &new.email, hash.as_deref()).await?;
+        let link = if hash.is_none() { Some(self.first_password(&mut tx, user.id, &new.email).await?) } else { None };
         audit::append(&mut *tx, &self.event(Kind::UserCreated, user.id).with("plan", plan.name())).await?;
         store::commit(tx).await?;
-        Ok((Account { user, disabled_at: None }, generated))
+        Ok((Account { user, disabled_at: None, verified_at: None, owner: None }, link))
     }
 
-    /// Disables an account and ends its sessions. Returns their number.
+    async fn first_password(&self, tx: &mut store::Tx, user: UserId, email: &Email) -> Result<FirstPasswordLink, Error> {
+        let (token, proof) = (EmailToken::generate()?, Proof::of(Purpose::FirstPassword, Some(user), email));
+        let expires_at = self.now + proof.purpose.lifetime();
+        email_tokens::insert_without_mail(&mut **tx, &token.hash(), &proof, expires_at).await?;
+        Ok(FirstPasswordLink { url: words::page(&self.app.site, "account/reset/confirm", Some(&token)), expires_at })
+    }
+
+    /// Disables an account and ends its sessions, with the keys of its service accounts. Returns their number.
     ///
     /// # Errors
     /// The database failed.
@@ -150,7 +190,9 @@ impl Change<'_> {
         let mut tx = store::begin(&self.app.pool).await?;
         // First, because a sign-in that has locked the account may still add a session.
         let is_new = accounts::disable(&mut *tx, user, self.now).await?;
-        let ended = sessions::delete_all_of_user(&mut *tx, user, None).await?;
+        void_links(&mut tx, &account.user).await?;
+        let mut ended = sessions::delete_all_of_user(&mut *tx, user, None).await?;
+        ended.extend(service_accounts::delete_sessions(&mut *tx, user).await?);
         if is_new || !ended.is_empty() {
             audit::append(&mut *tx, &self.event(Kind::UserDisabled, user).with("sessions", &ended.len().to_string())).await?;
         }
@@ -172,6 +214,22 @@ impl Change<'_> {
         end(self.app, tx, &ended, self.now).await
     }
 
+    /// Deletes an account. Returns the number of sessions that were ended.
+    ///
+    /// # Errors
+    /// USER_NOT_FOUND.
+    pub(crate) async fn delete(&self, account: &Account) -> Result<usize, Error> {
+        let user = &account.user;
+        let mut tx = store::begin(&self.app.pool).await?;
+        // A session that begins now is seen, or finds no account.
+        users::lock(&mut *tx, user.id).await?;
+        let event = self.event(Kind::UserDeleted, user.id);
+        let Some(owner) = account.owner else { return account_deletion::delete(self.app, tx, user, event).await };
+        let ended = account_deletion::delete_service_account(&mut tx, (user.id, owner), event).await?.ok_or(Error::UserNotFound)?;
+        end(self.app, tx, &ended, self.now).await?;
+        Ok(ended.len())
+    }
+
     /// Changes the plan, and reports the sessions of the account as changed, so that the gateway gets new access tokens for them.
     ///
     /// # Errors
@@ -190,6 +248,24 @@ impl Change<'_> {
         Ok(())
     }
 
+    /// Removes all second factors of an account. Returns whether there was one.
+    ///
+    /// # Errors
+    /// NOT_A_PERSON.
+    pub(crate) async fn reset_second_factor(&self, account: &Account) -> Result<bool, Error> {
+        check_person(account)?;
+        let user = &account.user;
+        let mut tx = store::begin(&self.app.pool).await?;
+        users::lock(&mut *tx, user.id).await?;
+        if !second_factor::remove_all(&mut tx, (user.id, &user.email), &self.event(Kind::FactorsReset, user.id)).await? {
+            return Ok(false);
+        }
+        pending_address::forget(&mut tx, user).await?;
+        store::commit(tx).await?;
+        self.app.mail_added.notify_one();
+        Ok(true)
+    }
+
     /// Ends one or all sessions of an account. Returns their number.
     ///
     /// # Errors
@@ -201,7 +277,10 @@ impl Change<'_> {
         users::lock(&mut *tx, user).await?;
         let ended = match session {
             Some(id) => sessions::delete_of_user(&mut *tx, user, id).await?.into_iter().collect(),
-            None => sessions::delete_all_of_user(&mut *tx, user, None).await?,
+            None => {
+                void_links(&mut tx, &account.user).await?;
+                sessions::delete_all_of_user(&mut *tx, user, None).await?
+            }
         };
         if !ended.is_empty() {
             let event = self.event(Kind::SessionsRevoked, user).with("sessions", &ended.len().to_string());
@@ -215,8 +294,9 @@ impl Change<'_> {
     /// Starts a session in which the operator acts for the person.
     ///
     /// # Errors
-    /// USER_DISABLED.
+    /// USER_DISABLED, NOT_A_PERSON.
     pub(crate) async fn impersonate(&self, account: Account, reason: &str, lifetime: Duration) -> Result<NewSession, Error> {
+        check_person(&account)?;
         let user = account.user;
         let (session, secret) = (Session::impersonate(user.id, &self.operator, lifetime, self.now), SessionSecret::generate()?);
         let mut tx = store::begin(&self.app.pool).await?;
@@ -229,6 +309,12 @@ impl Change<'_> {
         store::commit(tx).await?;
         Ok(NewSession { user, session, secret })
     }
+}
+
+/// # Errors
+/// NOT_A_PERSON.
+fn check_person(account: &Account) -> Result<(), Error> {
+    if account.owner.is_some() { Err(Error::NotAPerson) } else { Ok(()) }
 }
 
 #[cfg(test)]

@@ -38,6 +38,12 @@ kinds! {
     UserCreated = "user.created",
     UserDisabled = "user.disabled",
     UserEnabled = "user.enabled",
+    /// The person has got all their data.
+    UserExported = "user.exported",
+    /// The account and its credentials are gone.
+    UserDeleted = "user.deleted",
+    /// Every service has deleted what it had of a deleted account.
+    DataDeleted = "user.data_deleted",
     PlanChanged = "user.plan_changed",
     /// A sign-in.
     SessionStarted = "session.started",
@@ -47,15 +53,43 @@ kinds! {
     SessionEnded = "session.ended",
     /// A person has ended sessions other than by a sign-out, or an operator has.
     SessionsRevoked = "session.revoked",
+    /// A person has proved again who they are, which replaces their session.
+    SteppedUp = "session.stepped_up",
+    /// A person has added a second factor.
+    FactorAdded = "second_factor.added",
+    FactorRemoved = "second_factor.removed",
+    /// An operator, or a reset of the password, has removed all second factors.
+    FactorsReset = "second_factor.reset",
+    /// The counter of a passkey went back.
+    PasskeyRefused = "passkey.refused",
+    RecoveryCodesReplaced = "recovery_codes.replaced",
     PasswordChanged = "user.password_changed",
-    /// A link of a mail has set a new password.
+    /// A link of a mail has set a new password, or that of an operator the first one.
     PasswordReset = "user.password_reset",
     /// A link of a mail has proved the address.
     AddressVerified = "user.address_verified",
+    /// The account has another address.
+    AddressChanged = "user.address_changed",
+    /// A person signs in with an account at a provider from now on.
+    IdentityLinked = "identity.linked",
+    IdentityUnlinked = "identity.unlinked",
+    InviteCreated = "invite.created",
+    InviteRevoked = "invite.revoked",
     /// A session for a program has begun.
     RefreshTokenCreated = "refresh_token.created",
     /// A refresh token was used a second time, so its session was ended.
     RefreshTokenReused = "refresh_token.reused",
+    /// A key for a program was made.
+    ApiKeyCreated = "api_key.created",
+    ApiKeyDeleted = "api_key.deleted",
+    /// A person has made an account for a program.
+    ServiceAccountCreated = "service_account.created",
+    ServiceAccountRenamed = "service_account.renamed",
+    /// With its keys. Its projects follow.
+    ServiceAccountDeleted = "service_account.deleted",
+    /// A person has let a device sign in; its session begins when its program exchanges the code.
+    DeviceApproved = "device.approved",
+    DeviceDenied = "device.denied",
     /// An operator acts for the person from now on.
     Impersonated = "session.impersonated",
     KeyCreated = "signing_key.created",

@@ -1,6 +1,12 @@
 //! The settings of this service.
 
-use std::{num::NonZero, thread::available_parallelism, time::Duration};
+use std::{
+    fs, io,
+    num::NonZero,
+    path::{Path, PathBuf},
+    thread::available_parallelism,
+    time::Duration,
+};
 
 use chassis::{
     config::{BoundedNumber, Env, Setting},
@@ -10,7 +16,11 @@ use chassis::{
     server,
 };
 
-use crate::{email::Email, mail, password::Cost, rotation};
+use crate::{email::Email, mail, password::Cost, place::Places, provider, rotation};
+
+const PLACES_FILE: &str = "BACKLOT_AUTH_PLACES_FILE";
+/// Bytes of the file of places, which is in memory.
+const MAX_PLACES_FILE: u64 = 1 << 30;
 
 /// Who may create an account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,6 +29,8 @@ pub(crate) enum SignUp {
     Open,
     /// Everybody who proves the address: the account is created when the link of a mail is used. The answer is the same for every address.
     Verify,
+    /// Everybody with an invite of an operator.
+    Invite,
     /// Only an operator, who has the cluster secret.
     Closed,
 }
@@ -28,8 +40,28 @@ impl Setting for SignUp {
         match text {
             "open" => Ok(Self::Open),
             "verify" => Ok(Self::Verify),
+            "invite" => Ok(Self::Invite),
             "closed" => Ok(Self::Closed),
-            _ => Err("must be `open`, `verify` or `closed`".to_owned()),
+            _ => Err("must be `open`, `verify`, `invite` or `closed`".to_owned()),
+        }
+    }
+}
+
+/// What a network that tries a list of passwords can do about its refusals.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SignInChallenge {
+    /// It waits.
+    Off,
+    /// It waits, or solves a challenge for each sign-in.
+    UnderAttack,
+}
+
+impl Setting for SignInChallenge {
+    fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "off" => Ok(Self::Off),
+            "under-attack" => Ok(Self::UnderAttack),
+            _ => Err("must be `off` or `under-attack`".to_owned()),
         }
     }
 }
@@ -69,7 +101,14 @@ pub struct Config {
     sign_up: Option<SignUp>,
     /// Whose addresses may sign up.
     pub(crate) sign_up_domains: Domains,
+    pub(crate) sign_in_challenge: SignInChallenge,
+    /// The least characters of a new password.
+    pub(crate) password_min: usize,
+    /// The places of networks; none without a file.
+    pub(crate) places: Places,
     pub(crate) mail: mail::settings::Settings,
+    /// With whose accounts people sign in.
+    pub(crate) providers: provider::settings::Settings,
     /// The cost of new password hashes. A weaker hash is replaced when its owner signs in.
     pub(crate) hash_cost: Cost,
     /// Passwords that are hashed at the same time, each in its own memory.
@@ -96,15 +135,23 @@ impl Config {
             sign_up: env.derived(
                 "BACKLOT_SIGNUP",
                 "open; verify with BACKLOT_SMTP_URL",
-                "who may create an account: `open` means everybody, `verify` everybody who proves the address with the link of a mail, `closed` \
-                 only an operator (`backlot token --for auth`)",
+                "who may create an account: `open` means everybody, `verify` everybody who proves the address with the link of a mail, `invite` \
+                 everybody with an invite (`backlot admin invites`), `closed` only an operator (`backlot admin users`)",
             ),
             sign_up_domains: env.get(
                 "BACKLOT_SIGNUP_DOMAINS",
                 "",
-                "domains whose addresses may sign up, without their subdomains, separated by commas; all if empty; operators may use every address",
+                "domains whose addresses may sign up or become that of an account, without their subdomains, separated by commas; all if empty; operators and people with an invite may use every address",
             ),
+            sign_in_challenge: env.get(
+                "BACKLOT_SIGN_IN_CHALLENGE",
+                "off",
+                "`under-attack`: a network that tries a list of passwords may solve a challenge (proof of work) for each sign-in; `off`: it can only wait",
+            ),
+            password_min: password_min(env),
+            places: places(env),
             mail: mail::settings::Settings::read(env),
+            providers: provider::settings::Settings::read(env),
             hash_cost: Cost {
                 memory_kib: env
                     .get::<BoundedNumber<u32, 8, 4_194_304>>(
@@ -156,8 +203,40 @@ impl Config {
     }
 }
 
+fn password_min(env: &mut Env) -> usize {
+    let text = "the least characters of a new password, 8 to 64 (15 or more where it is the only factor: NIST SP 800-63B-4); shorter ones of before stay valid";
+    env.get::<BoundedNumber<usize, 8, 64>>("BACKLOT_PASSWORD_MIN_LENGTH", "15", text).0
+}
+
+/// The file is read here, so that its faults are those of the setting.
+fn places(env: &mut Env) -> Places {
+    let path: Option<PathBuf> = env.optional(
+        PLACES_FILE,
+        "MaxMind DB file with the places of networks, of the type City or Country, such as GeoLite2 or DB-IP, at most 1 GiB; with it sessions and mails show the place of a sign-in",
+    );
+    let Some(path) = path else { return Places::default() };
+    read_places(&path).unwrap_or_else(|problem| {
+        env.fault(PLACES_FILE, format!("{} {problem}", path.display()));
+        Places::default()
+    })
+}
+
+fn read_places(path: &Path) -> Result<Places, String> {
+    let unreadable = |error: io::Error| format!("cannot be read: {error}");
+    let found = fs::metadata(path).map_err(unreadable)?;
+    if !found.is_file() {
+        return Err("is not a file".to_owned());
+    }
+    if found.len() > MAX_PLACES_FILE {
+        return Err(format!("has {} bytes; it must have at most 1 GiB", found.len()));
+    }
+    Places::of_file(fs::read(path).map_err(unreadable)?).map_err(|error| chassis::error::chain(&error))
+}
+
 #[cfg(test)]
 mod tests {
+    use chassis::testing::mmdb;
+
     use super::*;
 
     fn read(pairs: &[(&str, &str)]) -> Result<Config, String> {
@@ -170,6 +249,7 @@ mod tests {
     #[test]
     fn the_default_hash_cost_is_the_minimum_of_owasp() {
         let config = read(&[]).expect("no faults");
+        assert_eq!(config.password_min, 15, "that of NIST SP 800-63B-4 for a password as the only factor");
         assert_eq!(config.hash_cost, Cost { memory_kib: 19_456, iterations: 2 });
         assert_eq!((config.sign_up(), &config.sign_up_domains), (SignUp::Open, &Domains::default()));
         assert_eq!(config.rotation_interval(), time::Duration::days(90));
@@ -212,10 +292,55 @@ mod tests {
     }
 
     #[test]
+    fn a_file_of_places_is_read_or_a_fault() {
+        let folder = tempfile::tempdir().expect("folder");
+        let whole = mmdb::file("GeoLite2-City", &[("1.1.1.0/24", mmdb::record("Berlin", "Germany"))]);
+        let read_file = |name: &str, bytes: &[u8]| {
+            let path = folder.path().join(name);
+            fs::write(&path, bytes).expect("written");
+            let path = path.to_str().expect("text");
+            (path.to_owned(), read(&[(PLACES_FILE, path)]).map(|config| config.places))
+        };
+        let (_, places) = read_file("whole", &whole);
+        assert_eq!(places.expect("no faults").of("1.1.1.0/24").as_deref(), Some("Berlin, Germany"));
+        assert_eq!(read(&[]).expect("no faults").places.of("1.1.1.0/24"), None);
+
+        let damaged = "is damaged or no MaxMind DB file: ";
+        for (name, bytes, problem) in [
+            ("empty", &b""[..], damaged),
+            ("a text", &b"1.1.1.0/24,Berlin"[..], damaged),
+            ("without its end", &whole[..whole.len() / 2], damaged),
+            ("without its beginning", &whole[whole.len() / 2..], damaged),
+            (
+                "of providers",
+                mmdb::file("GeoLite2-ASN", &[]).as_slice(),
+                "is a database of the type \"GeoLite2-ASN\"; the type must contain City or Country",
+            ),
+        ] {
+            let (path, places) = read_file(name, bytes);
+            let faults = places.map(drop).expect_err(name);
+            assert!(faults.starts_with(&format!("{PLACES_FILE}: {path} {problem}")) && faults.lines().count() == 1, "{faults}");
+        }
+        let missing = folder.path().join("missing");
+        for (path, problem) in [(folder.path(), "is not a file"), (missing.as_path(), "cannot be read: ")] {
+            let path = path.to_str().expect("text");
+            let faults = read(&[(PLACES_FILE, path)]).map(drop).expect_err(path);
+            assert!(faults.starts_with(&format!("{PLACES_FILE}: {path} {problem}")), "{faults}");
+        }
+        let large = folder.path().join("large");
+        fs::File::create(&large).and_then(|file| file.set_len(MAX_PLACES_FILE + 1)).expect("a sparse file");
+        let faults = read(&[(PLACES_FILE, large.to_str().expect("text"))]).map(drop).expect_err("too large");
+        assert!(faults.ends_with("has 1073741825 bytes; it must have at most 1 GiB"), "{faults}");
+    }
+
+    #[test]
     fn every_invalid_value_is_a_fault() {
         for (name, value) in [
             ("BACKLOT_SIGNUP", "invited"),
             ("BACKLOT_SIGNUP_DOMAINS", "example.com,a b"),
+            ("BACKLOT_SIGN_IN_CHALLENGE", "on"),
+            ("BACKLOT_PASSWORD_MIN_LENGTH", "7"),
+            ("BACKLOT_PASSWORD_MIN_LENGTH", "65"),
             ("BACKLOT_ARGON2_MEMORY_KIB", "7"),
             ("BACKLOT_ARGON2_ITERATIONS", "0"),
             ("BACKLOT_HASH_THREADS", "0"),

@@ -22,12 +22,17 @@ const UNIFORM: u8 = 248;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     RefreshToken,
+    ApiKey,
+    /// An API key of a service account.
+    ServiceKey,
 }
 
 impl Kind {
     const fn prefix(self) -> &'static str {
         match self {
             Self::RefreshToken => "blt_rt_",
+            Self::ApiKey => "blt_pat_",
+            Self::ServiceKey => "blt_svc_",
         }
     }
 }
@@ -65,6 +70,11 @@ impl Secret {
         (checksum(checked) == sum).then(|| Self { kind, text: text.to_owned() })
     }
 
+    /// The API key that a client sent, that of a person or of a service account.
+    pub(crate) fn parse_key(text: &str) -> Option<Self> {
+        [Kind::ApiKey, Kind::ServiceKey].into_iter().find_map(|kind| Self::parse(kind, text))
+    }
+
     /// The secret that replaces this one. It is the same for the same seed.
     pub(crate) fn next(&self, seed: &Seed) -> Self {
         Self::expand(self.kind, &hmac::Key::new(hmac::HMAC_SHA256, self.text.as_bytes()), seed)
@@ -81,6 +91,11 @@ impl Secret {
 
     pub(crate) fn expose(&self) -> &str {
         &self.text
+    }
+
+    /// The last characters, by which its owner recognises it.
+    pub(crate) fn last_four(&self) -> &str {
+        &self.text[self.text.len() - 4..]
     }
 
     /// The hash that is stored and looked up. A fast hash is enough, because 178 random bits cannot be guessed.
@@ -115,7 +130,18 @@ mod tests {
 
     #[test]
     fn a_secret_has_the_layout_that_scanners_know() {
+        let key = Secret::generate(Kind::ApiKey).expect("random");
+        assert_eq!((key.expose().len(), &key.expose()[..8], key.last_four()), (44, "blt_pat_", &key.expose()[40..]));
+        assert_eq!(Secret::parse(Kind::ApiKey, key.expose()), Some(key.clone()));
+        assert_eq!(Secret::parse(Kind::RefreshToken, key.expose()), None);
+        let of_service = Secret::generate(Kind::ServiceKey).expect("random");
+        assert_eq!((of_service.expose().len(), &of_service.expose()[..8]), (44, "blt_svc_"));
+        for key in [&key, &of_service] {
+            assert_eq!(Secret::parse_key(key.expose()).as_ref(), Some(key));
+        }
+        assert_eq!(Secret::parse_key(&of_service.expose().replace("blt_svc_", "blt_pat_")), None, "the checksum has the prefix");
         let secret = Secret::generate(Kind::RefreshToken).expect("random");
+        assert_eq!(Secret::parse_key(secret.expose()), None);
         assert_eq!((secret.expose().len(), &secret.expose()[..7]), (43, "blt_rt_"));
         assert!(secret.expose()[7..].bytes().all(|b| b.is_ascii_alphanumeric()));
         assert_eq!(Secret::parse(Kind::RefreshToken, secret.expose()), Some(secret.clone()));

@@ -156,8 +156,32 @@ fn is_invisible(c: char) -> bool {
 }
 
 #[cfg(test)]
+#[path = "../tests/spellings/mod.rs"]
+mod generated;
+
+#[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use super::*;
+
+    /// Row A23 of the reference: a text is either a spelling of the stored address, or it finds no account.
+    #[test]
+    fn a23_only_spellings_of_an_address_find_its_account() {
+        let mut seen = HashSet::new();
+        for stored in generated::STORED {
+            let account: Email = stored.parse().expect(stored);
+            for (typed, means_it) in generated::of(stored) {
+                let lookup = EmailLookup::new(&typed);
+                let is_found = lookup.key == account.key() || lookup.identity == account.identity();
+                assert_eq!(is_found, means_it, "{typed:?} for {stored}");
+                let is_same = typed.parse::<Email>().is_ok_and(|email| email.identity() == account.identity());
+                assert_eq!(is_same, means_it, "{typed:?} as an address for {stored}");
+                seen.insert(typed);
+            }
+        }
+        assert!(seen.len() >= 5_000, "{} spellings", seen.len());
+    }
 
     #[test]
     fn an_address_keeps_its_spelling_except_the_case_of_its_domain() {

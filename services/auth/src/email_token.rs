@@ -1,4 +1,4 @@
-//! The tokens of links in mails. A token proves that somebody reads the mail of one address. It has one purpose and can be used once.
+//! The tokens of links. That of a mail proves that somebody reads the mail of one address. A token has one purpose and can be used once.
 
 use std::fmt;
 
@@ -6,6 +6,7 @@ use proto::id::UserId;
 use time::Duration;
 
 use crate::{
+    email::Email,
     mail::queue::PendingSignUp,
     session::{NoRandomness, SessionSecret},
 };
@@ -13,16 +14,20 @@ use crate::{
 /// What a token is for. Each purpose is one step of one flow: a token of another purpose never completes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Purpose {
-    /// Creates the account of a sign-up, or takes over one that nobody has verified.
+    /// Creates the account of a sign-up, with its password.
     SignUp,
-    /// Marks the address of an account as verified.
+    /// Marks the address of an account as verified, in a session of the account.
     Verify,
     /// Sets a new password.
     Reset,
+    /// Gives an account another address, which is that of the token.
+    ChangeEmail,
+    /// Sets the first password of an account that an operator made. The operator gets the link, so it proves no address.
+    FirstPassword,
 }
 
 impl Purpose {
-    pub(crate) const ALL: [Self; 3] = [Self::SignUp, Self::Verify, Self::Reset];
+    pub(crate) const ALL: [Self; 5] = [Self::SignUp, Self::Verify, Self::Reset, Self::ChangeEmail, Self::FirstPassword];
 
     /// As the column spells it.
     pub(crate) const fn name(self) -> &'static str {
@@ -30,6 +35,8 @@ impl Purpose {
             Self::SignUp => "sign_up",
             Self::Verify => "verify",
             Self::Reset => "reset",
+            Self::ChangeEmail => "change_email",
+            Self::FirstPassword => "first_password",
         }
     }
 
@@ -42,6 +49,8 @@ impl Purpose {
         match self {
             Self::SignUp | Self::Verify => Duration::hours(24),
             Self::Reset => Duration::minutes(30),
+            Self::ChangeEmail => Duration::hours(1),
+            Self::FirstPassword => Duration::days(3),
         }
     }
 }
@@ -84,10 +93,16 @@ pub(crate) struct Proof {
     pub(crate) purpose: Purpose,
     /// `None` for a sign-up.
     pub(crate) user_id: Option<UserId>,
-    /// The address that the mail went to.
+    /// The address that the mail went to, or that of the account.
     pub(crate) email: String,
     pub(crate) identity: String,
     pub(crate) sign_up: Option<PendingSignUp>,
+}
+
+impl Proof {
+    pub(crate) fn of(purpose: Purpose, user_id: Option<UserId>, email: &Email) -> Self {
+        Self { purpose, user_id, email: email.as_str().to_owned(), identity: email.identity().to_owned(), sign_up: None }
+    }
 }
 
 #[cfg(test)]
@@ -98,7 +113,12 @@ mod tests {
     fn a_purpose_has_one_name_and_a_lifetime() {
         for purpose in Purpose::ALL {
             assert_eq!(Purpose::named(purpose.name()), Some(purpose));
-            let minutes = if purpose == Purpose::Reset { 30 } else { 24 * 60 };
+            let minutes = match purpose {
+                Purpose::SignUp | Purpose::Verify => 24 * 60,
+                Purpose::Reset => 30,
+                Purpose::ChangeEmail => 60,
+                Purpose::FirstPassword => 3 * 24 * 60,
+            };
             assert_eq!(purpose.lifetime(), Duration::minutes(minutes));
         }
         assert_eq!(Purpose::named("other"), None);

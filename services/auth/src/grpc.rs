@@ -1,41 +1,53 @@
 //! The RPCs: decode, call one function, encode.
 
 mod admin;
+mod api_keys;
+mod credentials;
 mod decode;
+mod deletion;
+mod device;
 mod email;
 mod encode;
+mod export;
+mod factors;
+mod invite;
+mod passkeys;
+mod provider;
+mod service_accounts;
 
 use std::{pin::Pin, sync::Arc};
 
-use chassis::{
-    clock::{now, timestamp},
-    context::Context,
-    error::status,
-};
+use chassis::{clock::now, context::Context, error::status};
 use futures::{Stream, StreamExt as _};
-use proto::{
-    auth::{
-        ChangePasswordRequest, ChangePasswordResponse, ConfirmPasswordResetRequest, ConfirmPasswordResetResponse, CreateAccessTokenRequest,
-        CreateAccessTokenResponse, CreateRefreshTokenRequest, CreateRefreshTokenResponse, GetKeySetRequest, GetKeySetResponse,
-        GetSessionRequest, GetSessionResponse, ListSessionsRequest, ListSessionsResponse, RecordAccessTokenUseRequest,
-        RecordAccessTokenUseResponse, RequestPasswordResetRequest, RequestPasswordResetResponse, RevokeSessionRequest,
-        RevokeSessionResponse, RevokeSessionsRequest, RevokeSessionsResponse, SendVerificationRequest, SendVerificationResponse,
-        SignInRequest, SignInResponse, SignOutRequest, SignOutResponse, SignUpRequest, SignUpResponse, VerifyEmailRequest,
-        VerifyEmailResponse, WatchRevocationsRequest, WatchRevocationsResponse, auth_service_server::AuthService,
-    },
-    id::SessionId,
+use proto::auth::{
+    AcknowledgeAccountDeletionsRequest, AcknowledgeAccountDeletionsResponse, ChangeEmailRequest, ChangeEmailResponse,
+    ChangePasswordRequest, ChangePasswordResponse, ConfirmEmailChangeRequest, ConfirmEmailChangeResponse, ConfirmPasswordResetRequest,
+    ConfirmPasswordResetResponse, ConfirmTotpRequest, ConfirmTotpResponse, CreateAccessTokenRequest, CreateAccessTokenResponse,
+    CreateApiKeyRequest, CreateApiKeyResponse, CreatePasskeyRequest, CreatePasskeyResponse, CreateRecoveryCodesRequest,
+    CreateRecoveryCodesResponse, CreateRefreshTokenRequest, CreateRefreshTokenResponse, CreateServiceAccountRequest,
+    CreateServiceAccountResponse, DecideDeviceSignInRequest, DecideDeviceSignInResponse, DeleteAccountRequest, DeleteAccountResponse,
+    DeleteApiKeyRequest, DeleteApiKeyResponse, DeletePasskeyRequest, DeletePasskeyResponse, DeleteServiceAccountRequest,
+    DeleteServiceAccountResponse, DeleteTotpRequest, DeleteTotpResponse, ExchangeDeviceCodeRequest, ExchangeDeviceCodeResponse,
+    ExportAccountRequest, ExportAccountResponse, FinishProviderSignInRequest, FinishProviderSignInResponse, GetDeviceSignInRequest,
+    GetDeviceSignInResponse, GetEmailChangeRequest, GetEmailChangeResponse, GetFactorsRequest, GetFactorsResponse, GetKeySetRequest,
+    GetKeySetResponse, GetSessionRequest, GetSessionResponse, ListAccountDeletionsRequest, ListAccountDeletionsResponse,
+    ListApiKeysRequest, ListApiKeysResponse, ListIdentitiesRequest, ListIdentitiesResponse, ListPasskeysRequest, ListPasskeysResponse,
+    ListProvidersRequest, ListProvidersResponse, ListServiceAccountsRequest, ListServiceAccountsResponse, ListSessionsRequest,
+    ListSessionsResponse, RecordAccessTokenUseRequest, RecordAccessTokenUseResponse, RenamePasskeyRequest, RenamePasskeyResponse,
+    RequestPasswordResetRequest, RequestPasswordResetResponse, RevokeSessionRequest, RevokeSessionResponse, RevokeSessionsRequest,
+    RevokeSessionsResponse, SendVerificationRequest, SendVerificationResponse, SignInRequest, SignInResponse, SignInWithPasskeyRequest,
+    SignInWithPasskeyResponse, SignOutRequest, SignOutResponse, SignUpRequest, SignUpResponse, StartDeviceSignInRequest,
+    StartDeviceSignInResponse, StartPasskeyCeremonyRequest, StartPasskeyCeremonyResponse, StartProviderSignInRequest,
+    StartProviderSignInResponse, StartTotpRequest, StartTotpResponse, StepUpRequest, StepUpResponse, UnlinkIdentityRequest,
+    UnlinkIdentityResponse, UpdateServiceAccountRequest, UpdateServiceAccountResponse, VerifyEmailRequest, VerifyEmailResponse,
+    VerifySignInRequest, VerifySignInResponse, WatchRevocationsRequest, WatchRevocationsResponse, auth_service_server::AuthService,
 };
 use tonic::{Request, Response, Status};
 
-use self::{
-    decode::Exchange,
-    encode::{revocation, session, user},
-};
-use crate::{
-    account::{self, SignedUp},
-    app::App,
-    password_change, refresh, session_list,
-};
+use self::encode::{current, revocation, session, user};
+use crate::{account, app::App, refresh, session_end, session_list};
+
+type Answer<T> = Result<Response<T>, Status>;
 
 /// The service as tonic mounts it.
 pub(crate) struct Service(pub(crate) Arc<App>);
@@ -44,25 +56,12 @@ pub(crate) struct Service(pub(crate) Arc<App>);
 impl AuthService for Service {
     async fn sign_up(&self, request: Request<SignUpRequest>) -> Result<Response<SignUpResponse>, Status> {
         let context = Context::of(&request);
-        let new = decode::new_account(request.into_inner()).map_err(status)?;
-        let signed_up = account::sign_up(&self.0, &context, new, now()).await.map_err(status)?;
-        let SignedUp::Session(begun) = signed_up else { return Ok(Response::new(SignUpResponse::default())) };
-        Ok(Response::new(SignUpResponse {
-            session: Some(session(&begun.session, Some(begun.session.id))),
-            session_token: begun.secret.expose().to_owned(),
-            user: Some(user(begun.user)),
-        }))
+        credentials::sign_up(&self.0, &context, request.into_inner()).await.map(Response::new).map_err(status)
     }
 
     async fn sign_in(&self, request: Request<SignInRequest>) -> Result<Response<SignInResponse>, Status> {
         let context = Context::of(&request);
-        let attempt = decode::attempt(request.into_inner()).map_err(status)?;
-        let begun = account::sign_in(&self.0, &context, attempt, now()).await.map_err(status)?;
-        Ok(Response::new(SignInResponse {
-            user: Some(user(begun.user)),
-            session: Some(session(&begun.session, Some(begun.session.id))),
-            session_token: begun.secret.expose().to_owned(),
-        }))
+        credentials::sign_in(&self.0, &context, request.into_inner()).await.map(Response::new).map_err(status)
     }
 
     async fn sign_out(&self, request: Request<SignOutRequest>) -> Result<Response<SignOutResponse>, Status> {
@@ -74,80 +73,165 @@ impl AuthService for Service {
 
     async fn get_session(&self, request: Request<GetSessionRequest>) -> Result<Response<GetSessionResponse>, Status> {
         let (found, started) = account::current(&self.0.pool, &Context::of(&request), now()).await.map_err(status)?;
-        Ok(Response::new(GetSessionResponse { user: Some(user(found)), session: Some(session(&started, Some(started.id))) }))
+        Ok(Response::new(GetSessionResponse {
+            user: Some(user(found)),
+            session: Some(session(&self.0.places, &started, Some(started.id))),
+        }))
     }
 
     async fn list_sessions(&self, request: Request<ListSessionsRequest>) -> Result<Response<ListSessionsResponse>, Status> {
         let context = Context::of(&request);
         let current = current(&context);
         let found = session_list::list(&self.0.pool, &context, now()).await.map_err(status)?;
-        Ok(Response::new(ListSessionsResponse { sessions: found.iter().map(|one| session(one, current)).collect() }))
+        Ok(Response::new(ListSessionsResponse { sessions: found.iter().map(|one| session(&self.0.places, one, current)).collect() }))
     }
 
     async fn revoke_session(&self, request: Request<RevokeSessionRequest>) -> Result<Response<RevokeSessionResponse>, Status> {
         let context = Context::of(&request);
         let id = decode::session_id(&request.into_inner().session_id).map_err(status)?;
-        session_list::revoke(&self.0, &context, id, now()).await.map_err(status)?;
+        session_end::revoke(&self.0, &context, id, now()).await.map_err(status)?;
         Ok(Response::new(RevokeSessionResponse {}))
     }
 
     async fn revoke_sessions(&self, request: Request<RevokeSessionsRequest>) -> Result<Response<RevokeSessionsResponse>, Status> {
         let context = Context::of(&request);
         let include_current = request.into_inner().include_current;
-        let count = session_list::revoke_all(&self.0, &context, include_current, now()).await.map_err(status)?;
+        let count = session_end::revoke_all(&self.0, &context, include_current, now()).await.map_err(status)?;
         Ok(Response::new(RevokeSessionsResponse { revoked_count: u32::try_from(count).unwrap_or(u32::MAX) }))
     }
 
     async fn change_password(&self, request: Request<ChangePasswordRequest>) -> Result<Response<ChangePasswordResponse>, Status> {
         let context = Context::of(&request);
-        let change = decode::change(request.into_inner()).map_err(status)?;
-        let begun = password_change::change(&self.0, &context, &change, now()).await.map_err(status)?;
-        Ok(Response::new(ChangePasswordResponse {
-            session: Some(session(&begun.session, Some(begun.session.id))),
-            session_token: begun.secret.expose().to_owned(),
-        }))
+        credentials::change_password(&self.0, &context, request.into_inner()).await.map(Response::new).map_err(status)
     }
 
-    async fn create_refresh_token(
-        &self,
-        request: Request<CreateRefreshTokenRequest>,
-    ) -> Result<Response<CreateRefreshTokenResponse>, Status> {
+    async fn step_up(&self, request: Request<StepUpRequest>) -> Result<Response<StepUpResponse>, Status> {
         let context = Context::of(&request);
-        let name = decode::name(request.into_inner().display_name).map_err(status)?;
-        let (started, secret) = refresh::start(&self.0, &context, name, now()).await.map_err(status)?;
-        Ok(Response::new(CreateRefreshTokenResponse {
-            session: Some(session(&started, current(&context))),
-            refresh_token: secret.expose().to_owned(),
-        }))
+        factors::step_up(&self.0, &context, request.into_inner()).await.map(Response::new).map_err(status)
     }
 
-    async fn record_access_token_use(
-        &self,
-        request: Request<RecordAccessTokenUseRequest>,
-    ) -> Result<Response<RecordAccessTokenUseResponse>, Status> {
+    async fn verify_sign_in(&self, request: Request<VerifySignInRequest>) -> Result<Response<VerifySignInResponse>, Status> {
+        let context = Context::of(&request);
+        factors::verify_sign_in(&self.0, &context, request.into_inner()).await.map(Response::new).map_err(status)
+    }
+
+    async fn confirm_totp(&self, request: Request<ConfirmTotpRequest>) -> Result<Response<ConfirmTotpResponse>, Status> {
+        let context = Context::of(&request);
+        factors::confirm_totp(&self.0, &context, request.into_inner()).await.map(Response::new).map_err(status)
+    }
+
+    async fn get_factors(&self, request: Request<GetFactorsRequest>) -> Result<Response<GetFactorsResponse>, Status> {
+        factors::get(&self.0, &Context::of(&request)).await.map(Response::new).map_err(status)
+    }
+
+    async fn start_totp(&self, request: Request<StartTotpRequest>) -> Result<Response<StartTotpResponse>, Status> {
+        factors::start_totp(&self.0, &Context::of(&request)).await.map(Response::new).map_err(status)
+    }
+
+    async fn delete_totp(&self, request: Request<DeleteTotpRequest>) -> Result<Response<DeleteTotpResponse>, Status> {
+        factors::delete_totp(&self.0, &Context::of(&request)).await.map(Response::new).map_err(status)
+    }
+
+    async fn create_recovery_codes(&self, request: Request<CreateRecoveryCodesRequest>) -> Answer<CreateRecoveryCodesResponse> {
+        factors::create_recovery_codes(&self.0, &Context::of(&request)).await.map(Response::new).map_err(status)
+    }
+
+    async fn start_passkey_ceremony(&self, request: Request<StartPasskeyCeremonyRequest>) -> Answer<StartPasskeyCeremonyResponse> {
+        let context = Context::of(&request);
+        passkeys::start(&self.0, &context, request.into_inner()).await.map(Response::new).map_err(status)
+    }
+
+    async fn create_passkey(&self, request: Request<CreatePasskeyRequest>) -> Result<Response<CreatePasskeyResponse>, Status> {
+        let context = Context::of(&request);
+        passkeys::create(&self.0, &context, request.into_inner()).await.map(Response::new).map_err(status)
+    }
+
+    async fn list_passkeys(&self, request: Request<ListPasskeysRequest>) -> Result<Response<ListPasskeysResponse>, Status> {
+        passkeys::list(&self.0, &Context::of(&request)).await.map(Response::new).map_err(status)
+    }
+
+    async fn rename_passkey(&self, request: Request<RenamePasskeyRequest>) -> Result<Response<RenamePasskeyResponse>, Status> {
+        let context = Context::of(&request);
+        passkeys::rename(&self.0, &context, request.into_inner()).await.map(Response::new).map_err(status)
+    }
+
+    async fn delete_passkey(&self, request: Request<DeletePasskeyRequest>) -> Result<Response<DeletePasskeyResponse>, Status> {
+        let context = Context::of(&request);
+        passkeys::delete(&self.0, &context, request.into_inner()).await.map(Response::new).map_err(status)
+    }
+
+    async fn sign_in_with_passkey(&self, request: Request<SignInWithPasskeyRequest>) -> Answer<SignInWithPasskeyResponse> {
+        let context = Context::of(&request);
+        passkeys::sign_in(&self.0, &context, request.into_inner()).await.map(Response::new).map_err(status)
+    }
+
+    async fn create_refresh_token(&self, request: Request<CreateRefreshTokenRequest>) -> Answer<CreateRefreshTokenResponse> {
+        let context = Context::of(&request);
+        credentials::create_refresh_token(&self.0, &context, request.into_inner()).await.map(Response::new).map_err(status)
+    }
+
+    async fn create_api_key(&self, request: Request<CreateApiKeyRequest>) -> Result<Response<CreateApiKeyResponse>, Status> {
+        let context = Context::of(&request);
+        api_keys::create(&self.0, &context, request.into_inner()).await.map(Response::new).map_err(status)
+    }
+
+    async fn list_api_keys(&self, request: Request<ListApiKeysRequest>) -> Result<Response<ListApiKeysResponse>, Status> {
+        let context = Context::of(&request);
+        api_keys::list(&self.0, &context, request.into_inner()).await.map(Response::new).map_err(status)
+    }
+
+    async fn delete_api_key(&self, request: Request<DeleteApiKeyRequest>) -> Result<Response<DeleteApiKeyResponse>, Status> {
+        let context = Context::of(&request);
+        api_keys::delete(&self.0, &context, request.into_inner()).await.map(Response::new).map_err(status)
+    }
+
+    async fn create_service_account(&self, request: Request<CreateServiceAccountRequest>) -> Answer<CreateServiceAccountResponse> {
+        let context = Context::of(&request);
+        service_accounts::create(&self.0, &context, request.into_inner()).await.map(Response::new).map_err(status)
+    }
+
+    async fn list_service_accounts(&self, request: Request<ListServiceAccountsRequest>) -> Answer<ListServiceAccountsResponse> {
+        service_accounts::list(&self.0, &Context::of(&request)).await.map(Response::new).map_err(status)
+    }
+
+    async fn update_service_account(&self, request: Request<UpdateServiceAccountRequest>) -> Answer<UpdateServiceAccountResponse> {
+        let context = Context::of(&request);
+        service_accounts::update(&self.0, &context, request.into_inner()).await.map(Response::new).map_err(status)
+    }
+
+    async fn delete_service_account(&self, request: Request<DeleteServiceAccountRequest>) -> Answer<DeleteServiceAccountResponse> {
+        let context = Context::of(&request);
+        service_accounts::delete(&self.0, &context, request.into_inner()).await.map(Response::new).map_err(status)
+    }
+
+    async fn start_device_sign_in(&self, request: Request<StartDeviceSignInRequest>) -> Answer<StartDeviceSignInResponse> {
+        let context = Context::of(&request);
+        device::start(&self.0, &context, request.into_inner()).await.map(Response::new).map_err(status)
+    }
+
+    async fn get_device_sign_in(&self, request: Request<GetDeviceSignInRequest>) -> Result<Response<GetDeviceSignInResponse>, Status> {
+        let context = Context::of(&request);
+        device::get(&self.0, &context, request.into_inner()).await.map(Response::new).map_err(status)
+    }
+
+    async fn decide_device_sign_in(&self, request: Request<DecideDeviceSignInRequest>) -> Answer<DecideDeviceSignInResponse> {
+        let context = Context::of(&request);
+        device::decide(&self.0, &context, request.into_inner()).await.map(Response::new).map_err(status)
+    }
+
+    async fn exchange_device_code(&self, request: Request<ExchangeDeviceCodeRequest>) -> Answer<ExchangeDeviceCodeResponse> {
+        let context = Context::of(&request);
+        device::exchange(&self.0, &context, request.into_inner()).await.map(Response::new).map_err(status)
+    }
+
+    async fn record_access_token_use(&self, request: Request<RecordAccessTokenUseRequest>) -> Answer<RecordAccessTokenUseResponse> {
         refresh::record_use(&self.0.pool, &Context::of(&request), now()).await.map_err(status)?;
         Ok(Response::new(RecordAccessTokenUseResponse {}))
     }
 
     async fn create_access_token(&self, request: Request<CreateAccessTokenRequest>) -> Result<Response<CreateAccessTokenResponse>, Status> {
         let context = Context::of(&request);
-        let (access, next) = match decode::exchange(request.into_inner()).map_err(status)? {
-            Exchange::Session(secret) => {
-                let access = account::create_access_token(&self.0.pool, &self.0.keyring, &secret, now()).await;
-                (access.map_err(status)?, None)
-            }
-            Exchange::RefreshToken(text) => {
-                let (access, next) = refresh::exchange(&self.0, &context, &text, now()).await.map_err(status)?;
-                (access, Some(next))
-            }
-        };
-        Ok(Response::new(CreateAccessTokenResponse {
-            access_token: access.token,
-            expire_time: Some(timestamp(access.expires_at)),
-            user: Some(user(access.user)),
-            session_id: access.session.id.to_string(),
-            refresh_token: next.map(|secret| secret.expose().to_owned()).unwrap_or_default(),
-        }))
+        credentials::create_access_token(&self.0, &context, request.into_inner()).await.map(Response::new).map_err(status)
     }
 
     async fn verify_email(&self, request: Request<VerifyEmailRequest>) -> Result<Response<VerifyEmailResponse>, Status> {
@@ -159,20 +243,78 @@ impl AuthService for Service {
         email::send_verification(&self.0, &Context::of(&request)).await.map(Response::new).map_err(status)
     }
 
-    async fn request_password_reset(
-        &self,
-        request: Request<RequestPasswordResetRequest>,
-    ) -> Result<Response<RequestPasswordResetResponse>, Status> {
+    async fn request_password_reset(&self, request: Request<RequestPasswordResetRequest>) -> Answer<RequestPasswordResetResponse> {
         let context = Context::of(&request);
         email::request_reset(&self.0, &context, request.into_inner()).await.map(Response::new).map_err(status)
     }
 
-    async fn confirm_password_reset(
-        &self,
-        request: Request<ConfirmPasswordResetRequest>,
-    ) -> Result<Response<ConfirmPasswordResetResponse>, Status> {
+    async fn confirm_password_reset(&self, request: Request<ConfirmPasswordResetRequest>) -> Answer<ConfirmPasswordResetResponse> {
         let context = Context::of(&request);
         email::confirm_reset(&self.0, &context, request.into_inner()).await.map(Response::new).map_err(status)
+    }
+
+    async fn change_email(&self, request: Request<ChangeEmailRequest>) -> Result<Response<ChangeEmailResponse>, Status> {
+        let context = Context::of(&request);
+        email::change(&self.0, &context, request.into_inner()).await.map(Response::new).map_err(status)
+    }
+
+    async fn get_email_change(&self, request: Request<GetEmailChangeRequest>) -> Result<Response<GetEmailChangeResponse>, Status> {
+        let context = Context::of(&request);
+        email::find_change(&self.0, &context, request.into_inner()).await.map(Response::new).map_err(status)
+    }
+
+    async fn confirm_email_change(&self, request: Request<ConfirmEmailChangeRequest>) -> Answer<ConfirmEmailChangeResponse> {
+        let context = Context::of(&request);
+        email::confirm_change(&self.0, &context, request.into_inner()).await.map(Response::new).map_err(status)
+    }
+
+    async fn list_providers(&self, _: Request<ListProvidersRequest>) -> Result<Response<ListProvidersResponse>, Status> {
+        Ok(Response::new(provider::list(&self.0)))
+    }
+
+    async fn start_provider_sign_in(&self, request: Request<StartProviderSignInRequest>) -> Answer<StartProviderSignInResponse> {
+        let context = Context::of(&request);
+        provider::start(&self.0, &context, request.into_inner()).await.map(Response::new).map_err(status)
+    }
+
+    async fn finish_provider_sign_in(&self, request: Request<FinishProviderSignInRequest>) -> Answer<FinishProviderSignInResponse> {
+        let context = Context::of(&request);
+        provider::finish(&self.0, &context, request.into_inner()).await.map(Response::new).map_err(status)
+    }
+
+    async fn list_identities(&self, request: Request<ListIdentitiesRequest>) -> Result<Response<ListIdentitiesResponse>, Status> {
+        provider::identities(&self.0, &Context::of(&request)).await.map(Response::new).map_err(status)
+    }
+
+    async fn unlink_identity(&self, request: Request<UnlinkIdentityRequest>) -> Result<Response<UnlinkIdentityResponse>, Status> {
+        let context = Context::of(&request);
+        provider::unlink(&self.0, &context, request.get_ref()).await.map(Response::new).map_err(status)
+    }
+
+    async fn delete_account(&self, request: Request<DeleteAccountRequest>) -> Result<Response<DeleteAccountResponse>, Status> {
+        let context = Context::of(&request);
+        deletion::delete(&self.0, &context, request.into_inner()).await.map(Response::new).map_err(status)
+    }
+
+    type ExportAccountStream = Pin<Box<dyn Stream<Item = Result<ExportAccountResponse, Status>> + Send>>;
+
+    async fn export_account(&self, request: Request<ExportAccountRequest>) -> Result<Response<Self::ExportAccountStream>, Status> {
+        let context = Context::of(&request);
+        let entries = export::entries(&self.0, &context).await.map_err(status)?;
+        Ok(Response::new(Box::pin(entries.map(|entry| entry.map_err(status)))))
+    }
+
+    async fn list_account_deletions(&self, request: Request<ListAccountDeletionsRequest>) -> Answer<ListAccountDeletionsResponse> {
+        let context = Context::of(&request);
+        deletion::list(&self.0, &context, request.into_inner()).await.map(Response::new).map_err(status)
+    }
+
+    async fn acknowledge_account_deletions(
+        &self,
+        request: Request<AcknowledgeAccountDeletionsRequest>,
+    ) -> Answer<AcknowledgeAccountDeletionsResponse> {
+        let context = Context::of(&request);
+        deletion::acknowledge(&self.0, &context, request.into_inner()).await.map(Response::new).map_err(status)
     }
 
     async fn get_key_set(&self, _: Request<GetKeySetRequest>) -> Result<Response<GetKeySetResponse>, Status> {
@@ -187,9 +329,4 @@ impl AuthService for Service {
         let notices = self.0.feed.watch(after).map(|notice| notice.map(revocation).map_err(status));
         Ok(Response::new(Box::pin(notices)))
     }
-}
-
-/// The session of the request.
-fn current(context: &Context) -> Option<SessionId> {
-    context.user.as_ref().map(|user| user.session_id)
 }

@@ -8,7 +8,6 @@ use std::{
     time::Duration,
 };
 
-use argon2::Block;
 use chassis::{
     share::{Holder, Percent, Shares},
     task,
@@ -17,9 +16,11 @@ use tokio::{
     sync::Semaphore,
     time::{Instant, timeout_at},
 };
+use tracing::{Instrument as _, field::Empty, info_span};
 
 use crate::{
     error::{Error, SERVICE},
+    metered_hasher::MeteredHasher,
     password::{self, Cost, HashError, Verdict},
 };
 
@@ -54,7 +55,7 @@ struct Shared {
     /// Threads, in the order in which passwords got a slot of `concurrent`.
     threads: Arc<Semaphore>,
     /// Memory of threads that are not in use.
-    memory: Mutex<Vec<Vec<Block>>>,
+    hashers: Mutex<Vec<MeteredHasher>>,
     /// The hash that is verified if there is no account, so that an unknown address takes as long as a known one.
     dummy_hash: String,
 }
@@ -64,8 +65,9 @@ impl HashPool {
     /// The parameters are out of Argon2's bounds.
     pub(crate) fn new(cost: Cost, bounds: Bounds) -> Result<Self, HashError> {
         let Bounds { threads, queue, wait, percent } = bounds;
-        let mut memory = Vec::new();
-        let dummy_hash = password::hash("no account has this password", cost, &mut memory)?;
+        let mut hasher = password::hasher(cost)?;
+        let dummy_hash = password::hash("no account has this password", cost, &mut hasher)?;
+        hasher.take_work();
         // Only addresses are limited. A sign-in belongs to no person yet, and one connection of the gateway carries many clients.
         let of_address = |address| Percent { connection: 100, address, person: 100 };
         let shared = Shared {
@@ -74,7 +76,7 @@ impl HashPool {
             admitted: Shares::new(threads + queue, of_address(percent.address)),
             concurrent: Shares::new(concurrent_slots(threads, percent.address), of_address(1)),
             threads: Arc::new(Semaphore::new(threads)),
-            memory: Mutex::new(vec![memory]),
+            hashers: Mutex::new(vec![hasher]),
             dummy_hash,
         };
         Ok(Self { shared: Arc::new(shared) })
@@ -85,9 +87,9 @@ impl HashPool {
     /// # Errors
     /// WEAK_PASSWORD, OVERLOADED, SHARE_EXHAUSTED.
     pub(crate) async fn hash(&self, address: Option<IpAddr>, password: String, personal: Vec<String>) -> Result<String, Error> {
-        self.run(address, move |shared, memory| {
+        self.run(address, move |shared, hasher| {
             password::check_strength(&password, &personal).map_err(Error::WeakPassword)?;
-            Ok(password::hash(&password, shared.cost, memory)?)
+            Ok(password::hash(&password, shared.cost, hasher)?)
         })
         .await
     }
@@ -97,19 +99,42 @@ impl HashPool {
     /// # Errors
     /// OVERLOADED, SHARE_EXHAUSTED.
     pub(crate) async fn verify(&self, address: Option<IpAddr>, password: String, stored: Option<String>) -> Result<Verdict, Error> {
-        self.run(address, move |shared, memory| {
-            let verdict = password::verify(&password, stored.as_deref().unwrap_or(&shared.dummy_hash), shared.cost, memory)?;
+        self.run(address, move |shared, hasher| {
+            let verdict = password::verify(&password, stored.as_deref().unwrap_or(&shared.dummy_hash), shared.cost, hasher)?;
             Ok(if stored.is_some() { verdict } else { Verdict::Wrong })
         })
         .await
     }
 
-    /// Runs the work on a thread, when there is one. Its span shows the wait, too.
-    #[tracing::instrument(name = "hash password", skip_all)]
+    /// Whether the password is that of the stored hash. It takes as long as for a wrong one.
+    ///
+    /// # Errors
+    /// OVERLOADED, SHARE_EXHAUSTED.
+    pub(crate) async fn matches(&self, address: Option<IpAddr>, password: String, stored: Option<String>) -> Result<bool, Error> {
+        self.run(address, move |shared, hasher| {
+            let is_match = password::matches(&password, stored.as_deref().unwrap_or(&shared.dummy_hash), shared.cost, hasher)?;
+            Ok(is_match && stored.is_some())
+        })
+        .await
+    }
+
+    /// Runs the work on a thread, when there is one. Its span shows the wait, too, and how many blocks of one KiB the hashes have filled.
     async fn run<T, F>(&self, address: Option<IpAddr>, work: F) -> Result<T, Error>
     where
         T: Send + 'static,
-        F: FnOnce(&Shared, &mut Vec<Block>) -> Result<T, Error> + Send + 'static,
+        F: FnOnce(&Shared, &mut MeteredHasher) -> Result<T, Error> + Send + 'static,
+    {
+        let span = info_span!("hash password", kib = Empty);
+        let (output, kib) = self.run_metered(address, work).instrument(span.clone()).await?;
+        span.record("kib", kib);
+        Ok(output)
+    }
+
+    /// The output of the work, and the blocks of one KiB that its hashes have filled.
+    async fn run_metered<T, F>(&self, address: Option<IpAddr>, work: F) -> Result<(T, u64), Error>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Shared, &mut MeteredHasher) -> Result<T, Error> + Send + 'static,
     {
         let shared = Arc::clone(&self.shared);
         let until = Instant::now() + shared.wait;
@@ -122,9 +147,13 @@ impl HashPool {
         let Ok(Ok(thread)) = thread else { return Err(Error::Overloaded) };
         // The slots are held until the work ends, even if the caller has given up before.
         task::blocking(move || {
-            let mut memory = shared.memory.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
-            let result = work(&shared, &mut memory);
-            shared.memory.lock().unwrap_or_else(PoisonError::into_inner).push(memory);
+            let kept = shared.hashers.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            let result = kept.map_or_else(|| password::hasher(shared.cost).map_err(Error::from), Ok).and_then(|mut hasher| {
+                let result = work(&shared, &mut hasher);
+                let kib = hasher.take_work();
+                shared.hashers.lock().unwrap_or_else(PoisonError::into_inner).push(hasher);
+                result.map(|output| (output, kib))
+            });
             drop((thread, concurrent, slot));
             result
         })
@@ -141,7 +170,10 @@ fn concurrent_slots(threads: usize, percent: u8) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc;
+    use std::sync::{
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    };
 
     use tokio::sync::mpsc::unbounded_channel;
 
@@ -160,7 +192,7 @@ mod tests {
     }
 
     /// Work that ends when the sender is dropped.
-    fn until_dropped(receiver: mpsc::Receiver<()>) -> impl FnOnce(&Shared, &mut Vec<Block>) -> Result<(), Error> + Send + 'static {
+    fn until_dropped(receiver: mpsc::Receiver<()>) -> impl FnOnce(&Shared, &mut MeteredHasher) -> Result<(), Error> + Send + 'static {
         move |_, _| {
             _ = receiver.recv();
             Ok(())
@@ -197,7 +229,7 @@ mod tests {
         release.send(()).expect("running");
         assert_eq!((running.await.expect("one"), waiting.await.expect("two")), (1, 2));
         assert!(pool.run(NO_ADDRESS, |_, _| Ok(())).await.is_ok());
-        assert_eq!(pool.shared.memory.lock().expect("memory").len(), 1, "one thread uses one memory");
+        assert_eq!(pool.shared.hashers.lock().expect("hashers").len(), 1, "one thread uses one memory");
     }
 
     #[tokio::test]
@@ -264,6 +296,31 @@ mod tests {
         drop(release);
         futures::future::try_join_all(held).await.expect("work");
         assert_eq!((pool.shared.admitted.held(), pool.shared.concurrent.held()), (0, 0));
+    }
+
+    /// Row A17 of the reference: passwords of a list, from many addresses at the same time, take the memory of the threads and no more.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a17_the_memory_for_hashes_is_that_of_the_threads() {
+        const THREADS: usize = 3;
+        const TRIES: usize = 2_000;
+        let pool = pool(THREADS, TRIES, LONG);
+        let (running, peak) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let tries = (0..TRIES).map(|number| {
+            let (running, peak) = (Arc::clone(&running), Arc::clone(&peak));
+            pool.run(at(&format!("192.0.2.{}", number % 100)), move |shared, hasher| {
+                peak.fetch_max(running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                let verdict = password::verify("stolen", &shared.dummy_hash, shared.cost, hasher);
+                running.fetch_sub(1, Ordering::SeqCst);
+                Ok(verdict?)
+            })
+        });
+        let verdicts = futures::future::try_join_all(tries).await.expect("work");
+        assert!(verdicts.len() == TRIES && verdicts.iter().all(|verdict| *verdict == Verdict::Wrong));
+        let hashers = pool.shared.hashers.lock().expect("hashers");
+        let kib: usize = hashers.iter().map(MeteredHasher::reserved_blocks).sum();
+        let most = THREADS * usize::try_from(CHEAP.memory_kib).expect("a number");
+        assert!((1..=THREADS).contains(&peak.load(Ordering::SeqCst)), "{peak:?} at the same time");
+        assert!(hashers.len() <= THREADS && (1..=most).contains(&kib), "{} hashers have {kib} KiB", hashers.len());
     }
 
     #[test]

@@ -10,16 +10,22 @@ use crate::{
     email::Email,
     mail::schedule,
     revocation::Feed,
-    store::{self, Pool, email_tokens, mails, refresh_tokens, revocations, sessions, users},
+    store::{
+        self, Pool, device_sign_ins, email_tokens, invites, mails, passkey_ceremonies, pending_sign_ins, provider_flows, refresh_tokens,
+        revocations, sessions, users,
+    },
 };
 
 const INTERVAL: std::time::Duration = std::time::Duration::from_secs(3_600);
 /// After this the tokens of a revoked session have expired, also in a gateway that did not follow the feed.
 const REVOCATIONS_KEPT: Duration = Duration::days(1);
-/// A refresh token that was used longer ago is unknown. It is refused all the same, but its session does not end.
-const USED_TOKENS_KEPT: Duration = Duration::days(7);
+/// A refresh token that was used longer ago has no seed any more. It is needed only to repeat an exchange whose answer was lost.
+const SEEDS_KEPT: Duration = Duration::days(7);
 /// An address without a sign-in for this long counts as new again.
 const ADDRESSES_KEPT: Duration = Duration::days(180);
+
+/// An invite has the address of the invited person. The audit log keeps that it was made and used.
+const INVITES_KEPT: Duration = Duration::days(30);
 
 /// How often expired sessions end. Previews and event streams end with them.
 const EXPIRY_INTERVAL: std::time::Duration = std::time::Duration::from_secs(60);
@@ -67,18 +73,24 @@ pub async fn end_expired(pool: &Pool, now: OffsetDateTime) -> Result<usize, stor
     Ok(ended.len())
 }
 
-/// Deletes old revocations, refresh tokens that were used long ago, client addresses that are no longer in use, expired links and old
-/// mails. Returns the number of rows.
+/// Deletes old revocations, seeds of refresh tokens that were used long ago, client addresses that are no longer in use, expired links and
+/// codes of devices, sign-ins and exchanges with passkeys that nobody completed, old mails, and invites that ended long ago. Returns the number of
+/// rows.
 ///
 /// # Errors
 /// The database failed.
 pub async fn delete_old_rows(pool: &Pool, now: OffsetDateTime) -> Result<u64, store::StoreError> {
     let revocations = revocations::delete_before(pool, now - REVOCATIONS_KEPT).await?;
-    let tokens = refresh_tokens::delete_used_before(pool, now - USED_TOKENS_KEPT).await?;
+    let seeds = refresh_tokens::forget_seeds(pool, now - SEEDS_KEPT).await?;
     let addresses = users::forget_addresses(pool, now - ADDRESSES_KEPT).await?;
     let links = email_tokens::delete_expired(pool, now).await?;
+    let flows = provider_flows::delete_expired(pool, now).await?;
     let mails = mails::delete_before(pool, now - schedule::KEPT).await?;
-    Ok(revocations + tokens + addresses + links + mails)
+    let devices = device_sign_ins::delete_expired(pool, now).await?;
+    let ceremonies = passkey_ceremonies::delete_expired(pool, now).await?;
+    let sign_ins = pending_sign_ins::delete_expired(pool, now).await?;
+    let invites = invites::delete_ended_before(pool, now - INVITES_KEPT).await?;
+    Ok(revocations + seeds + addresses + links + flows + mails + devices + ceremonies + sign_ins + invites)
 }
 
 /// Adds the identity of their address to accounts that another release created. If two accounts have the same address, the older one

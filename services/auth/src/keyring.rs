@@ -29,6 +29,8 @@ pub struct Keyring {
 struct Shared {
     pool: Pool,
     cipher: KeyCipher,
+    /// The cluster has two secrets.
+    is_replaced: bool,
     interval: time::Duration,
     signer: watch::Sender<Arc<SigningKey>>,
     published: watch::Sender<Vec<JsonWebKey>>,
@@ -46,11 +48,13 @@ impl Keyring {
     /// # Errors
     /// The database or the random number generator failed.
     pub async fn load(pool: Pool, secret: &ClusterSecret, interval: time::Duration, now: OffsetDateTime) -> Result<Self, Error> {
-        let cipher = KeyCipher::new(&secret.derive("auth signing keys"))?;
+        let cipher = KeyCipher::new(secret)?;
         let (signer, published) = rotate(&pool, &cipher, interval, now).await?;
-        let shared =
-            Shared { pool, cipher, interval, signer: watch::Sender::new(Arc::new(signer)), published: watch::Sender::new(published) };
-        Ok(Self { shared: Arc::new(shared) })
+        let (signer, published) = (watch::Sender::new(Arc::new(signer)), watch::Sender::new(published));
+        let shared = Shared { pool, cipher, is_replaced: secret.is_being_replaced(), interval, signer, published };
+        let keyring = Self { shared: Arc::new(shared) };
+        keyring.renew().await?;
+        Ok(keyring)
     }
 
     /// The token with these claims, signed with the current key.
@@ -80,9 +84,25 @@ impl Keyring {
     pub async fn refresh(&self, now: OffsetDateTime) -> Result<(), Error> {
         let shared = &self.shared;
         let (signer, published) = rotate(&shared.pool, &shared.cipher, shared.interval, now).await?;
+        self.renew().await?;
         // A key is published before it signs, also within this process.
         shared.published.send_replace(published);
         shared.signer.send_replace(Arc::new(signer));
+        Ok(())
+    }
+
+    /// Seals with the current secret the private keys that the second one opens. It does nothing while there is one secret.
+    async fn renew(&self) -> Result<(), Error> {
+        let Shared { pool, cipher, is_replaced, .. } = &*self.shared;
+        if !is_replaced {
+            return Ok(());
+        }
+        for row in store::keys::all(pool).await? {
+            // A key that no secret opens has its warning from `decrypt`.
+            let Ok(Some(renewed)) = cipher.renewed(&row) else { continue };
+            store::keys::replace_sealed(pool, &row.kid, &row.sealed_private, &renewed).await?;
+            tracing::info!(kid = row.kid, "a signing key was sealed with the new cluster secret");
+        }
         Ok(())
     }
 

@@ -1,18 +1,24 @@
-//! Rate limits of sign-ups and sign-ins. The policy `auth` counts the client's address. A sign-in from an address that is new to the
-//! account is also counted by `auth-account` for the account, and by `auth-guess` for the pair of account and address, so that one address
-//! can use up only a part of the account's limit. The subject of an account is a hash of the e-mail address that was typed: unknown
-//! accounts are counted like known ones, and rate-limit never sees an e-mail address.
+//! Rate limits of sign-ups and sign-ins. The policy `auth` counts the client's address, `auth-guess` the pair of account and
+//! address, and `auth-account` the account, so that one address can use up only a part of the account's limit. A sign-in from an address that the
+//! account knows counts for this pair alone. The subject of an account is a hash of the e-mail address that was typed: unknown
+//! accounts are counted like known ones, and rate-limit never sees an e-mail address. The policy `service-accounts` counts the service
+//! accounts that a person makes, by the id of the person.
 
 use std::{fmt::Write as _, net::IpAddr};
 
 use chassis::{client::ServiceChannel, context::Context, identity::sha256, network::client_network};
-use proto::rate_limit::rate_limit_service_client::RateLimitServiceClient;
+use proto::{id::UserId, rate_limit::rate_limit_service_client::RateLimitServiceClient};
 
-use crate::error::{Error, SERVICE};
+use crate::{
+    email::EmailLookup,
+    error::{Error, SERVICE},
+    user::Credentials,
+};
 
 const ADDRESS_POLICY: &str = "auth";
 const ACCOUNT_POLICY: &str = "auth-account";
 const GUESS_POLICY: &str = "auth-guess";
+const SERVICE_ACCOUNT_POLICY: &str = "service-accounts";
 
 /// Counts one attempt from this address and, if it is named, on this account: for all of the policies, or for none.
 ///
@@ -35,6 +41,78 @@ pub(crate) async fn count(
     }
     let checks: Vec<_> = checks.iter().map(|(policy, subject)| (*policy, subject.as_str())).collect();
     chassis::limit::check(&mut limiter.clone(), context, SERVICE, &checks).await?;
+    Ok(())
+}
+
+/// Counts one sign-in to this account. If the account knows the address, the same policies count the pair of both alone: so nobody learns from the
+/// calls and the limits whether there is an account, and sign-ins from elsewhere keep nobody out.
+///
+/// # Errors
+/// RATE_LIMITED with the limits of the policy; UNAVAILABLE if rate-limit does not answer.
+pub(crate) async fn count_sign_in(
+    limiter: &RateLimitServiceClient<ServiceChannel>,
+    context: &Context,
+    identity: &str,
+    is_known: bool,
+) -> Result<(), Error> {
+    let address = address_of(context);
+    let account = if is_known { format!("{identity} known at {address}") } else { identity.to_owned() };
+    count(limiter, context, &address, Some(&account)).await
+}
+
+/// Counts one code from this address and, if the address is new to the account, on the account. Codes have counters of their own, so that a
+/// person who signs in with both factors has as many attempts for each. Only somebody with the password gets here.
+///
+/// # Errors
+/// RATE_LIMITED with the limits of the policy; UNAVAILABLE if rate-limit does not answer.
+pub(crate) async fn count_code(
+    limiter: &RateLimitServiceClient<ServiceChannel>,
+    context: &Context,
+    account: &Credentials,
+) -> Result<(), Error> {
+    let address = format!("{} codes", address_of(context));
+    let identity = (!account.from_known_address).then(|| format!("{} codes", EmailLookup::new(&account.user.email).identity));
+    count(limiter, context, &address, identity.as_deref()).await
+}
+
+/// Counts one password that confirms a sign-up with this address: from this client address, and for the identity of the e-mail address. They have
+/// counters of their own. Only somebody with the link of a mail gets here.
+///
+/// # Errors
+/// RATE_LIMITED with the limits of the policy; UNAVAILABLE if rate-limit does not answer.
+pub(crate) async fn count_confirmation(
+    limiter: &RateLimitServiceClient<ServiceChannel>,
+    context: &Context,
+    identity: &str,
+) -> Result<(), Error> {
+    let address = format!("{} confirmations", address_of(context));
+    count(limiter, context, &address, Some(&format!("{identity} confirmations"))).await
+}
+
+/// Counts one request for another address of an account: from this client address, and for the account. They have counters of their own for the
+/// account, so that nobody with a session keeps its owner from signing in.
+///
+/// # Errors
+/// RATE_LIMITED with the limits of the policy; UNAVAILABLE if rate-limit does not answer.
+pub(crate) async fn count_new_address(
+    limiter: &RateLimitServiceClient<ServiceChannel>,
+    context: &Context,
+    account: UserId,
+) -> Result<(), Error> {
+    count(limiter, context, &address_of(context), Some(&format!("{account} new address"))).await
+}
+
+/// Counts one new service account of this person.
+///
+/// # Errors
+/// RATE_LIMITED with the limits of the policy; UNAVAILABLE if rate-limit does not answer.
+pub(crate) async fn count_service_account(
+    limiter: &RateLimitServiceClient<ServiceChannel>,
+    context: &Context,
+    owner: UserId,
+) -> Result<(), Error> {
+    let subject = format!("user:{owner}");
+    chassis::limit::check(&mut limiter.clone(), context, SERVICE, &[(SERVICE_ACCOUNT_POLICY, &subject)]).await?;
     Ok(())
 }
 

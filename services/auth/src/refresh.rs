@@ -4,7 +4,8 @@
 //! The next token follows from the token and a seed in its row, so that it can be returned again although only hashes are stored. An exchange
 //! locks the row of the session, and commits before it answers.
 
-use chassis::{context::Context, identity::REFRESH_TOKEN_CLAIM};
+use chassis::{context::Context, identity::REFRESH_TOKEN_CLAIM, seeded_bug};
+use proto::id::UserId;
 use serde_json::Value;
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -16,11 +17,12 @@ use crate::{
     credential::{self, Kind, Secret},
     error::Error,
     origin::Origin,
+    recent_proof::recently_proved,
     session::{self, Session},
-    session_list::{end, signed_in},
+    session_list::end,
     store::{
         self, Pool, Tx,
-        refresh_tokens::{self, Found, Issued},
+        refresh_tokens::{self, FoundToken, IssuedToken},
         sessions,
     },
     token,
@@ -32,29 +34,47 @@ const MAX_PROGRAMS: u32 = 50;
 /// Starts a session for a program, with its first refresh token.
 ///
 /// # Errors
-/// SESSION_ENDED, SESSION_REQUIRED, TOO_MANY_CREDENTIALS.
+/// SESSION_ENDED, SESSION_REQUIRED, STEP_UP_REQUIRED, TOO_MANY_CREDENTIALS.
 pub(crate) async fn start(app: &App, context: &Context, name: String, now: OffsetDateTime) -> Result<(Session, Secret), Error> {
     let mut tx = store::begin(&app.pool).await?;
-    let (user, creator) = signed_in(&mut tx, context, now).await?;
+    let (user, creator) = recently_proved(&mut tx, context, now).await?;
+    require_room(&mut tx, user.id, now).await?;
+    let by = ("by", creator.id.to_string());
+    let (session, secret) = insert(&mut tx, context, Session::of_program(user.id, name, now), by).await?;
+    store::commit(tx).await?;
+    Ok((session, secret))
+}
+
+/// # Errors
+/// TOO_MANY_CREDENTIALS if the account has as many programs as it may have.
+pub(crate) async fn require_room(tx: &mut Tx, user: UserId, now: OffsetDateTime) -> Result<(), Error> {
     let kind = session::Kind::RefreshToken;
-    if sessions::count(&mut *tx, user.id, kind, now - kind.idle_timeout()).await? >= i64::from(MAX_PROGRAMS) {
-        return Err(Error::TooManyCredentials(MAX_PROGRAMS));
+    if sessions::count(&mut **tx, user, kind, now - kind.idle_timeout()).await? >= i64::from(MAX_PROGRAMS) {
+        return Err(Error::TooManyCredentials("programs with refresh tokens", MAX_PROGRAMS));
     }
-    let origin = Origin::new("", context.client_address);
-    let (session, secret) = (Session::of_program(user.id, name, now).with_origin(origin), Secret::generate(Kind::RefreshToken)?);
-    if !sessions::insert(&mut *tx, &session, None).await? {
+    Ok(())
+}
+
+/// Stores the session of a program with its first refresh token. The audit log has `by`: what led to it.
+///
+/// # Errors
+/// SESSION_ENDED if the account is disabled.
+pub(crate) async fn insert(
+    tx: &mut Tx,
+    context: &Context,
+    session: Session,
+    by: (&'static str, String),
+) -> Result<(Session, Secret), Error> {
+    let (now, user) = (session.created_at, session.user_id);
+    let session = session.with_origin(Origin::new("", context.client_address));
+    let secret = Secret::generate(Kind::RefreshToken)?;
+    if !sessions::insert(&mut **tx, &session, None).await? {
         return Err(Error::SessionEnded);
     }
-    refresh_tokens::insert(
-        &mut *tx,
-        &Issued { id: Uuid::now_v7(), session_id: session.id, parent_id: None, token_hash: secret.hash() },
-        now,
-    )
-    .await?;
-    let event = Event::of(context, audit::Kind::RefreshTokenCreated, Actor::User(user.id), user.id, now);
-    let event = event.with("session", &session.id.to_string()).with("by", &creator.id.to_string());
-    store::audit::append(&mut *tx, &event).await?;
-    store::commit(tx).await?;
+    let issued = IssuedToken { id: Uuid::now_v7(), session_id: session.id, parent_id: None, token_hash: secret.hash() };
+    refresh_tokens::insert(&mut **tx, &issued, now).await?;
+    let event = Event::of(context, audit::Kind::RefreshTokenCreated, Actor::User(user), user, now);
+    store::audit::append(&mut **tx, &event.with("session", &session.id.to_string()).with(by.0, &by.1)).await?;
     Ok((session, secret))
 }
 
@@ -79,7 +99,7 @@ pub(crate) async fn exchange(app: &App, context: &Context, text: &str, now: Offs
     if session.is_touch_due(now) {
         sessions::touch(&mut *tx, session.id, now).await?;
     }
-    store::commit(tx).await?;
+    refresh_tokens::commit(tx).await?;
     let mut claims = token::claims(&user, &session, now);
     claims.private.insert(REFRESH_TOKEN_CLAIM.to_owned(), Value::String(next_id.to_string()));
     let token = app.keyring.sign(&claims)?;
@@ -87,17 +107,19 @@ pub(crate) async fn exchange(app: &App, context: &Context, text: &str, now: Offs
 }
 
 /// The next token and its id; `None` if the token must not be used again.
-async fn successor(tx: &mut Tx, secret: &Secret, found: &Found, now: OffsetDateTime) -> Result<Option<(Secret, Uuid)>, Error> {
+async fn successor(tx: &mut Tx, secret: &Secret, found: &FoundToken, now: OffsetDateTime) -> Result<Option<(Secret, Uuid)>, Error> {
     let used = refresh_tokens::use_of(&mut **tx, found.id).await?.ok_or(Error::SessionEnded)?;
-    let Some(seed) = used.seed else {
+    if !used.is_used {
         let (seed, id) = (credential::seed()?, Uuid::now_v7());
         let next = secret.next(&seed);
         refresh_tokens::set_used(&mut **tx, found.id, &seed, now).await?;
-        let issued = Issued { id, session_id: found.session_id, parent_id: Some(found.id), token_hash: next.hash() };
+        let issued = IssuedToken { id, session_id: found.session_id, parent_id: Some(found.id), token_hash: next.hash() };
         refresh_tokens::insert(&mut **tx, &issued, now).await?;
         return Ok(Some((next, id)));
-    };
-    Ok(used.successor.filter(|_| !used.is_successor_used).map(|id| (secret.next(&seed), id)))
+    }
+    let is_replay = (used.is_successor_used && !seeded_bug::is("forgive-a-replay")) || seeded_bug::is("end-at-a-repetition");
+    let repeated = used.seed.zip(used.successor).filter(|_| !is_replay);
+    Ok(repeated.map(|(seed, id)| (secret.next(&seed), id)))
 }
 
 /// Records the use of an access token that came from a refresh token. Other access tokens have nothing to record.

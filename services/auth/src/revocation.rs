@@ -1,10 +1,15 @@
 //! The feed of ended and changed sessions. One task per process reads the log of revocations: immediately when a session ends in this process, and
 //! every half second for sessions that end in other replicas. It sends the new rows to every stream. A stream ends when the log could not
-//! be read for two seconds, because the gateway trusts its cache as long as the stream is open.
+//! be read for two seconds, because the gateway trusts its cache as long as the stream is open. A stream without a cursor starts before the
+//! sessions that ended in the last minutes, because their access tokens may still be valid.
 
 use std::{sync::Arc, time::Duration};
 
-use chassis::task::{Ticks, spawn_and_wait};
+use chassis::{
+    clock,
+    revocations::HEARTBEAT,
+    task::{Ticks, spawn_and_wait},
+};
 use futures::Stream;
 use proto::id::SessionId;
 use tokio::{
@@ -28,17 +33,20 @@ use crate::{
 const POLL: Duration = Duration::from_millis(500);
 /// A stream ends when the log could not be read for this long.
 const READ_TIMEOUT: Duration = Duration::from_secs(2);
-/// A stream without revocations sends a message this often.
-const HEARTBEAT: Duration = Duration::from_secs(5);
+/// A stream without a cursor has the sessions that ended since then: twice the life of an access token, because the clocks of replicas
+/// differ and a row is older than its commit.
+const BACKLOG: time::Duration = time::Duration::minutes(10);
 /// Rows of one query.
 const BATCH: i64 = 500;
 /// Signals that are kept for a slow stream. A stream that lags further behind reads the log itself.
-const BACKLOG: usize = 1024;
+const SIGNALS: usize = 1024;
 
 /// One message of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Notice {
     pub(crate) cursor: i64,
+    /// The end of the log when the stream began, in the first message, and otherwise 0.
+    pub(crate) backlog_end: i64,
     /// None in the first message and in heartbeats.
     pub(crate) session_id: Option<SessionId>,
     /// Otherwise its access tokens are out of date.
@@ -48,13 +56,13 @@ pub(crate) struct Notice {
 impl Notice {
     /// Only the position.
     fn at(cursor: i64) -> Self {
-        Self { cursor, session_id: None, has_ended: false }
+        Self { cursor, backlog_end: 0, session_id: None, has_ended: false }
     }
 }
 
 impl From<Revocation> for Notice {
     fn from(Revocation { cursor, session_id, has_ended }: Revocation) -> Self {
-        Self { cursor, session_id: Some(session_id), has_ended }
+        Self { cursor, backlog_end: 0, session_id: Some(session_id), has_ended }
     }
 }
 
@@ -77,7 +85,7 @@ pub(crate) struct Feed {
 impl Feed {
     /// Streams end when `stop` is cancelled.
     pub(crate) fn new(pool: Pool, stop: CancellationToken) -> Self {
-        Self { pool, log_grew: Arc::default(), signals: broadcast::Sender::new(BACKLOG), stop }
+        Self { pool, log_grew: Arc::default(), signals: broadcast::Sender::new(SIGNALS), stop }
     }
 
     /// Reports that this process has appended to the log.
@@ -118,17 +126,17 @@ impl Feed {
         }
     }
 
-    /// Every revocation after the cursor `after`, in order, each exactly once. 0 starts at the end of the log. So does a cursor beyond the
-    /// end, which is from another database.
+    /// Every revocation after the cursor `after`, in order, each exactly once. 0 starts before those of the last minutes. So does a cursor
+    /// beyond the end, which is from another database.
     pub(crate) fn watch(&self, after: i64) -> impl Stream<Item = Result<Notice, Error>> + Send + 'static {
         let feed = self.clone();
         async_stream::try_stream! {
             // Subscribe before the first read: a row that is appended in between comes twice, and its cursor shows that.
             let mut signals = feed.signals.subscribe();
             let head = feed.head().await?;
-            let mut cursor = if after == 0 { head } else { after.min(head) };
+            let mut cursor = if after == 0 || after > head { feed.start().await?.min(head) } else { after };
             let mut last_sent = Instant::now();
-            yield Notice::at(cursor);
+            yield Notice { backlog_end: head, ..Notice::at(cursor) };
 
             let mut behind = true;
             loop {
@@ -139,6 +147,11 @@ impl Feed {
                         (cursor, last_sent) = (revocation.cursor, Instant::now());
                         yield Notice::from(revocation);
                     }
+                }
+                if cursor < head {
+                    // The last rows before the head were deleted meanwhile.
+                    cursor = head;
+                    yield Notice::at(cursor);
                 }
                 match feed.next(&mut signals).await? {
                     Some(Signal::Appended(revocation)) if revocation.cursor > cursor => {
@@ -161,6 +174,12 @@ impl Feed {
     async fn head(&self) -> Result<i64, store::StoreError> {
         let pool = self.pool.clone();
         spawn_and_wait(async move { revocations::head(&pool).await }).await
+    }
+
+    /// Where a stream without a cursor starts.
+    async fn start(&self) -> Result<i64, store::StoreError> {
+        let (pool, since) = (self.pool.clone(), clock::now() - BACKLOG);
+        spawn_and_wait(async move { revocations::before(&pool, since).await }).await
     }
 
     /// The rows after the cursor, for a stream.

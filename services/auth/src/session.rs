@@ -3,12 +3,15 @@
 use std::fmt;
 
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
-use chassis::identity::sha256;
+use chassis::identity::{Grant, sha256};
 use proto::id::{SessionId, UserId};
 use ring::rand::{SecureRandom as _, SystemRandom};
 use time::{Duration, OffsetDateTime};
 
-use crate::origin::Origin;
+use crate::{
+    factor::{Method, ShownProof},
+    origin::Origin,
+};
 
 /// A session of a sign-in ends when it has not been used for this long.
 pub(crate) const IDLE_TIMEOUT: Duration = Duration::days(7);
@@ -19,6 +22,9 @@ pub(crate) const MAX_IMPERSONATION: Duration = Duration::hours(1);
 /// The same for a session of refresh tokens.
 pub(crate) const PROGRAM_IDLE_TIMEOUT: Duration = Duration::days(30);
 pub(crate) const PROGRAM_MAX_AGE: Duration = Duration::days(90);
+/// The longest and the default lifetime of an API key.
+pub(crate) const MAX_KEY_LIFETIME: Duration = Duration::days(366);
+pub(crate) const KEY_LIFETIME: Duration = Duration::days(90);
 /// The use of a session is recorded at most this often, so that a busy session causes few writes.
 pub(crate) const TOUCH_INTERVAL: Duration = Duration::minutes(1);
 
@@ -29,25 +35,31 @@ pub enum Kind {
     SignIn,
     /// By a session of a sign-in, for a program. It has refresh tokens.
     RefreshToken,
+    /// An API key. Each exchange of the key uses it.
+    ApiKey,
 }
 
 impl Kind {
-    /// As the column spells it.
+    /// As the column spells it. The release before takes a key for a program without a token.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::SignIn => "sign_in",
-            Self::RefreshToken => "refresh_token",
+            Self::RefreshToken | Self::ApiKey => "refresh_token",
         }
     }
 
-    pub(crate) fn named(name: &str) -> Option<Self> {
-        [Self::SignIn, Self::RefreshToken].into_iter().find(|kind| kind.name() == name)
+    /// The kind of a row, which may have one of a key beside it.
+    pub(crate) fn named(name: &str, is_key: bool) -> Option<Self> {
+        let kind = [Self::SignIn, Self::RefreshToken].into_iter().find(|kind| kind.name() == name)?;
+        Some(if is_key { Self::ApiKey } else { kind })
     }
 
     pub(crate) const fn idle_timeout(self) -> Duration {
         match self {
             Self::SignIn => IDLE_TIMEOUT,
             Self::RefreshToken => PROGRAM_IDLE_TIMEOUT,
+            // Only its own expiry ends it.
+            Self::ApiKey => MAX_KEY_LIFETIME,
         }
     }
 }
@@ -67,6 +79,20 @@ pub struct Session {
     pub expires_at: OffsetDateTime,
     /// The operator who acts for the person.
     pub impersonator: Option<String>,
+    /// When the person proved last who they are.
+    pub authenticated_at: OffsetDateTime,
+    /// How they did so since the sign-in (RFC 8176). Empty if nobody did, or if it is not known.
+    pub amr: Vec<String>,
+    /// Of an API key.
+    pub key: Option<Key>,
+}
+
+/// What an API key has besides its session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Key {
+    pub grant: Grant,
+    /// The last characters of the secret.
+    pub last_four: String,
 }
 
 impl Session {
@@ -82,7 +108,39 @@ impl Session {
             last_used_at: now,
             expires_at: now + MAX_AGE,
             impersonator: None,
+            authenticated_at: now,
+            amr: Vec::new(),
+            key: None,
         }
+    }
+
+    /// Records that the person has proved now who they are.
+    #[must_use]
+    pub(crate) fn proved(mut self, method: Method, now: OffsetDateTime) -> Self {
+        self.authenticated_at = now;
+        for value in method.amr() {
+            if !self.amr.iter().any(|known| known == value) {
+                self.amr.push((*value).to_owned());
+            }
+        }
+        self
+    }
+
+    /// What the person has proved.
+    pub(crate) fn shown(&self) -> ShownProof<'_> {
+        ShownProof { at: self.authenticated_at, amr: &self.amr }
+    }
+
+    /// Takes over what the person has proved in another session.
+    #[must_use]
+    pub(crate) fn with_proofs_of(self, other: &Self) -> Self {
+        Self { authenticated_at: other.authenticated_at, amr: other.amr.clone(), ..self }
+    }
+
+    /// The same session with another id, for a change of its rights.
+    #[must_use]
+    pub(crate) fn renewed(self, now: OffsetDateTime) -> Self {
+        Self { id: SessionId::generate(), last_used_at: now, ..self }
     }
 
     /// A session in which an operator acts for the person.
@@ -96,6 +154,17 @@ impl Session {
         Self { kind: Kind::RefreshToken, display_name, expires_at: now + PROGRAM_MAX_AGE, ..Self::start(user_id, now) }
     }
 
+    /// That of an API key.
+    pub(crate) fn of_key(user_id: UserId, display_name: String, key: Key, lifetime: Duration, now: OffsetDateTime) -> Self {
+        let expires_at = now + lifetime.min(MAX_KEY_LIFETIME);
+        Self { kind: Kind::ApiKey, display_name, expires_at, key: Some(key), ..Self::start(user_id, now) }
+    }
+
+    /// Whether the person has signed in to it themselves. It is neither that of a program nor one in which an operator acts for them.
+    pub(crate) fn is_of_person(&self) -> bool {
+        self.kind == Kind::SignIn && self.impersonator.is_none()
+    }
+
     pub(crate) fn with_origin(self, origin: Origin) -> Self {
         Self { origin, ..self }
     }
@@ -106,13 +175,18 @@ impl Session {
 
     /// Whether the use must be recorded again.
     pub(crate) fn is_touch_due(&self, now: OffsetDateTime) -> bool {
-        now >= self.last_used_at + TOUCH_INTERVAL
+        now >= self.last_used_at + TOUCH_INTERVAL || (self.kind == Kind::ApiKey && !self.was_used())
+    }
+
+    /// Whether it was used after it began.
+    pub(crate) fn was_used(&self) -> bool {
+        self.last_used_at > self.created_at
     }
 }
 
 /// A bearer secret of 256 random bits. Only its hash is stored.
 #[derive(Clone, PartialEq, Eq)]
-pub(crate) struct SessionSecret(String);
+pub struct SessionSecret(String);
 
 /// The operating system provided no random bytes.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
@@ -192,6 +266,27 @@ mod tests {
         assert!(session.is_live(T0 + PROGRAM_IDLE_TIMEOUT - second) && !session.is_live(T0 + PROGRAM_IDLE_TIMEOUT));
         assert!(used(Duration::days(80)).is_live(T0 + PROGRAM_MAX_AGE - second));
         assert!(!used(Duration::days(80)).is_live(T0 + PROGRAM_MAX_AGE));
+    }
+
+    #[test]
+    fn an_api_key_ends_at_its_expiry_alone() {
+        let key = || Key { grant: Grant { can_write: false, projects: None }, last_four: "abcd".into() };
+        let session = |days| Session::of_key(UserId::generate(), "ci".into(), key(), Duration::days(days), T0);
+        let second = Duration::seconds(1);
+        for (asked, lasts) in [(1, Duration::days(1)), (366, MAX_KEY_LIFETIME), (10_000, MAX_KEY_LIFETIME)] {
+            assert!(session(asked).is_live(T0 + lasts - second) && !session(asked).is_live(T0 + lasts), "{asked} days");
+        }
+        let unused = session(1);
+        let used = Session { last_used_at: T0 + second, ..unused.clone() };
+        assert!(!unused.was_used() && unused.is_touch_due(T0 + second), "the first use is recorded at once");
+        assert!(used.was_used() && !used.is_touch_due(T0 + second * 2));
+    }
+
+    #[test]
+    fn a_session_knows_each_way_once() {
+        let ways = [Method::Password, Method::Totp, Method::RecoveryCode, Method::Password];
+        let proved = ways.into_iter().fold(Session::start(UserId::generate(), T0), |session, way| session.proved(way, T0));
+        assert_eq!(proved.amr, ["pwd", "otp"]);
     }
 
     #[test]

@@ -1,7 +1,10 @@
 //! Access tokens (ES256 JSON Web Tokens with a lifetime of five minutes) and the keys that sign them.
 
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
-use chassis::identity::{AUDIENCE, Claims, ISSUER, TOKEN_TYPE};
+use chassis::{
+    identity::{Claims, Grant, ISSUER, TOKEN_TYPE},
+    secret::{AUTH_KEYS, Bound, ClusterSecret, SealError, Sealer},
+};
 use proto::auth::JsonWebKey;
 use ring::{
     aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey},
@@ -10,6 +13,7 @@ use ring::{
 };
 use serde_json::{Map, Value};
 use time::{Duration, OffsetDateTime};
+use zeroize::Zeroizing;
 
 use crate::{session::Session, user::User};
 
@@ -37,7 +41,7 @@ pub(crate) struct StoredKey {
     pub(crate) kid: String,
     /// The uncompressed point.
     pub(crate) public_key: Vec<u8>,
-    /// PKCS #8, encrypted by [`KeyCipher`].
+    /// PKCS #8, sealed by [`KeyCipher`].
     pub(crate) sealed_private: Vec<u8>,
     pub(crate) created_at: OffsetDateTime,
 }
@@ -56,7 +60,7 @@ impl StoredKey {
         let kid = format!("{}-{:02}-{}", now.year(), u8::from(now.month()), BASE64_URL_SAFE_NO_PAD.encode(name));
         Ok(Self {
             public_key: pair.public_key().as_ref().to_vec(),
-            sealed_private: cipher.encrypt(&kid, document.as_ref())?,
+            sealed_private: cipher.seal(&kid, document.as_ref())?,
             created_at: now,
             kid,
         })
@@ -80,35 +84,62 @@ impl StoredKey {
     }
 }
 
-/// Encrypts private keys with a key that is derived from the cluster secret. The name of a private key is authenticated with it, so that
-/// rows cannot be swapped.
-pub(crate) struct KeyCipher(LessSafeKey);
+/// Seals private keys. It also opens those of the release before, which encrypted them with a key of the cluster directly.
+pub(crate) struct KeyCipher {
+    sealer: Sealer,
+    /// The keys of the release before, one for each secret that is accepted, the one that signs first.
+    before: Vec<LessSafeKey>,
+}
 
 impl KeyCipher {
     /// # Errors
-    /// Never, because every 32 bytes are a valid key.
-    pub(crate) fn new(key: &[u8; 32]) -> Result<Self, KeyError> {
-        Ok(Self(LessSafeKey::new(UnboundKey::new(&AES_256_GCM, key).map_err(|_| KeyError::Crypto)?)))
+    /// Never for auth, because its bundle always has the keys.
+    pub(crate) fn new(secret: &ClusterSecret) -> Result<Self, SealError> {
+        let key = |bytes: &[u8; 32]| UnboundKey::new(&AES_256_GCM, bytes).ok().map(LessSafeKey::new);
+        Ok(Self { sealer: Sealer::new(secret, AUTH_KEYS)?, before: secret.accepted(AUTH_KEYS).iter().filter_map(key).collect() })
     }
 
-    fn encrypt(&self, kid: &str, private: &[u8]) -> Result<Vec<u8>, KeyError> {
-        let mut nonce = [0; NONCE_LEN];
-        SystemRandom::new().fill(&mut nonce).map_err(|_| KeyError::Crypto)?;
-        let mut encrypted = private.to_vec();
-        self.0
-            .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(kid.as_bytes()), &mut encrypted)
-            .map_err(|_| KeyError::Crypto)?;
-        Ok([nonce.as_slice(), &encrypted].concat())
+    fn seal(&self, kid: &str, private: &[u8]) -> Result<Vec<u8>, KeyError> {
+        self.sealer.seal(&place(kid), private).map_err(|_| KeyError::Crypto)
     }
 
-    fn decrypt(&self, kid: &str, encrypted: &[u8]) -> Result<Vec<u8>, KeyError> {
-        let failed = || KeyError::WrongSecret(kid.to_owned());
-        let (nonce, body) = encrypted.split_at_checked(NONCE_LEN).ok_or_else(failed)?;
-        let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| failed())?;
-        let mut body = body.to_vec();
-        let private = self.0.open_in_place(nonce, Aad::from(kid.as_bytes()), &mut body).map_err(|_| failed())?;
-        Ok(private.to_vec())
+    fn open(&self, kid: &str, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, KeyError> {
+        match self.sealer.open(&place(kid), sealed) {
+            Ok(opened) => Ok(Zeroizing::new(opened.expose().to_vec())),
+            Err(_) => self.before.iter().find_map(|key| decrypt(key, kid, sealed)).ok_or_else(|| KeyError::WrongSecret(kid.to_owned())),
+        }
     }
+
+    /// The private key of a row, sealed with the secret that signs; `None` if it is already.
+    ///
+    /// A key that the release before encrypted with that secret stays as it is, because that release may still run.
+    ///
+    /// # Errors
+    /// No secret that is accepted opens it.
+    pub(crate) fn renewed(&self, row: &StoredKey) -> Result<Option<Vec<u8>>, KeyError> {
+        let is_before = self.before.first().is_some_and(|key| decrypt(key, &row.kid, &row.sealed_private).is_some());
+        if is_before {
+            return Ok(None);
+        }
+        match self.sealer.rewrap(&place(&row.kid), &row.sealed_private) {
+            Ok(renewed) => Ok(renewed),
+            Err(_) => self.seal(&row.kid, &self.open(&row.kid, &row.sealed_private)?).map(Some),
+        }
+    }
+}
+
+fn place(kid: &str) -> Bound<'_> {
+    Bound { table: "signing_keys", column: "sealed_private", row: kid, owner: "" }
+}
+
+/// The content of a nonce, a ciphertext and its tag, as the release before wrote them.
+fn decrypt(key: &LessSafeKey, kid: &str, encrypted: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+    let (nonce, body) = encrypted.split_at_checked(NONCE_LEN)?;
+    let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
+    let mut body = Zeroizing::new(body.to_vec());
+    let length = key.open_in_place(nonce, Aad::from(kid.as_bytes()), &mut body).ok()?.len();
+    body.truncate(length);
+    Some(body)
 }
 
 /// A key that signs.
@@ -124,7 +155,7 @@ impl SigningKey {
     /// The key was encrypted with another cluster secret.
     pub(crate) fn decrypt(stored: &StoredKey, cipher: &KeyCipher) -> Result<Self, KeyError> {
         let random = SystemRandom::new();
-        let private = cipher.decrypt(&stored.kid, &stored.sealed_private)?;
+        let private = cipher.open(&stored.kid, &stored.sealed_private)?;
         let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &private, &random).map_err(|_| KeyError::Crypto)?;
         let header = serde_json::json!({"alg": "ES256", "typ": TOKEN_TYPE, "kid": stored.kid});
         Ok(Self { header: BASE64_URL_SAFE_NO_PAD.encode(header.to_string()), pair, random })
@@ -155,16 +186,22 @@ pub fn claims(user: &User, session: &Session, now: OffsetDateTime) -> Claims {
     let issued = seconds(now);
     let mut private: Map<String, Value> = user.plan.into();
     private.extend(session.impersonator.as_deref().map(chassis::identity::actor));
+    if !session.amr.is_empty() {
+        private.insert("amr".to_owned(), session.amr.clone().into());
+    }
+    let grant = session.key.as_ref().map(|key| &key.grant);
+    private.extend(grant.map(Grant::claims).unwrap_or_default());
     Claims {
         iss: ISSUER.into(),
-        aud: AUDIENCE.into(),
+        aud: Grant::audience(grant).into(),
         sub: user.id.to_string(),
         sid: session.id.to_string(),
         jti: uuid::Uuid::now_v7().to_string(),
         iat: issued,
         nbf: issued,
         exp: seconds(expiry(session, now)),
-        auth_time: seconds(session.created_at),
+        // A program and an operator cannot prove that they are the person. A proof that was forgotten is one of long ago.
+        auth_time: if session.is_of_person() { seconds(session.authenticated_at).max(1) } else { 0 },
         private,
     }
 }
@@ -177,16 +214,16 @@ fn seconds(moment: OffsetDateTime) -> u64 {
 mod tests {
     use chassis::{
         identity::Caller,
-        secret::ClusterSecret,
         verifier::{Keys, Verifier},
     };
     use proto::{auth::Plan, id::UserId};
     use tokio::sync::watch;
 
     use super::*;
+    use crate::session::Key;
 
     fn cipher(byte: u8) -> KeyCipher {
-        KeyCipher::new(&[byte; 32]).expect("cipher")
+        KeyCipher::new(&ClusterSecret::of_bytes(&[byte; 32])).expect("cipher")
     }
 
     fn person(now: OffsetDateTime) -> (User, Session) {
@@ -228,6 +265,23 @@ mod tests {
     }
 
     #[test]
+    fn only_the_session_of_a_person_says_when_they_proved_who_they_are() {
+        let now = OffsetDateTime::UNIX_EPOCH + Duration::days(1);
+        let (user, of_person) = person(now);
+        let key = Key { grant: Grant { can_write: true, projects: None }, last_four: "abcd".into() };
+        let forgotten = Session { authenticated_at: OffsetDateTime::UNIX_EPOCH, ..of_person.clone() };
+        for (session, auth_time) in [
+            (of_person, 86_400),
+            (forgotten, 1),
+            (Session::of_program(user.id, String::new(), now), 0),
+            (Session::of_key(user.id, String::new(), key, Duration::days(1), now), 0),
+            (Session::impersonate(user.id, "ada", Duration::minutes(5), now), 0),
+        ] {
+            assert_eq!(claims(&user, &session, now).auth_time, auth_time, "{:?}", session.kind);
+        }
+    }
+
+    #[test]
     fn a_token_expires_after_five_minutes_or_with_its_session() {
         let (_, session) = person(OffsetDateTime::UNIX_EPOCH);
         let start = session.created_at;
@@ -246,6 +300,32 @@ mod tests {
         assert!(matches!(SigningKey::decrypt(&renamed, &cipher(1)), Err(KeyError::WrongSecret(_))));
         for damaged in [vec![], vec![0; 11], stored.sealed_private[1..].to_vec()] {
             assert!(SigningKey::decrypt(&StoredKey { sealed_private: damaged, ..stored.clone() }, &cipher(1)).is_err());
+        }
+    }
+
+    /// As the release before wrote a private key.
+    fn encrypted_before(secret: &ClusterSecret, stored: &StoredKey, private: &[u8]) -> StoredKey {
+        let key = LessSafeKey::new(UnboundKey::new(&AES_256_GCM, &secret.derive(AUTH_KEYS)).expect("key"));
+        let (nonce, mut body) = ([7; NONCE_LEN], private.to_vec());
+        let sealed = key.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(stored.kid.as_bytes()), &mut body);
+        sealed.expect("encrypted");
+        StoredKey { sealed_private: [&nonce[..], &body].concat(), ..stored.clone() }
+    }
+
+    #[test]
+    fn a_key_of_the_release_before_signs_and_is_sealed_when_the_secret_is_replaced() {
+        let [old, new] = [1, 2].map(|byte| ClusterSecret::of_bytes(&[byte; 32]));
+        let [of_old, of_both, of_new] = [&old, &new.clone().and_previous(&old), &new].map(|secret| KeyCipher::new(secret).expect("cipher"));
+        let stored = StoredKey::generate(&of_old, OffsetDateTime::UNIX_EPOCH).expect("key");
+        let private = of_old.open(&stored.kid, &stored.sealed_private).expect("opened");
+        for row in [encrypted_before(&old, &stored, &private), stored.clone()] {
+            assert!(SigningKey::decrypt(&row, &of_old).is_ok() && SigningKey::decrypt(&row, &of_both).is_ok());
+            assert!(of_old.renewed(&row).expect("opened").is_none(), "the release before may still run");
+            assert!(matches!(of_new.renewed(&row), Err(KeyError::WrongSecret(_))));
+            let renewed = of_both.renewed(&row).expect("opened").expect("sealed with the new secret");
+            let row = StoredKey { sealed_private: renewed, ..row };
+            assert!(SigningKey::decrypt(&row, &of_new).is_ok() && of_both.renewed(&row).expect("opened").is_none());
+            assert!(SigningKey::decrypt(&row, &of_old).is_err());
         }
     }
 }

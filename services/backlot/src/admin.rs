@@ -1,8 +1,9 @@
 //! `backlot admin`: accounts, their sessions and the audit log. The commands call auth as an operator.
 //!
-//! - [`users`], [`sessions`], [`audit`]: the commands. [`print`]: how they write to a terminal.
+//! - [`users`], [`sessions`], [`invites`], [`audit`]: the commands. [`print`]: how they write to a terminal.
 
 mod audit;
+mod invites;
 mod print;
 mod sessions;
 mod users;
@@ -45,6 +46,9 @@ enum Command {
     /// List and end the sessions of an account.
     #[command(subcommand)]
     Sessions(sessions::Command),
+    /// Make, list and revoke invites to sign up, for BACKLOT_SIGNUP=invite.
+    #[command(subcommand)]
+    Invites(invites::Command),
     /// Start a session in which you act for a person, for at most an hour. It cannot change the account, and the audit log has the reason.
     Impersonate {
         /// The e-mail address or the id of the account.
@@ -70,6 +74,7 @@ impl Command {
         match self {
             Self::Users(command) => command.changes(),
             Self::Sessions(command) => command.changes(),
+            Self::Invites(command) => command.changes(),
             Self::Impersonate { .. } => true,
             Self::Audit(_) => false,
         }
@@ -118,6 +123,7 @@ pub(crate) fn command(mut env: Env, Arguments { operator, command }: Arguments) 
         match command {
             Command::Users(command) => users::run(admin, command).await,
             Command::Sessions(command) => sessions::run(admin, command).await,
+            Command::Invites(command) => invites::run(admin, command).await,
             Command::Impersonate { user, reason, minutes, json } => {
                 let request = ImpersonateUserRequest { user, reason, minutes, operator: admin.operator };
                 impersonate(admin.client, request, json).await

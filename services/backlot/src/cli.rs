@@ -14,7 +14,7 @@ use chassis::{
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::{
-    admin, agents, health,
+    admin, agents, certs, health,
     process::{self, Process},
     role::Role,
     settings, token, up, vendor,
@@ -57,6 +57,9 @@ enum Command {
         /// The role that gets the keys.
         role: Role,
     },
+    /// Make, renew and check the certificates of the roles, for BACKLOT_TLS.
+    #[command(subcommand)]
+    Certs(certs::Command),
     /// Manage accounts and sessions, and read the audit log.
     Admin(admin::Arguments),
     /// Explain which agent a request gets, and replay the selection of a turn.
@@ -120,6 +123,7 @@ fn command() -> clap::Command {
         ("up", settings::of_up()),
         ("token", token::settings()),
         ("keys", token::settings()),
+        ("certs", certs::settings()),
         ("admin", admin::settings()),
         ("agents", agents::settings()),
         ("skills", agents::skill_settings()),
@@ -141,6 +145,7 @@ fn dispatch(command: Command) -> anyhow::Result<()> {
         Command::Keys { role } => {
             return writeln!(io::stdout(), "{}", token::keys(env, role)?).context("cannot write the keys");
         }
+        Command::Certs(command) => return certs::command(env, command),
         Command::Admin(arguments) => return admin::command(env, arguments),
         Command::Agents(command) => return agents::command(env, command),
         Command::Skills(command) => return agents::skills(env, command),
@@ -184,6 +189,8 @@ mod tests {
             ("token", "BACKLOT_CLUSTER_SECRET"),
             ("keys", "BACKLOT_CLUSTER_SECRET"),
             ("project-storage", "BACKLOT_ROLE_KEYS"),
+            ("auth", "BACKLOT_TLS [default: off]"),
+            ("certs", "BACKLOT_TLS_DIR"),
             ("admin", "BACKLOT_AUTH_URL"),
             ("vendor", "BACKLOT_COMPILE_URL"),
             ("health", "BACKLOT_LISTEN"),

@@ -2,13 +2,17 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::Arc,
     time::Duration,
 };
 
 use anyhow::{Context as _, bail, ensure};
 use chassis::{
+    client,
     config::{Env, SettingDoc},
-    postgres,
+    identity::Caller,
+    postgres, secret,
+    tls::Tls,
 };
 use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
 
@@ -29,13 +33,16 @@ pub fn command(mut env: Env, role: Role) -> anyhow::Result<()> {
         Role::Gateway => gateway_address(&mut env),
         service => grpc_address(&mut env, service),
     };
+    // The listener of the gateway has no certificate of the cluster.
+    let data = secret::data_dir(&mut env);
+    let tls = if role == Role::Gateway { None } else { Tls::read(&mut env, role.caller(), &data) };
     env.check()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the runtime")?;
     runtime.block_on(async {
         let probe = async {
             match role {
                 Role::Gateway => ready(reachable(address)).await,
-                service => serving(reachable(address), service).await,
+                service => serving(reachable(address), service, tls).await,
             }
         };
         tokio::time::timeout(LIMIT, probe).await.context("the role did not answer in time")?
@@ -48,6 +55,8 @@ pub fn settings() -> Vec<SettingDoc> {
     let mut env = Env::describe();
     gateway_address(&mut env);
     grpc_address(&mut env, Role::Auth);
+    let data = secret::data_dir(&mut env);
+    Tls::read(&mut env, Caller::Auth, &data);
     env.settings().to_vec()
 }
 
@@ -67,9 +76,9 @@ pub async fn ready(address: SocketAddr) -> anyhow::Result<()> {
 }
 
 /// Checks that the health service of a role reports SERVING.
-async fn serving(address: SocketAddr, role: Role) -> anyhow::Result<()> {
-    let endpoint = tonic::transport::Endpoint::from_shared(format!("http://{address}")).context("the address is invalid")?;
-    let channel = endpoint.connect_timeout(LIMIT).connect().await.context("the service does not answer")?;
+async fn serving(address: SocketAddr, role: Role, tls: Option<Arc<Tls>>) -> anyhow::Result<()> {
+    let uri = format!("http://{address}").parse().context("the address is invalid")?;
+    let channel = client::connect_without_token(role.caller(), &uri, tls);
     let mut client = HealthClient::new(channel);
     let status = match status(&mut client, grpc_name(role)).await {
         Err(status) if status.code() == tonic::Code::NotFound => bail!("{address} is another service than {}", role.name()),

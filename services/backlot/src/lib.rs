@@ -4,11 +4,13 @@
 //! - [`role`]: the roles; [`process`]: one of them as a process; [`up`]: all of them in one process, with a private PostgreSQL if
 //!   no other is configured.
 //! - `admin`: accounts and the audit log.
+//! - `certs`: certificates of the roles.
 //! - `vendor`: npm packages for machines without a network.
 //! - [`token`]: caller tokens and keys for operators; [`health`]: the probe of container images; `memory`: the allocator.
 
 mod admin;
 mod agents;
+mod certs;
 pub mod cli;
 pub mod health;
 mod memory;

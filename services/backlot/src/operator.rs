@@ -6,6 +6,7 @@ use chassis::{
     config::Env,
     identity::Caller,
     secret::{self, ClusterSecret},
+    tls::Tls,
 };
 
 use proto::error::Fault;
@@ -31,7 +32,8 @@ impl Access {
             let running = up::Endpoints::read(&data).and_then(|running| running.grpc.of(role).map(str::to_owned));
             running.unwrap_or_else(|| format!("http://{}", role.default_grpc_listen()))
         });
-        Self { secret: ClusterSecret::read_root(env), role, setting, url }
+        let tls = Tls::read(env, Caller::Operator, &data);
+        Self { secret: ClusterSecret::read_root(env).with_tls(tls), role, setting, url }
     }
 
     pub(crate) fn channel(&self) -> Result<ServiceChannel> {

@@ -1,6 +1,6 @@
 //! The six roles.
 
-use chassis::identity::Caller;
+use chassis::{identity::Caller, server::Rule};
 use clap::ValueEnum;
 
 /// A role of the cluster, named like its folder.
@@ -35,6 +35,19 @@ impl Role {
             Self::ProjectStorage => Caller::ProjectStorage,
             Self::RateLimit => Caller::RateLimit,
             Self::Compile => Caller::Compile,
+        }
+    }
+
+    /// Who may call which of its RPCs. The gateway has none.
+    #[must_use]
+    pub fn rules(self) -> &'static [Rule] {
+        match self {
+            Self::Gateway => &[],
+            Self::Auth => auth::RULES,
+            Self::AgentStreaming => agent_streaming::RULES,
+            Self::ProjectStorage => project_storage::RULES,
+            Self::RateLimit => rate_limit::RULES,
+            Self::Compile => compile::RULES,
         }
     }
 

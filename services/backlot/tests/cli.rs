@@ -10,6 +10,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use backlot::{role::Role, settings};
+
 /// The executable with these settings. It inherits only PATH, which is needed to find PostgreSQL.
 fn backlot(data: &Path, settings: &[(&str, &str)]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_backlot"));
@@ -53,6 +55,77 @@ fn all_faults_are_reported_at_once_before_a_port_is_bound() {
     }
     assert_eq!(errors.lines().count(), settings.len() - 1, "{errors}");
     assert!(errors.contains("did you mean BACKLOT_LISTEN?"));
+}
+
+/// A secret of a cluster that is strong enough.
+const SECRET: (&str, &str) = ("BACKLOT_CLUSTER_SECRET", "0d1c7e1f92ab4c5e8f60b3a2d4c5e6f7");
+const DATABASE: (&str, &str) = ("DATABASE_URL", "postgres://127.0.0.1:1/shop");
+/// A fault of its own, so that no process serves if it accepts a secret that it should refuse.
+const INVALID: (&str, &str) = ("BACKLOT_TRACE_RATIO", "7");
+
+/// Values of a secret setting with which nothing starts: short ones, known ones, those of another form. It is empty for a secret of which
+/// only the server on the other side knows whether it is right.
+fn bad_secrets(name: &str) -> &'static [&'static str] {
+    match name {
+        "BACKLOT_CLUSTER_SECRET" | "BACKLOT_CLUSTER_SECRET_PREVIOUS" => {
+            &["hunter2", "changeme-changeme-changeme-changeme-", "0123456789abcdef0123456789abcdef", "abcdefghijklmnopqrstuvwxyzABCDEF"]
+        }
+        "BACKLOT_ROLE_KEYS" => &["hunter2", "backlot-keys-1.hunter2"],
+        "REDIS_URL" => &["hunter2", "http://me:hunter2@127.0.0.1"],
+        "SENTRY_DSN" => &["hunter2"],
+        "BACKLOT_SMTP_URL" => &["hunter2", "smtp://me:hunter2@mail.example", "smtps://hunter2@mail.example"],
+        "BACKLOT_OIDC_PROVIDERS" => &["hunter2", r#"[{"name":"x","issuer":"https://x.example","clientId":"hunter2","clientSecret":""}]"#],
+        "BACKLOT_GITHUB_CLIENT_SECRET" | "ANTHROPIC_API_KEY" | "OPENAI_API_KEY" | "DATABASE_PASSWORD" | "REDIS_PASSWORD" => &[],
+        name if name.ends_with("DATABASE_URL") => {
+            &["hunter2", "mysql://me:hunter2@127.0.0.1/shop", "postgres://me:hunter2/x@127.0.0.1/shop"]
+        }
+        name => panic!("the secret {name} has no row here"),
+    }
+}
+
+/// Asserts that the command does not start, and names the setting without its value.
+fn assert_refused(command: &str, settings: &[(&str, &str)], name: &str, problem: &str) {
+    let data = tempfile::tempdir().expect("folder");
+    let output = run(&mut backlot(data.path(), &[settings, &[INVALID]].concat()), &[command]);
+    let errors = text(&output.stderr);
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(64), 0), "{command} with {name}: {errors}");
+    let line = errors.lines().find(|line| line.starts_with(&format!("{name}: "))).unwrap_or_else(|| panic!("{command}, {name}: {errors}"));
+    assert!(line.contains(problem), "{command}: {line}");
+    let is_shown = |value: &str| errors.contains("hunter2") || value.len() > 8 && errors.contains(value);
+    assert!(!settings.iter().any(|(set, value)| *set == name && is_shown(value)), "{command} shows the value of {name}: {errors}");
+}
+
+/// Row A25 of the reference: each command with each of its secrets, by the list of settings, so that a new secret joins by itself.
+#[test]
+fn a25_nothing_starts_without_its_secrets_or_with_a_bad_one() {
+    let roles = Role::ALL.map(|role| (role.name(), settings::of_role(role)));
+    std::thread::scope(|scope| {
+        for (command, docs) in roles.into_iter().chain([("up", settings::of_up())]) {
+            scope.spawn(move || {
+                for doc in docs.iter().filter(|doc| doc.secret) {
+                    for value in bad_secrets(&doc.name) {
+                        // The keys of a role are in place of the secret.
+                        let base = if doc.name == "BACKLOT_ROLE_KEYS" { &[DATABASE][..] } else { &[DATABASE, SECRET] };
+                        let base = base.iter().copied().filter(|(name, _)| *name != doc.name);
+                        let settings: Vec<_> = base.chain([(doc.name.as_str(), *value)]).collect();
+                        assert_refused(command, &settings, &doc.name, "");
+                    }
+                }
+                let has = |name: &str| docs.iter().any(|doc| doc.name == name);
+                if command != "up" {
+                    // `up` makes a secret, and starts a database.
+                    assert_refused(command, &[DATABASE], SECRET.0, "is not set and there is no");
+                }
+                if command != "up" && has(DATABASE.0) {
+                    assert_refused(command, &[SECRET], DATABASE.0, "is required");
+                }
+                if has("BACKLOT_GITHUB_CLIENT_SECRET") {
+                    let id = ("BACKLOT_GITHUB_CLIENT_ID", "an app");
+                    assert_refused(command, &[DATABASE, SECRET, id], "BACKLOT_GITHUB_CLIENT_SECRET", "is required with");
+                }
+            });
+        }
+    });
 }
 
 fn is_root() -> bool {

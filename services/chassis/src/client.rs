@@ -1,15 +1,18 @@
 //! Channels to the other services.
 
+mod connector;
 mod deadline;
 #[cfg(feature = "failpoints")]
 mod failpoint;
 mod retry;
+#[cfg(test)]
+mod transport_error;
+mod unsent;
 
-use std::{error::Error, time::Duration};
+use std::{error::Error, sync::Arc, time::Duration};
 
 use http::Uri;
 use hyper::rt::{Read, Write};
-use hyper_util::client::legacy::connect::HttpConnector;
 use tonic::{
     Request, Status,
     metadata::AsciiMetadataValue,
@@ -18,19 +21,20 @@ use tonic::{
 };
 
 pub use self::retry::idempotent;
-use self::{deadline::DeadlineService, retry::Retry};
+use self::{connector::Connector, deadline::DeadlineService, retry::Retry};
 use crate::{
     context::ClientAddress,
     identity::{Caller, Signer},
     listen::MAX_STREAMS,
     propagation,
     secret::ClusterSecret,
+    tls::Tls,
 };
 
 /// The largest message between services. A project has up to 50 MiB and its paths, a save has up to 200 files.
 pub const MAX_MESSAGE_BYTES: usize = 112 * 1024 * 1024;
 
-/// A channel to a service. It adds the caller token and the trace, ends a call at its deadline, and retries idempotent calls.
+/// A channel to a service. It adds the caller token and the trace, ends a call at its deadline, and retries calls that may be sent again.
 pub type ServiceChannel = InterceptedService<Retry<DeadlineService<Connection>>, CallerInterceptor>;
 
 /// The most bytes of the headers or trailers of a response. Larger ones fail the call. h2 ends the connection, and with it all other
@@ -73,8 +77,15 @@ pub fn connect_for_streams(me: Caller, to: Caller, uri: &Uri, secret: &ClusterSe
 }
 
 fn connect_with(me: Caller, to: Caller, uri: &Uri, secret: &ClusterSecret, windows: Windows) -> ServiceChannel {
-    let connection = DeadlineService::new(Connection::from(channel(uri.clone(), connector(HttpConnector::new()), windows)));
+    let connector = Connector::new(to, secret.tls());
+    let connection = DeadlineService::new(Connection::from(channel(uri.clone(), connector, windows)));
     InterceptedService::new(Retry::new(connection), CallerInterceptor { to, signer: Signer::new(me, secret) })
+}
+
+/// A channel to a role without a caller token, for health checks.
+#[must_use]
+pub fn connect_without_token(to: Caller, uri: &Uri, tls: Option<Arc<Tls>>) -> Channel {
+    channel(uri.clone(), Connector::new(to, tls), CALL_WINDOWS)
 }
 
 /// A lazy channel with an explicit connector: the connect timeout of the endpoint's own connector does not include the name lookup.
@@ -97,13 +108,6 @@ where
         .http2_reset_stream_duration(Duration::from_secs(5))
         .http2_max_local_error_reset_streams(None);
     endpoint.connect_with_connector_lazy(connector)
-}
-
-fn connector<R>(mut tcp: HttpConnector<R>) -> HttpConnector<R> {
-    tcp.enforce_http(false);
-    tcp.set_nodelay(true);
-    tcp.set_keepalive(Some(Duration::from_secs(30)));
-    tcp
 }
 
 /// Adds the caller token and the trace to every call.
@@ -132,7 +136,7 @@ pub const CALLER_HEADER: &str = "x-backlot-caller";
 mod tests {
     use std::{convert::Infallible, future::Pending, net::SocketAddr};
 
-    use hyper_util::client::legacy::connect::dns::Name;
+    use hyper_util::client::legacy::connect::{HttpConnector, dns::Name};
 
     use super::*;
 
@@ -156,8 +160,8 @@ mod tests {
 
     #[tokio::test]
     async fn the_connect_timeout_includes_the_name_lookup() {
-        let mut channel =
-            channel(Uri::from_static("http://auth:9090"), connector(HttpConnector::new_with_resolver(PendingResolver)), CALL_WINDOWS);
+        let connector = Connector::over(HttpConnector::new_with_resolver(PendingResolver), Caller::Auth, None);
+        let mut channel = channel(Uri::from_static("http://auth:9090"), connector, CALL_WINDOWS);
         let called = async {
             std::future::poll_fn(|context| tower::Service::poll_ready(&mut channel, context)).await?;
             tower::Service::call(&mut channel, http::Request::new(tonic::body::Body::empty())).await

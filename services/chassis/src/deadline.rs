@@ -8,7 +8,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue};
 use http_body::{Body as HttpBody, Frame};
 use proto::error::{DEFAULT_DOMAIN, ErrorCode, Fault};
 use tokio::time::Sleep;
@@ -30,6 +30,14 @@ pub(crate) fn timeout_of(headers: &HeaderMap) -> Option<Duration> {
         "n" => Duration::from_nanos(value),
         _ => return None,
     })
+}
+
+/// Writes `grpc-timeout`, in milliseconds.
+pub(crate) fn set_timeout(headers: &mut HeaderMap, left: Duration) {
+    const MOST: u128 = 99_999_999;
+    if let Ok(value) = HeaderValue::try_from(format!("{}m", left.as_millis().min(MOST))) {
+        headers.insert("grpc-timeout", value);
+    }
 }
 
 /// The status after the deadline. It has the domain of the service, or [`DEFAULT_DOMAIN`] if the caller noticed first.
@@ -97,6 +105,15 @@ mod tests {
         assert_eq!(of("2S"), Some(Duration::from_secs(2)));
         for wrong in ["", "S", "123456789S", "5x", "-1S"] {
             assert_eq!(of(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn timeouts_are_written_with_eight_digits_at_most() {
+        for (left, expected) in [(1_500, 1_500), (0, 0), (u64::MAX, 99_999_999)] {
+            let mut headers = HeaderMap::new();
+            set_timeout(&mut headers, Duration::from_millis(left));
+            assert_eq!(timeout_of(&headers), Some(Duration::from_millis(expected)));
         }
     }
 }

@@ -1,19 +1,23 @@
 //! The identity of callers and users. A service sends a caller token with every call to another service; an access token identifies a
 //! user. A client without a caller token is [`Caller::Direct`]. [`crate::verifier`] checks both tokens.
 
+mod grant;
 pub(crate) mod jws;
 pub(crate) mod signer;
 
 use std::{fmt, sync::Arc};
 
-use proto::id::{SessionId, UserId};
+use proto::id::{ProjectId, SessionId, UserId};
 use serde::{
     Deserialize, Deserializer, Serialize,
     de::{Error as _, MapAccess, Visitor},
 };
 use serde_json::{Map, Value};
 
-pub use self::signer::{SignError, Signer};
+pub use self::{
+    grant::{Grant, InvalidGrant, MAX_PROJECTS},
+    signer::{SignError, Signer},
+};
 pub use crate::caller::Caller;
 use crate::clock;
 
@@ -21,6 +25,8 @@ use crate::clock;
 pub const ISSUER: &str = "backlot";
 /// `aud` of access tokens.
 pub const AUDIENCE: &str = "backlot-internal";
+/// `aud` of access tokens with a [`Grant`].
+pub const LIMITED_AUDIENCE: &str = "backlot-limited";
 /// `typ` of access tokens (RFC 9068).
 pub const TOKEN_TYPE: &str = "at+jwt";
 /// The private claim of an access token that came from a refresh token: the id of the next refresh token.
@@ -34,6 +40,10 @@ pub struct User {
     pub id: UserId,
     pub session_id: SessionId,
     pub private_claims: PrivateClaims,
+    /// When the person last proved who they are in this session, in seconds since 1970. 0 in the session of a program or an operator.
+    pub auth_time: u64,
+    /// What the token of a key may do. `None` for the token of a session. The gateway leaves it to the services.
+    pub grant: Option<Arc<Grant>>,
     /// The access token, which is sent to other services within the same request.
     pub token: Token,
 }
@@ -52,6 +62,24 @@ impl User {
     #[must_use]
     pub fn is_impersonated(&self) -> bool {
         self.private_claims.contains_key(ACTOR_CLAIM)
+    }
+
+    /// Whether the token is of a session to which a person has signed in themselves: of no program, key or operator.
+    #[must_use]
+    pub fn is_of_person(&self) -> bool {
+        self.auth_time > 0
+    }
+
+    /// The only projects that the token reaches. `None` for all of the user.
+    #[must_use]
+    pub fn projects(&self) -> Option<&[ProjectId]> {
+        self.grant.as_ref()?.projects.as_deref()
+    }
+
+    /// Whether the token reaches a project, if its user does.
+    #[must_use]
+    pub fn reaches(&self, project: ProjectId) -> bool {
+        self.grant.as_ref().is_none_or(|grant| grant.reaches(project))
     }
 }
 

@@ -7,9 +7,13 @@
 //! - [`postgres`], [`redis`]: the two engines, with spans, metrics and limits.
 //! - [`identity`], [`verifier`], [`context`], [`propagation`], `deadline`, [`server`], [`client`]: caller, user, trace and deadline of a
 //!   request, and the middleware of gRPC servers and clients that carries them.
+//! - [`revocations`]: the sessions that have ended, as auth reports them.
+//! - [`tls`]: certificates of the roles, for connections between them.
 //! - [`listen`], [`share`], [`network`], [`edge`], [`origin`]: the accept loop for HTTP and gRPC; limits of what one client may hold of a
 //!   shared resource; the networks of an address; the rate limit by address before all others; the public URL.
+//! - [`outbound`]: the guard of outbound addresses that persons set.
 //! - [`doorbell`], [`tail`]: what wakes the other replicas of a service, and the viewers of a log that follow it as one.
+//! - [`deletion_log`]: what deletes here what another service has deleted. [`reseal`]: what seals values with a new cluster secret.
 //! - [`git_id`]: the ids of git. [`error`], [`page`], [`limit`]: typed errors to gRPC statuses; page tokens; calls of the rate-limit service.
 //! - `failpoint`, [`fault_time`], [`seeded_bug`] (features `failpoints`, `seeded-bugs`): faults, short times and bugs for the chaos harness.
 //! - `testing` (feature `testing`): private engines and polling helpers for the tests of other crates.
@@ -21,6 +25,7 @@ pub mod clock;
 pub mod config;
 pub mod context;
 mod deadline;
+pub mod deletion_log;
 pub mod doorbell;
 pub mod edge;
 pub mod error;
@@ -34,10 +39,13 @@ pub mod limit;
 pub mod listen;
 pub mod network;
 pub mod origin;
+pub mod outbound;
 pub mod page;
 pub mod postgres;
 pub mod propagation;
 pub mod redis;
+pub mod reseal;
+pub mod revocations;
 pub mod secret;
 pub mod seeded_bug;
 pub mod server;
@@ -47,6 +55,7 @@ pub mod task;
 pub mod telemetry;
 #[cfg(feature = "testing")]
 pub mod testing;
+pub mod tls;
 pub mod verifier;
 
 /// Makes `ring` the TLS provider of the process. The TLS clients here are built without a provider and panic if none is installed, so

@@ -22,10 +22,32 @@ pub async fn check(
     service: &str,
     checks: &[(&str, &str)],
 ) -> Result<CheckResponse, Fault> {
-    let checks = checks
-        .iter()
-        .map(|(policy, subject)| PolicyCheck { policy: (*policy).to_owned(), subject: (*subject).to_owned(), cost: None })
-        .collect();
+    ask(client, context, service, checks.iter().map(|check| with_cost(*check, None)).collect()).await
+}
+
+/// Whether the policy would allow one unit for the subject. Takes none.
+///
+/// # Errors
+/// Those of [`check`].
+pub async fn peek(
+    client: &mut RateLimitServiceClient<ServiceChannel>,
+    context: &Context,
+    service: &str,
+    check: (&str, &str),
+) -> Result<(), Fault> {
+    ask(client, context, service, vec![with_cost(check, Some(0))]).await.map(drop)
+}
+
+fn with_cost((policy, subject): (&str, &str), cost: Option<u32>) -> PolicyCheck {
+    PolicyCheck { policy: policy.to_owned(), subject: subject.to_owned(), cost }
+}
+
+async fn ask(
+    client: &mut RateLimitServiceClient<ServiceChannel>,
+    context: &Context,
+    service: &str,
+    checks: Vec<PolicyCheck>,
+) -> Result<CheckResponse, Fault> {
     // rate-limit does not need the user's access token.
     let anonymous = Context { user: None, ..context.clone() };
     let answer = client.check(anonymous.request(CheckRequest { checks })).await.map_err(|status| {

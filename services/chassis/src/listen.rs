@@ -7,6 +7,7 @@ mod connection;
 mod pace;
 mod penalty;
 mod response;
+mod secure;
 mod serve;
 mod stream;
 
@@ -27,6 +28,7 @@ use crate::{
     config::Env,
     share::{Exhausted, Percent, Shares},
     task::Tasks,
+    tls::Tls,
 };
 
 /// The most bytes that an HTTP connection buffers in one direction.
@@ -141,6 +143,8 @@ pub struct Listener<B> {
     pub unsent: Arc<Shares>,
     /// Makes the response that replaces one for which the client has no share of `unsent`.
     pub refuse: RefusalFn<B>,
+    /// The certificate of the role, if other roles connect with TLS.
+    pub tls: Option<Arc<Tls>>,
 }
 
 /// Makes the response to a request that exceeds a share.

@@ -11,6 +11,7 @@ const DEFAULT_SIZE: i64 = 50;
 const MAX_SIZE: i64 = 200;
 const MAX_AGE_SECONDS: u64 = 3 * 24 * 3600;
 const TAG_BYTES: usize = 32;
+const PURPOSE: &str = "page tokens";
 
 /// The number of rows of a page: 0 means 50, and the maximum is 200. Records a violation if the size is negative.
 pub fn size(page_size: i32, violations: &mut Violations) -> i64 {
@@ -39,12 +40,19 @@ struct Content<K> {
 
 /// Signs and verifies page tokens.
 #[derive(Clone)]
-pub struct PageTokens(hmac::Key);
+pub struct PageTokens {
+    signing: hmac::Key,
+    /// One for each secret that is accepted.
+    accepted: Vec<hmac::Key>,
+}
 
 impl PageTokens {
+    /// # Panics
+    /// The bundle of the role has no key for page tokens, which is a bug.
     #[must_use]
     pub fn new(secret: &ClusterSecret) -> Self {
-        Self(hmac::Key::new(hmac::HMAC_SHA256, &secret.derive("page tokens")))
+        let key = |bytes: &[u8; 32]| hmac::Key::new(hmac::HMAC_SHA256, bytes);
+        Self { signing: key(&secret.derive(PURPOSE)), accepted: secret.accepted(PURPOSE).iter().map(key).collect() }
     }
 
     /// A token for the page after the row with this key. `scope` identifies the listing: RPC, user and filters.
@@ -66,7 +74,8 @@ impl PageTokens {
         }
         let bytes = URL_SAFE_NO_PAD.decode(token).map_err(|_| BadPageToken)?;
         let (tag, body) = bytes.split_at_checked(TAG_BYTES).ok_or(BadPageToken)?;
-        hmac::verify(&self.0, &message(scope, body), tag).map_err(|_| BadPageToken)?;
+        let message = message(scope, body);
+        self.accepted.iter().find(|key| hmac::verify(key, &message, tag).is_ok()).ok_or(BadPageToken)?;
         let content: Content<K> = serde_json::from_slice(body).map_err(|_| BadPageToken)?;
         if unix_now().saturating_sub(content.t) > MAX_AGE_SECONDS {
             return Err(BadPageToken);
@@ -75,7 +84,7 @@ impl PageTokens {
     }
 
     fn tag(&self, scope: &str, body: &[u8]) -> hmac::Tag {
-        hmac::sign(&self.0, &message(scope, body))
+        hmac::sign(&self.signing, &message(scope, body))
     }
 }
 
@@ -113,6 +122,17 @@ mod tests {
             assert!(end == 0 || tokens.open::<u32>("ListMessages/p1", &token[..end]).is_err());
         }
         assert!(tokens.open::<u32>("ListMessages/p1", "%%%").is_err());
+    }
+
+    #[test]
+    fn a_token_is_valid_while_the_secret_is_replaced() {
+        let [old, new] = [1, 2].map(|byte| ClusterSecret::of_bytes(&[byte; 32]));
+        let of = |secret: &ClusterSecret| PageTokens::new(secret);
+        let (first, second) = (old.clone().and_previous(&new), new.clone().and_previous(&old));
+        for (signs, opens) in [(&old, &first), (&first, &old), (&first, &second), (&second, &first), (&second, &new), (&old, &second)] {
+            assert_eq!(of(opens).open::<u32>("scope", &of(signs).seal("scope", &7_u32)), Ok(Some(7)));
+        }
+        assert!(of(&new).open::<u32>("scope", &of(&old).seal("scope", &7_u32)).is_err());
     }
 
     #[test]

@@ -3,6 +3,7 @@
 mod message;
 mod metrics;
 mod reflection;
+pub(crate) mod scope;
 mod stack;
 mod undecodable;
 
@@ -26,6 +27,7 @@ use crate::{
     identity::{Caller, User},
     limit::General,
     listen::{Limits, Listener, Protocol},
+    revocations::Revocations,
     share::Shares,
     task::{self, Tasks},
     verifier::Verifier,
@@ -46,19 +48,19 @@ pub struct Rule {
     pub size: Size,
 }
 
-/// The kind of permission that an RPC needs, for credentials with restricted permissions. An access token has all permissions
-/// of its user, unless an operator acts for the user.
+/// The kind of permission that an RPC needs. The access token of a session has all permissions of its user, unless an operator acts for
+/// the user. That of a key has those of its [`Grant`](crate::identity::Grant), which the server checks before every handler.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
     /// Needs no user: sign-in, public keys.
     Open,
-    /// The user's own account and sessions. An operator who acts for the user may only read it.
+    /// The user's own account and sessions. An operator who acts for the user may only read it, and a key may do nothing with it.
     Account,
     /// Reads projects, turns and agents.
     Read,
     /// Changes projects or starts and stops turns.
     Write,
-    /// Calls between services and from operators.
+    /// Calls between services and from operators. Those on behalf of a user need the permission to write.
     Internal,
 }
 
@@ -205,6 +207,14 @@ impl Server {
         self
     }
 
+    /// Refuses the access tokens of ended sessions, and ends the response streams of a session with it. The caller spawns
+    /// [`Revocations::follow`].
+    #[must_use]
+    pub fn refuse_ended_sessions(mut self, revocations: Arc<Revocations>) -> Self {
+        self.stack.revocations = Some(revocations);
+        self
+    }
+
     /// Makes readiness depend on an engine: the service is ready only while the receiver has `None`. The health service also reports the
     /// engine by its name, so that an operator can find the cause of NOT_SERVING.
     #[must_use]
@@ -246,7 +256,11 @@ impl Server {
             unsent: Shares::new(self.config.limits.unsent, self.config.limits.percent),
             refuse: Arc::new(move |exhausted| Status::from(exhausted.fault(me.name(), "unread bytes of answers")).into_http()),
             limits: self.config.limits.clone(),
+            tls: self.stack.verifier.tls.clone(),
         };
+        if let Some(tls) = &listening.tls {
+            tls.observe();
+        }
         let stack = self.stack.wrap(self.routes.routes(), &background).map_err(ServeError::Contract)?;
         listening.serve(listener, stack, &connections, shutdown).await;
 

@@ -1,9 +1,11 @@
-//! For tests of all crates: private engines that live as long as the test process, and polling until a condition holds. Feature
-//! `testing`.
+//! For tests of all crates: private engines that live as long as the test process, polling until a condition holds, and a proxy that can be
+//! shut. Feature `testing`.
 
 mod access;
 pub mod canary;
+mod gate;
 pub mod issuer;
+pub mod mmdb;
 mod postgres;
 mod redis;
 
@@ -21,11 +23,19 @@ use tokio::net::TcpListener;
 
 pub use self::{
     access::{assert_access_table, assert_access_tables},
+    gate::Gate,
     issuer::Issuer,
     postgres::{TestDatabase, database_url, postgres},
     redis::{TestRedis, redis},
 };
-use crate::secret::ClusterSecret;
+use crate::{
+    caller::Caller,
+    identity::{
+        jws,
+        signer::{self, CallerClaims},
+    },
+    secret::ClusterSecret,
+};
 
 const POLL: Duration = Duration::from_millis(10);
 
@@ -33,6 +43,17 @@ const POLL: Duration = Duration::from_millis(10);
 #[must_use]
 pub fn secret() -> ClusterSecret {
     ClusterSecret::of_bytes(b"a cluster secret that only tests have")
+}
+
+/// A caller token for calls of `from` to `to` that ends at `exp`, in seconds since 1970.
+///
+/// # Panics
+/// The secret is a bundle without the key for these calls.
+#[must_use]
+pub fn caller_token_until(secret: &ClusterSecret, from: Caller, to: Caller, exp: u64) -> String {
+    let claims = CallerClaims { iss: from.name().into(), aud: to.name().into(), iat: exp.saturating_sub(60), exp, addr: None };
+    let pair = secret.pair(from, to).first().copied().map(signer::key).expect("a key for these calls");
+    jws::sign_hs256(&pair, None, &claims).expect("claims as JSON")
 }
 
 /// A listener on a free port of the loopback interface.

@@ -18,18 +18,21 @@ use crate::{
     client::ServiceChannel,
     context::Context,
     identity::{
-        AUDIENCE, Caller, Claims, ISSUER, LEEWAY_SECONDS, TOKEN_TYPE, Token, User,
+        AUDIENCE, Caller, Claims, Grant, ISSUER, LEEWAY_SECONDS, LIMITED_AUDIENCE, TOKEN_TYPE, Token, User,
         jws::{MAX_BYTES, Problem, Unverified},
         sha256,
         signer::{self, CallerClaims},
         unix_now,
     },
     secret::ClusterSecret,
+    tls::{Peer, Tls},
 };
 
 /// The least time between two requests for auth's keys. A token with an unknown key id causes one.
 const REFETCH_AFTER: Duration = Duration::from_secs(1);
 const CACHED_TOKENS: usize = 10_000;
+/// No access token is valid for longer. Those of auth are valid for five minutes.
+const MAX_VALID_SECONDS: u64 = 24 * 60 * 60;
 
 /// The source of the keys of access tokens.
 pub enum Keys {
@@ -42,11 +45,12 @@ pub enum Keys {
 /// Verifies both kinds of token for one service. Verified access tokens are cached by their hash until they expire.
 pub struct Verifier {
     me: Caller,
-    /// One key for each process that may call.
-    callers: Vec<(Caller, hmac::Key)>,
-    /// The shared key, with which callers of the previous release sign. Only a process with the cluster's secret has it.
-    shared: Option<hmac::Key>,
+    /// The keys of each process that may call: one for each secret that is accepted.
+    callers: Vec<(Caller, Vec<hmac::Key>)>,
+    /// The shared keys, with which callers of the previous release sign. Only a process with the cluster's secret has them.
+    shared: Vec<hmac::Key>,
     keys: Keys,
+    pub(crate) tls: Option<Arc<Tls>>,
     /// When the keys were fetched. Locked while they are being fetched.
     fetched_at: tokio::sync::Mutex<Option<Instant>>,
     /// Users and expiry times of verified access tokens.
@@ -58,11 +62,13 @@ pub struct Verifier {
 impl Verifier {
     #[must_use]
     pub fn new(me: Caller, secret: &ClusterSecret, keys: Keys) -> Self {
+        let hmac = |keys: Vec<[u8; 32]>| keys.into_iter().map(signer::key).collect::<Vec<_>>();
         Self {
             me,
-            callers: Caller::NAMED.into_iter().filter_map(|from| Some((from, secret.pair(from, me).map(signer::key)?))).collect(),
-            shared: secret.shared().map(signer::key),
+            callers: Caller::NAMED.into_iter().map(|from| (from, hmac(secret.pair(from, me)))).collect(),
+            shared: hmac(secret.shared()),
             keys,
+            tls: secret.tls(),
             fetched_at: tokio::sync::Mutex::default(),
             verified: Cache::new(CACHED_TOKENS),
             cached_keys: Mutex::default(),
@@ -77,13 +83,14 @@ impl Verifier {
         let refuse = |problem| self.refuse(format!("the caller token was not accepted: {problem}"));
         let token = Unverified::parse(token).map_err(refuse)?;
         let issuer = Caller::named(&token.unverified_claims::<CallerClaims>().map_err(refuse)?.iss);
-        let (caller, pair) = self
+        let (caller, pairs) = self
             .callers
             .iter()
             .find(|(from, _)| Some(*from) == issuer)
             .ok_or_else(|| self.refuse("the caller token names no known service"))?;
-        let shared = || self.shared.as_ref().map_or(Err(Problem::Signature), |key| token.hs256(key));
-        let claims: CallerClaims = token.hs256(pair).or_else(|_| token.second_hs256(pair)).or_else(|_| shared()).map_err(refuse)?;
+        let of_pair = pairs.iter().find_map(|key| token.hs256(key).or_else(|_| token.second_hs256(key)).ok());
+        let of_shared = || self.shared.iter().find_map(|key| token.hs256(key).ok());
+        let claims: CallerClaims = of_pair.or_else(of_shared).ok_or_else(|| refuse(Problem::Signature))?;
         if claims.aud != self.me.name() {
             return Err(self.refuse("the caller token is for another service"));
         }
@@ -91,6 +98,18 @@ impl Verifier {
             return Err(self.refuse("the caller token has expired"));
         }
         Ok((*caller, claims.addr))
+    }
+
+    /// Verifies a caller token from a connection. With TLS the peer must have the certificate of the role that the token names.
+    ///
+    /// # Errors
+    /// UNAUTHENTICATED, reason TOKEN_INVALID.
+    pub fn caller_of(&self, peer: Peer, token: &str) -> Result<(Caller, Option<IpAddr>), Fault> {
+        let (caller, client) = self.caller(token)?;
+        if peer.may_call_as(caller) {
+            return Ok((caller, client));
+        }
+        Err(self.refuse(format!("a caller token of {} needs its certificate", caller.name())))
     }
 
     /// Verifies an access token. Returns its user.
@@ -109,10 +128,13 @@ impl Verifier {
             self.verified.remove(&hash);
         }
         let claims = self.verify(token).await?;
+        let grant = Grant::of_token(&claims.aud, &claims.private).map_err(|problem| self.refuse(problem.to_string()))?;
         let user = User {
             id: claims.sub.parse().map_err(|_| self.refuse("the access token names no user"))?,
             session_id: claims.sid.parse().map_err(|_| self.refuse("the access token names no session"))?,
             private_claims: claims.private.into(),
+            auth_time: claims.auth_time,
+            grant: grant.map(Arc::new),
             token: Token::new(token),
         };
         self.verified.insert(hash, (user.clone(), claims.exp));
@@ -127,12 +149,16 @@ impl Verifier {
         }
         let kid = token.header.kid.as_deref().ok_or_else(|| self.refuse("the access token names no key"))?;
         let claims: Claims = token.es256(&self.key(kid).await?).map_err(refuse)?;
-        if claims.iss != ISSUER || claims.aud != AUDIENCE {
-            return Err(self.refuse(format!("the issuer of an access token must be {ISSUER} and its audience {AUDIENCE}")));
+        if claims.iss != ISSUER || ![AUDIENCE, LIMITED_AUDIENCE].contains(&claims.aud.as_str()) {
+            let text = format!("the issuer of an access token must be {ISSUER} and its audience {AUDIENCE} or {LIMITED_AUDIENCE}");
+            return Err(self.refuse(text));
         }
         let now = unix_now();
         if is_expired(claims.exp, now) {
             return Err(self.refuse("the access token has expired"));
+        }
+        if claims.exp > now + MAX_VALID_SECONDS {
+            return Err(self.refuse("the access token is valid for too long"));
         }
         if claims.nbf > now + LEEWAY_SECONDS {
             return Err(self.refuse("the access token is not valid yet"));
@@ -233,6 +259,26 @@ mod tests {
         }
         let operator = Signer::new(Caller::Operator, &root).sign(Caller::RateLimit, None).expect("token");
         assert_eq!(with(Caller::RateLimit, &bundled(Caller::RateLimit, &root)).caller(&operator).expect("accepted").0, Caller::Operator);
+    }
+
+    #[test]
+    fn while_the_secret_is_replaced_every_token_of_both_is_accepted() {
+        let [old, new, other] = [7, 8, 9].map(|byte| ClusterSecret::of_bytes(&[byte; 32]));
+        // The steps of the replacement: the second secret is known, it signs, and the old one is removed.
+        let steps = [old.clone(), old.clone().and_previous(&new), new.clone().and_previous(&old), new.clone()];
+        let ways = |root: &ClusterSecret, me| [root.clone(), bundled(me, root)];
+        for (a, b) in steps.iter().zip(&steps[1..]) {
+            for (from, to) in [(a, a), (a, b), (b, a), (b, b)] {
+                for (signer, verifier) in ways(from, Caller::Gateway).iter().flat_map(|s| ways(to, Caller::Auth).map(|v| (s, v))) {
+                    let token = Signer::new(Caller::Gateway, signer).sign(Caller::Auth, None).expect("token");
+                    assert_eq!(with(Caller::Auth, &verifier).caller(&token).expect("accepted").0, Caller::Gateway);
+                    let foreign = Signer::new(Caller::Gateway, &other).sign(Caller::Auth, None).expect("token");
+                    assert!(with(Caller::Auth, &verifier).caller(&foreign).is_err());
+                }
+            }
+        }
+        let token = Signer::new(Caller::Gateway, &old).sign(Caller::Auth, None).expect("token");
+        assert!(with(Caller::Auth, &new).caller(&token).is_err(), "the old secret is removed");
     }
 
     #[test]

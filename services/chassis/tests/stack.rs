@@ -12,7 +12,7 @@ use chassis::{
     client::{ServiceChannel, connect},
     config::Env,
     context::Context,
-    identity::Caller,
+    identity::{Caller, Grant},
     server::{Config, Rule, Scope, Server, Size::Ordinary},
     task,
     testing::{self, eventually},
@@ -31,7 +31,7 @@ use proto::{
     error::Fault,
     id::UserId,
 };
-use tokio::sync::watch;
+use tokio::{net::TcpListener, sync::watch};
 use tokio_stream::wrappers::WatchStream;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::{Code, Request, Response, Status};
@@ -55,6 +55,8 @@ struct Probe {
 
 #[tonic::async_trait]
 impl AuthService for Probe {
+    type ExportAccountStream = futures::stream::Empty<Result<proto::auth::ExportAccountResponse, Status>>;
+
     type WatchRevocationsStream = Pin<Box<dyn Stream<Item = Result<WatchRevocationsResponse, Status>> + Send>>;
 
     async fn sign_up(&self, _: Request<SignUpRequest>) -> Result<Response<SignUpResponse>, Status> {
@@ -119,6 +121,85 @@ impl AuthService for Probe {
         Err(Status::unimplemented("not called"))
     }
 
+    async fn verify_sign_in(
+        &self,
+        _: Request<proto::auth::VerifySignInRequest>,
+    ) -> Result<Response<proto::auth::VerifySignInResponse>, Status> {
+        Err(Status::unimplemented("not called"))
+    }
+
+    async fn get_factors(&self, _: Request<proto::auth::GetFactorsRequest>) -> Result<Response<proto::auth::GetFactorsResponse>, Status> {
+        Err(Status::unimplemented("not called"))
+    }
+
+    async fn start_totp(&self, _: Request<proto::auth::StartTotpRequest>) -> Result<Response<proto::auth::StartTotpResponse>, Status> {
+        Err(Status::unimplemented("not called"))
+    }
+
+    async fn confirm_totp(
+        &self,
+        _: Request<proto::auth::ConfirmTotpRequest>,
+    ) -> Result<Response<proto::auth::ConfirmTotpResponse>, Status> {
+        Err(Status::unimplemented("not called"))
+    }
+
+    async fn delete_totp(&self, _: Request<proto::auth::DeleteTotpRequest>) -> Result<Response<proto::auth::DeleteTotpResponse>, Status> {
+        Err(Status::unimplemented("not called"))
+    }
+
+    async fn create_recovery_codes(
+        &self,
+        _: Request<proto::auth::CreateRecoveryCodesRequest>,
+    ) -> Result<Response<proto::auth::CreateRecoveryCodesResponse>, Status> {
+        Err(Status::unimplemented("not called"))
+    }
+
+    async fn start_passkey_ceremony(
+        &self,
+        _: Request<proto::auth::StartPasskeyCeremonyRequest>,
+    ) -> Result<Response<proto::auth::StartPasskeyCeremonyResponse>, Status> {
+        Err(Status::unimplemented("not called"))
+    }
+
+    async fn create_passkey(
+        &self,
+        _: Request<proto::auth::CreatePasskeyRequest>,
+    ) -> Result<Response<proto::auth::CreatePasskeyResponse>, Status> {
+        Err(Status::unimplemented("not called"))
+    }
+
+    async fn list_passkeys(
+        &self,
+        _: Request<proto::auth::ListPasskeysRequest>,
+    ) -> Result<Response<proto::auth::ListPasskeysResponse>, Status> {
+        Err(Status::unimplemented("not called"))
+    }
+
+    async fn rename_passkey(
+        &self,
+        _: Request<proto::auth::RenamePasskeyRequest>,
+    ) -> Result<Response<proto::auth::RenamePasskeyResponse>, Status> {
+        Err(Status::unimplemented("not called"))
+    }
+
+    async fn delete_passkey(
+        &self,
+        _: Request<proto::auth::DeletePasskeyRequest>,
+    ) -> Result<Response<proto::auth::DeletePasskeyResponse>, Status> {
+        Err(Status::unimplemented("not called"))
+    }
+
+    async fn sign_in_with_passkey(
+        &self,
+        _: Request<proto::auth::SignInWithPasskeyRequest>,
+    ) -> Result<Response<proto::auth::SignInWithPasskeyResponse>, Status> {
+        Err(Status::unimplemented("not called"))
+    }
+
+    async fn step_up(&self, _: Request<proto::auth::StepUpRequest>) -> Result<Response<proto::auth::StepUpResponse>, Status> {
+        Err(Status::unimplemented("not called"))
+    }
+
     async fn create_refresh_token(
         &self,
         _: Request<proto::auth::CreateRefreshTokenRequest>,
@@ -126,10 +207,147 @@ impl AuthService for Probe {
         Err(Status::unimplemented("not called"))
     }
 
+    async fn create_api_key(
+        &self,
+        _: Request<proto::auth::CreateApiKeyRequest>,
+    ) -> Result<Response<proto::auth::CreateApiKeyResponse>, Status> {
+        Err(Status::unimplemented("not called"))
+    }
+
+    async fn list_api_keys(
+        &self,
+        _: Request<proto::auth::ListApiKeysRequest>,
+    ) -> Result<Response<proto::auth::ListApiKeysResponse>, Status> {
+        Err(Status::unimplemented("not called"))
+    }
+
+    async fn delete_api_key(
+        &self,
+        _: Request<proto::auth::DeleteApiKeyRequest>,
+    ) -> Result<Response<proto::auth::DeleteApiKeyResponse>, Status> {
+        Err(Status::unimplemented("not called"))
+    }
+
+    async fn create_service_account(
+        &self,
+        _: Request<proto::auth::CreateServiceAccountRequest>,
+    ) -> Result<Response<proto::auth::CreateServiceAccountResponse>, Status> {
+        Err(Status::unimplemented("not called"))
+    }
+
+    async fn list_service_accounts(
+        &self,
+        _: Request<proto::auth::ListServiceAccountsRequest>,
+    ) -> Result<Response<proto::auth::ListServiceAccountsResponse>, Status> {
+        Err(Status::unimplemented("not called"))
+    }
+
+    async fn update_service_account(
+        &self,
+        _: Request<proto::auth::UpdateServiceAccountRequest>,
+    ) -> Result<Response<proto::auth::UpdateServiceAccountResponse>, Status> {
+        Err(Status::unimplemented("not called"))
+    }
+
+    async fn delete_service_account(
+        &self,
+        _: Request<proto::auth::DeleteServiceAccountRequest>,
+    ) -> Result<Response<proto::auth::DeleteServiceAccountResponse>, Status> {
+        Err(Status::unimplemented("not called"))
+    }
+
+    async fn start_device_sign_in(
+        &self,
+        _: Request<proto::auth::StartDeviceSignInRequest>,
+    ) -> Result<Response<proto::auth::StartDeviceSignInResponse>, Status> {
+        Err(Status::unimplemented("not called"))
+    }
+
+    async fn get_device_sign_in(
+        &self,
+        _: Request<proto::auth::GetDeviceSignInRequest>,
+    ) -> Result<Response<proto::auth::GetDeviceSignInResponse>, Status> {
+        Err(Status::unimplemented("not called"))
+    }
+
+    async fn decide_device_sign_in(
+        &self,
+        _: Request<proto::auth::DecideDeviceSignInRequest>,
+    ) -> Result<Response<proto::auth::DecideDeviceSignInResponse>, Status> {
+        Err(Status::unimplemented("not called"))
+    }
+
+    async fn exchange_device_code(
+        &self,
+        _: Request<proto::auth::ExchangeDeviceCodeRequest>,
+    ) -> Result<Response<proto::auth::ExchangeDeviceCodeResponse>, Status> {
+        Err(Status::unimplemented("not called"))
+    }
+
     async fn record_access_token_use(
         &self,
         _: Request<proto::auth::RecordAccessTokenUseRequest>,
     ) -> Result<Response<proto::auth::RecordAccessTokenUseResponse>, Status> {
+        Err(Status::unimplemented("not called"))
+    }
+
+    async fn list_providers(
+        &self,
+        _: Request<proto::auth::ListProvidersRequest>,
+    ) -> Result<Response<proto::auth::ListProvidersResponse>, Status> {
+        Err(Status::unimplemented("not called"))
+    }
+
+    async fn start_provider_sign_in(
+        &self,
+        _: Request<proto::auth::StartProviderSignInRequest>,
+    ) -> Result<Response<proto::auth::StartProviderSignInResponse>, Status> {
+        Err(Status::unimplemented("not called"))
+    }
+
+    async fn finish_provider_sign_in(
+        &self,
+        _: Request<proto::auth::FinishProviderSignInRequest>,
+    ) -> Result<Response<proto::auth::FinishProviderSignInResponse>, Status> {
+        Err(Status::unimplemented("not called"))
+    }
+
+    async fn list_identities(
+        &self,
+        _: Request<proto::auth::ListIdentitiesRequest>,
+    ) -> Result<Response<proto::auth::ListIdentitiesResponse>, Status> {
+        Err(Status::unimplemented("not called"))
+    }
+
+    async fn unlink_identity(
+        &self,
+        _: Request<proto::auth::UnlinkIdentityRequest>,
+    ) -> Result<Response<proto::auth::UnlinkIdentityResponse>, Status> {
+        Err(Status::unimplemented("not called"))
+    }
+
+    async fn delete_account(
+        &self,
+        _: Request<proto::auth::DeleteAccountRequest>,
+    ) -> Result<Response<proto::auth::DeleteAccountResponse>, Status> {
+        Err(Status::unimplemented("not called"))
+    }
+
+    async fn list_account_deletions(
+        &self,
+        _: Request<proto::auth::ListAccountDeletionsRequest>,
+    ) -> Result<Response<proto::auth::ListAccountDeletionsResponse>, Status> {
+        Err(Status::unimplemented("not called"))
+    }
+
+    async fn acknowledge_account_deletions(
+        &self,
+        _: Request<proto::auth::AcknowledgeAccountDeletionsRequest>,
+    ) -> Result<Response<proto::auth::AcknowledgeAccountDeletionsResponse>, Status> {
+        Err(Status::unimplemented("not called"))
+    }
+
+    async fn export_account(&self, _: Request<proto::auth::ExportAccountRequest>) -> Result<Response<Self::ExportAccountStream>, Status> {
         Err(Status::unimplemented("not called"))
     }
 
@@ -146,6 +364,27 @@ impl AuthService for Probe {
         _: Request<RequestPasswordResetRequest>,
     ) -> Result<Response<RequestPasswordResetResponse>, Status> {
         Ok(Response::new(RequestPasswordResetResponse::default()))
+    }
+
+    async fn change_email(
+        &self,
+        _: Request<proto::auth::ChangeEmailRequest>,
+    ) -> Result<Response<proto::auth::ChangeEmailResponse>, Status> {
+        Err(Status::unimplemented("not called"))
+    }
+
+    async fn get_email_change(
+        &self,
+        _: Request<proto::auth::GetEmailChangeRequest>,
+    ) -> Result<Response<proto::auth::GetEmailChangeResponse>, Status> {
+        Err(Status::unimplemented("not called"))
+    }
+
+    async fn confirm_email_change(
+        &self,
+        _: Request<proto::auth::ConfirmEmailChangeRequest>,
+    ) -> Result<Response<proto::auth::ConfirmEmailChangeResponse>, Status> {
+        Err(Status::unimplemented("not called"))
     }
 
     async fn confirm_password_reset(
@@ -169,12 +408,16 @@ impl Service {
 
     /// Accepts the access tokens of these keys.
     async fn with_keys(settings: &[(&str, &str)], keys: Vec<JsonWebKey>) -> Self {
+        Self::on(testing::listener().await, settings, keys)
+    }
+
+    /// Serves on a listener, which its clients reach over the loopback interface.
+    fn on(listener: TcpListener, settings: &[(&str, &str)], keys: Vec<JsonWebKey>) -> Self {
         chassis::install_crypto();
         let config = Config::read(&mut Env::of(settings.iter().copied()));
         let (_, keys) = watch::channel(keys);
         let verifier = Arc::new(Verifier::new(Caller::Auth, &testing::secret(), Keys::Local(keys)));
-        let listener = testing::listener().await;
-        let uri = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+        let uri = format!("http://127.0.0.1:{}", listener.local_addr().unwrap().port()).parse().unwrap();
         let (stop, cursor) = (CancellationToken::new(), watch::Sender::new(0));
         let service =
             AuthServiceServer::new(Probe { cursor: cursor.subscribe() }).accept_compressed(tonic::codec::CompressionEncoding::Gzip);
@@ -328,6 +571,23 @@ async fn an_operator_who_acts_for_a_person_may_read_the_account_and_not_change_i
     }
 }
 
+#[tokio::test]
+async fn a_key_may_do_nothing_with_the_account() {
+    let issuer = testing::Issuer::start().await;
+    let service = Service::with_keys(&[], vec![issuer.public()]).await;
+    let mut gateway = service.called_by(Caller::Gateway);
+    for can_write in [false, true] {
+        let grant = Grant { can_write, projects: None };
+        let token = issuer.token_of_key(UserId::generate(), serde_json::Map::new(), &grant);
+        let reads = gateway.get_session(bearer(GetSessionRequest {}, &token)).await.unwrap_err();
+        let changes = gateway.sign_out(bearer(SignOutRequest::default(), &token)).await.unwrap_err();
+        for refused in [reads, changes] {
+            assert_eq!(code_and_reason(&refused), (Code::PermissionDenied, "SCOPE_REQUIRED".into()));
+        }
+        gateway.get_key_set(bearer(GetKeySetRequest {}, &token)).await.expect("open to everybody");
+    }
+}
+
 fn bearer<T>(message: T, token: &str) -> Request<T> {
     let mut request = Request::new(message);
     request.metadata_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
@@ -472,5 +732,33 @@ async fn health_and_both_versions_of_reflection_are_served() {
     for names in [listed!(v1), listed!(v1alpha)] {
         let ours: Vec<_> = names.iter().filter(|name| !name.contains("reflection")).map(String::as_str).collect();
         assert_eq!(ours, ["backlot.auth.v1.AuthService", "grpc.health.v1.Health"]);
+    }
+}
+
+/// Row A18 of the reference: a stranger who reaches a service from elsewhere does not get the contract, unless the operator serves it.
+#[tokio::test]
+async fn a18_reflection_is_refused_beyond_loopback() {
+    macro_rules! code {
+        ($version:ident, $service:expr) => {{
+            use tonic_reflection::pb::$version::{
+                ServerReflectionRequest, server_reflection_client::ServerReflectionClient, server_reflection_request::MessageRequest,
+            };
+            let ask = ServerReflectionRequest { host: String::new(), message_request: Some(MessageRequest::ListServices(String::new())) };
+            let answer = ServerReflectionClient::new($service.plain().await).server_reflection_info(tokio_stream::once(ask)).await;
+            answer.map_or_else(|status| status.code(), |_| Code::Ok)
+        }};
+    }
+    type Row = (&'static str, &'static [(&'static str, &'static str)], Code);
+    let rows: [Row; 4] = [
+        ("127.0.0.1:0", &[], Code::Ok),
+        ("0.0.0.0:0", &[], Code::Unimplemented),
+        ("0.0.0.0:0", &[("BACKLOT_REFLECTION", "false")], Code::Unimplemented),
+        ("0.0.0.0:0", &[("BACKLOT_REFLECTION", "true")], Code::Ok),
+    ];
+    for (address, settings, expected) in rows {
+        let service = Service::on(TcpListener::bind(address).await.unwrap(), settings, Vec::new());
+        assert_eq!((code!(v1, service), code!(v1alpha, service)), (expected, expected), "{address} {settings:?}");
+        let check = HealthClient::new(service.plain().await).check(HealthCheckRequest::default()).await;
+        check.expect("the listener answers");
     }
 }

@@ -34,7 +34,7 @@ const IMPORT: StreamSize = StreamSize { message_bytes: 1024 * 1024 + 4096, messa
 const PUBLISH: StreamSize = StreamSize { message_bytes: 1024 * 1024 + 4096, messages: 32 * 1024, time: Duration::from_secs(240) };
 
 /// One row per RPC.
-pub(crate) const RULES: &[Rule] = &[
+pub const RULES: &[Rule] = &[
     Rule { rpc: "CreateProject", callers: PUBLIC, user: true, scope: Write, size: Ordinary },
     Rule { rpc: "ListProjects", callers: PUBLIC, user: true, scope: Read, size: Ordinary },
     Rule { rpc: "GetProject", callers: READERS, user: true, scope: Read, size: Ordinary },

@@ -54,7 +54,7 @@ async fn check(tx: &mut Connection, user: UserId, id: ProjectId, condition: &Con
 }
 
 /// Deletes a locked project for ever, and tells the services that keep data of it.
-async fn purge_locked(tx: &mut Connection, id: ProjectId, store: StoreId) -> Result<(), StoreError> {
+pub(crate) async fn purge_locked(tx: &mut Connection, id: ProjectId, store: StoreId) -> Result<(), StoreError> {
     projects::delete(tx, id, store).await?;
     deletions::insert(tx, Deleted::Project(id)).await
 }

@@ -223,7 +223,7 @@ impl Error {
             Self::PublisherRequired => "PUBLISHER_REQUIRED",
             Self::OwnTemplate => "OWN_TEMPLATE",
             Self::ReviewNotFound => "REVIEW_NOT_FOUND",
-            Self::SessionEnded => "TOKEN_INVALID",
+            Self::SessionEnded => "SESSION_ENDED",
             Self::ForkTooDeep { .. } => "FORK_TOO_DEEP",
             Self::MergeTooComplex { .. } => "MERGE_TOO_COMPLEX",
             Self::ProjectNotFound => "PROJECT_NOT_FOUND",

@@ -13,6 +13,7 @@
 //! - [`manage`]: changing a project. [`delete`]: deleting, restoring and purging one. [`labels`]: names of revisions. [`locks`]: paths
 //!   that may not be changed. [`preview`]: files as a browser gets them. [`sites`]: published sites.
 //!   [`templates`]: what can be made a project of.
+//! - [`accounts`]: the deletion of what a person has here.
 //! - [`edit`]: changes of messages, and reactions.
 //! - [`watch`]: the streams of those who watch projects.
 //! - [`background`]: tasks that run beside the calls.
@@ -20,6 +21,7 @@
 //! - [`grpc`], [`access`], [`config`], [`error`], [`app`]: what every service has. [`blocking`]: CPU work on large files.
 
 mod access;
+mod accounts;
 mod app;
 mod archive;
 mod background;
@@ -48,9 +50,11 @@ use std::{sync::Arc, time::Duration};
 
 use chassis::{
     client::{MAX_MESSAGE_BYTES, connect},
+    deletion_log,
     identity::Caller,
     limit::General,
     postgres, redis,
+    revocations::Revocations,
     server::{ServeError as ServerError, Server},
     tail::keep_up,
     task::Tasks,
@@ -61,11 +65,10 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::codec::CompressionEncoding;
 
-pub use self::config::Config;
+pub use self::{access::RULES, config::Config};
 use self::{
-    access::RULES,
     app::App,
-    background::{garbage, sessions, starters, sweep},
+    background::{accounts::Accounts, garbage, sessions, starters, sweep},
     watch::{Watch, changes::Changes, reader::Reader, watchers::Watchers},
 };
 
@@ -73,6 +76,7 @@ use self::{
 #[doc(hidden)]
 pub mod testing {
     pub use crate::{
+        accounts::delete as delete_account,
         background::{garbage::sweep_one, sweep::delete_unused_store},
         git::{Commit, FileRef, Folder, Object, blob, blob_id, commit, diff, stat},
         model::{
@@ -118,7 +122,10 @@ pub async fn serve(config: Config, listener: TcpListener, shutdown: Cancellation
     tasks.spawn(garbage::run(pool.clone(), config.object_sweep, tasks.token()));
 
     let auth = connect(Caller::ProjectStorage, Caller::Auth, &config.auth_url, &config.cluster_secret);
+    let revocations = Arc::new(Revocations::new(Caller::ProjectStorage));
+    tasks.spawn(Arc::clone(&revocations).follow(auth.clone(), tasks.token()));
     tasks.spawn(sessions::follow(pool.clone(), auth.clone(), tasks.token()));
+    tasks.spawn(deletion_log::follow(Accounts::new(pool.clone(), auth.clone()), tasks.token()));
     let verifier = Arc::new(Verifier::new(Caller::ProjectStorage, &config.cluster_secret, Keys::Remote(auth)));
     let limiter = app.limiter.clone();
     let service = ProjectStorageServiceServer::new(grpc::Service(app))
@@ -128,6 +135,7 @@ pub async fn serve(config: Config, listener: TcpListener, shutdown: Cancellation
     let served = Server::new(Caller::ProjectStorage, config.server, verifier, RULES)
         .add_service(service)
         .limit_direct_callers(General::new(limiter))
+        .refuse_ended_sessions(revocations)
         .needs(postgres::ENGINE, postgres::watch(&pool))
         .serve(listener, shutdown)
         .await;

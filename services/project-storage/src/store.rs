@@ -1,5 +1,6 @@
 //! PostgreSQL: functions over a pool or a transaction, one file per kind of row. No other module has SQL.
 
+pub(crate) mod accounts;
 pub(crate) mod conflicts;
 pub(crate) mod copies;
 pub(crate) mod deleted_projects;

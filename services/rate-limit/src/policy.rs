@@ -112,7 +112,7 @@ impl Policies {
 
     /// A new name that is almost a known one is probably misspelt, and would be a limit without effect.
     fn misspelt(&self, yaml: &str, name: &str) -> Option<PolicyFault> {
-        let known = || self.0.iter().map(|policy| policy.name.as_str());
+        let known = || self.names();
         if known().any(|known| known == name) {
             return None;
         }
@@ -125,6 +125,11 @@ impl Policies {
     #[must_use]
     pub fn named(&self, name: &str) -> Option<&Arc<Policy>> {
         self.0.iter().find(|p| p.name == name)
+    }
+
+    /// The names of the policies, in their order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.iter().map(|policy| policy.name.as_str())
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Policy> {
@@ -296,7 +301,10 @@ mod tests {
                 ("agent", 3, 60),
                 ("auth", 5, 900),
                 ("auth-account", 45, 900),
-                ("auth-guess", 3, 900),
+                ("auth-guess", 5, 900),
+                ("auth-stuffing", 25, 86_400),
+                ("auth-once", 1, 86_400),
+                ("service-accounts", 10, 86_400),
                 ("save", 30, 3600),
                 ("general", 10, 10)
             ]
@@ -311,7 +319,7 @@ mod tests {
         let policies = Policies::shipped().with(yaml).expect("legal");
         assert_eq!(
             policies.iter().map(|p| p.name.as_str()).collect::<Vec<_>>(),
-            ["agent", "auth", "auth-account", "auth-guess", "save", "general", "bulk"]
+            ["agent", "auth", "auth-account", "auth-guess", "auth-stuffing", "auth-once", "service-accounts", "save", "general", "bulk"]
         );
         assert_eq!(policies.named("save").map(|p| p.limit), Some(9));
         let bulk = policies.named("bulk").expect("added");

@@ -7,6 +7,11 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 
+use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
+use chassis::identity::sha256;
+
+use super::{challenge::Challenge, escape::escaped, form::Form, menu::MENU, passkey::Ask, refusal::Refusal, section::Section};
+
 /// The pages load one style sheet and send their forms to their own origin. No page may frame them.
 const POLICY: &str = "default-src 'none'; style-src 'self'; img-src data:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
 
@@ -14,161 +19,161 @@ const POLICY: &str = "default-src 'none'; style-src 'self'; img-src data:; base-
 #[derive(Debug, Default)]
 pub(crate) struct Page<'a> {
     pub(crate) title: &'a str,
-    /// What went wrong with the form.
-    pub(crate) fault: Option<String>,
+    /// What is wrong with a form that is refused, or with the whole request.
+    pub(crate) fault: Option<Refusal>,
+    /// What has just been done.
+    pub(crate) notice: &'a str,
     pub(crate) texts: &'a [&'a str],
+    /// A challenge that the page solves for its form.
+    pub(crate) challenge: Option<Challenge<'a>>,
+    /// The only form of the page.
     pub(crate) form: Option<Form<'a>>,
     /// Addresses and their labels.
     pub(crate) links: &'a [(&'a str, &'a str)],
-}
-
-/// A form that is sent to the address of its page.
-#[derive(Debug, Default)]
-pub(crate) struct Form<'a> {
-    /// The token of a link, which the form sends with it.
-    pub(crate) token: Option<&'a str>,
-    pub(crate) fields: Vec<Field<'a>>,
-    pub(crate) button: &'a str,
-}
-
-#[derive(Debug)]
-pub(crate) struct Field<'a> {
-    pub(crate) name: &'a str,
-    pub(crate) label: &'a str,
-    pub(crate) kind: &'a str,
-    pub(crate) autocomplete: &'a str,
-    pub(crate) value: &'a str,
-    pub(crate) hint: &'a str,
-}
-
-impl<'a> Field<'a> {
-    pub(crate) fn email(value: &'a str) -> Self {
-        Self { name: "email", label: "E-mail address", kind: "email", autocomplete: "username", value, hint: "" }
-    }
-
-    pub(crate) fn password() -> Self {
-        Self { name: "password", label: "Password", kind: "password", autocomplete: "current-password", value: "", hint: "" }
-    }
-
-    pub(crate) fn new_password() -> Self {
-        Self {
-            label: "New password",
-            autocomplete: "new-password",
-            hint: "At least 8 characters. Several words that do not belong together are easy to remember and hard to guess.",
-            ..Self::password()
-        }
-    }
-
-    fn write(&self, to: &mut String, has_fault: bool) {
-        let Self { name, label, kind, autocomplete, value, hint } = self;
-        let described: Vec<String> = [(has_fault, "fault".to_owned()), (!hint.is_empty(), format!("{name}-hint"))]
-            .into_iter()
-            .filter_map(|(holds, id)| holds.then_some(id))
-            .collect();
-        let described =
-            if described.is_empty() { String::new() } else { format!(" aria-describedby=\"{}\"", escaped(&described.join(" "))) };
-        let invalid = if has_fault { " aria-invalid=\"true\"" } else { "" };
-        // Writing to a String cannot fail.
-        let _ = write!(
-            to,
-            "<label for=\"{name}\">{}</label>\n<input id=\"{name}\" name=\"{name}\" type=\"{kind}\" autocomplete=\"{autocomplete}\" \
-             value=\"{}\" required{described}{invalid}>\n",
-            escaped(label),
-            escaped(value),
-        );
-        if !hint.is_empty() {
-            let _ = writeln!(to, "<p class=\"hint\" id=\"{name}-hint\">{}</p>", escaped(hint));
-        }
-    }
+    /// A passkey to ask for.
+    pub(crate) ask: Option<Ask<'a>>,
+    pub(crate) sections: Vec<Section<'a>>,
+    /// The address of a signed-in page, which has the menu and the sign-out.
+    pub(crate) signed_in: Option<&'a str>,
 }
 
 impl Page<'_> {
     /// The page as a response. Its forms are sent with their origin, which the protection against forged requests compares where a browser
     /// sends no fetch metadata (plain HTTP); `no-referrer` would make it `null`. The address of a page with a form has no token.
     pub(crate) fn respond(&self, status: StatusCode) -> Response {
-        let referrer = if self.form.is_some() { "same-origin" } else { "no-referrer" };
+        let has_form = self.form.is_some() || self.ask.is_some() || self.signed_in.is_some();
+        let referrer = if has_form { "same-origin" } else { "no-referrer" };
         let headers = [
             (header::CONTENT_TYPE, "text/html; charset=utf-8"),
-            (header::CONTENT_SECURITY_POLICY, POLICY),
             (header::REFERRER_POLICY, referrer),
             (header::CACHE_CONTROL, "no-store"),
             (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
         ];
-        (status, headers.map(|(name, value)| (name, HeaderValue::from_static(value))), self.html()).into_response()
+        let mut response = (status, headers.map(|(name, value)| (name, HeaderValue::from_static(value))), self.html()).into_response();
+        response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, self.policy());
+        response
+    }
+
+    /// The policy. It allows the script of a page that asks for a passkey or has a challenge, by the nonce.
+    fn policy(&self) -> HeaderValue {
+        let with_script = self.nonce().map(|nonce| HeaderValue::try_from(format!("{POLICY}; script-src 'nonce-{nonce}'")));
+        with_script.and_then(Result::ok).unwrap_or(HeaderValue::from_static(POLICY))
+    }
+
+    /// The nonce of the script. Nobody knows it before the page: the options of a passkey and a challenge have a random part.
+    fn nonce(&self) -> Option<String> {
+        let random = self.ask.as_ref().map(|ask| ask.options).or(self.challenge.map(|challenge| challenge.text))?;
+        Some(BASE64_URL_SAFE_NO_PAD.encode(sha256(random.as_bytes())))
     }
 
     fn html(&self) -> String {
-        let mut body = String::new();
+        let (mut body, nonce) = (String::new(), self.nonce().unwrap_or_default());
         if let Some(fault) = &self.fault {
-            let _ = writeln!(body, "<p class=\"fault\" id=\"fault\" role=\"alert\">{}</p>", escaped(fault));
+            let forms = self.form.iter().chain(self.sections.iter().flat_map(|section| &section.forms));
+            fault.write(&mut body, &forms.flat_map(Form::refused_fields).collect::<Vec<_>>());
+        }
+        if !self.notice.is_empty() {
+            let _ = writeln!(body, "<p class=\"notice\" role=\"status\">{}</p>", escaped(self.notice));
         }
         for text in self.texts {
             let _ = writeln!(body, "<p>{}</p>", escaped(text));
         }
+        if let Some(challenge) = &self.challenge {
+            challenge.write(&mut body, &nonce);
+        }
         if let Some(form) = &self.form {
-            body.push_str("<form method=\"post\">\n");
-            if let Some(token) = form.token {
-                let _ = writeln!(body, "<input type=\"hidden\" name=\"token\" value=\"{}\">", escaped(token));
-            }
-            for field in &form.fields {
-                field.write(&mut body, self.fault.is_some());
-            }
-            let _ = writeln!(body, "<button type=\"submit\">{}</button>\n</form>", escaped(form.button));
+            form.write(&mut body, self.fault.as_ref());
+        }
+        if let Some(ask) = &self.ask {
+            ask.write(&mut body, &nonce);
+        }
+        for section in &self.sections {
+            section.write(&mut body, self.fault.as_ref());
         }
         if !self.links.is_empty() {
             let links: String =
                 self.links.iter().map(|(to, label)| format!("<li><a href=\"{}\">{}</a></li>\n", escaped(to), escaped(label))).collect();
-            let _ = writeln!(body, "<nav aria-label=\"Account\"><ul>\n{links}</ul></nav>");
+            let _ = writeln!(body, "<nav aria-label=\"Further pages\"><ul>\n{links}</ul></nav>");
         }
         // The title says first that something went wrong, which is what a screen reader reads first.
         let prefix = if self.fault.is_some() { "Error: " } else { "" };
         let title = escaped(self.title);
+        let (class, menu) = match self.signed_in {
+            Some(current) => (" class=\"signed-in\"", menu(current)),
+            None => ("", String::new()),
+        };
         format!(
             "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
              <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>{prefix}{title} · Backlot</title>\n\
-             <link rel=\"icon\" href=\"data:,\">\n<link rel=\"stylesheet\" href=\"/page/account.css\">\n</head>\n<body>\n<main>\n\
+             <link rel=\"icon\" href=\"data:,\">\n<link rel=\"stylesheet\" href=\"/page/account.css\">\n</head>\n<body{class}>\n{menu}<main>\n\
              <h1>{title}</h1>\n{body}</main>\n</body>\n</html>\n"
         )
     }
 }
 
-/// Text in HTML, in elements and in quoted attributes.
-pub(crate) fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;").replace('\'', "&#39;")
+/// The menu of the signed-in pages, with the sign-out.
+fn menu(current: &str) -> String {
+    let entry = |(path, label): &(&str, &str)| {
+        let mark = if *path == current { " aria-current=\"page\"" } else { "" };
+        format!("<li><a href=\"{path}\"{mark}>{}</a></li>\n", escaped(label))
+    };
+    let entries: String = MENU.iter().map(entry).collect();
+    format!(
+        "<header>\n<nav aria-label=\"Account\"><ul>\n<li><a href=\"/\">Projects</a></li>\n{entries}</ul></nav>\n\
+         <form method=\"post\" action=\"/account/sign-out\"><button type=\"submit\">Sign out</button></form>\n</header>\n"
+    )
+}
+
+/// Leads to an address of this site, after a form was sent.
+pub(crate) fn see_other(to: &str) -> Response {
+    let location = HeaderValue::try_from(to).unwrap_or(HeaderValue::from_static("/"));
+    (StatusCode::SEE_OTHER, [(header::LOCATION, location), (header::CACHE_CONTROL, HeaderValue::from_static("no-store"))]).into_response()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::web::account::form::Field;
 
     #[test]
     fn every_value_is_escaped() {
         let evil = "\"><script>x</script>'&";
         let page = Page {
             title: evil,
-            fault: Some(evil.to_owned()),
+            fault: Some(Refusal::new(StatusCode::BAD_REQUEST, evil)),
             texts: &[evil],
-            form: Some(Form { token: Some(evil), fields: vec![Field { hint: evil, ..Field::email(evil) }], button: evil }),
+            notice: evil,
+            form: Some(Form {
+                hidden: vec![("token", evil)],
+                fields: vec![Field { hint: evil, ..Field::email(evil) }],
+                button: evil,
+                ..Form::default()
+            }),
             links: &[(evil, evil)],
+            ..Page::default()
         };
         let html = page.html();
         assert!(!html.contains("<script") && !html.contains("\"><s") && !html.contains("'"), "{html}");
-        assert_eq!(html.matches("&lt;script&gt;").count(), 10, "{html}");
+        assert_eq!(html.matches("&lt;script&gt;").count(), 11, "{html}");
     }
 
     #[test]
     fn a_field_has_a_label_and_its_fault_is_announced() {
-        let form = || Form { token: None, fields: vec![Field::email(""), Field::new_password()], button: "Go" };
-        let page = Page { title: "T", form: Some(form()), ..Page::default() }.html();
+        let form = |is_refused| Form { fields: vec![Field::email(""), Field::new_password()], button: "Go", is_refused, ..Form::default() };
+        let page = Page { title: "T", form: Some(form(false)), ..Page::default() }.html();
         assert!(page.contains("<html lang=\"en\">") && page.contains("<title>T · Backlot</title>"));
         for name in ["email", "password"] {
             assert!(page.contains(&format!("<label for=\"{name}\">")) && page.contains(&format!("<input id=\"{name}\" name=\"{name}\"")));
         }
         assert!(page.contains("autocomplete=\"username\"") && page.contains("autocomplete=\"new-password\""));
         assert!(page.contains("aria-describedby=\"password-hint\"") && !page.contains("role=\"alert\"") && !page.contains("aria-invalid"));
-        let page = Page { title: "T", fault: Some("Wrong.".into()), form: Some(form()), ..Page::default() }.html();
-        assert!(page.contains("<title>Error: T · Backlot</title>") && page.contains("id=\"fault\" role=\"alert\">Wrong.</p>"));
-        assert!(page.contains("aria-describedby=\"fault password-hint\"") && page.contains("aria-invalid=\"true\""));
+        let fault = Some(Refusal::of_field(StatusCode::BAD_REQUEST, "password", "Wrong."));
+        let page = Page { title: "T", fault, form: Some(form(true)), ..Page::default() }.html();
+        assert!(page.contains("<title>Error: T · Backlot</title>") && page.contains("<li><a href=\"#password\">Wrong.</a></li>"), "{page}");
+        assert!(page.contains("id=\"fault\" role=\"alert\" tabindex=\"-1\" autofocus>"), "{page}");
+        assert!(page.contains("aria-describedby=\"password-fault password-hint\"") && page.matches("aria-invalid").count() == 1, "{page}");
+        // The focus of a page with a notice, or of a new one, is at its beginning.
+        assert!(!Page { title: "T", notice: "Done.", ..Page::default() }.html().contains("autofocus"));
     }
 
     #[test]
@@ -180,5 +185,43 @@ mod tests {
         assert_eq!((header(&header::CACHE_CONTROL).as_str(), header(&header::REFERRER_POLICY).as_str()), ("no-store", "same-origin"));
         let response = Page { title: "T", ..Page::default() }.respond(StatusCode::OK);
         assert_eq!(response.headers()[header::REFERRER_POLICY], "no-referrer");
+    }
+
+    /// `page` makes a page of a random text.
+    fn runs_its_script_alone(page: impl Fn(&'static str) -> Page<'static>) {
+        let response = page("1").respond(StatusCode::OK);
+        let policy = response.headers()[header::CONTENT_SECURITY_POLICY].to_str().unwrap().to_owned();
+        let (_, nonce) = policy.split_once("script-src 'nonce-").expect("a nonce");
+        let nonce = nonce.strip_suffix('\'').expect("the end");
+        assert!(policy.starts_with("default-src 'none';") && nonce.len() == 43, "{policy}");
+        let html = page("1").html();
+        assert!(html.contains(&format!("nonce=\"{nonce}\"")) && html.matches("<script").count() == 1, "{html}");
+        assert_eq!(response.headers()[header::REFERRER_POLICY], "same-origin");
+        let other = page("2").respond(StatusCode::OK);
+        assert!(!other.headers()[header::CONTENT_SECURITY_POLICY].to_str().unwrap().contains(nonce));
+    }
+
+    #[test]
+    fn a_page_that_asks_for_a_passkey_runs_its_script_alone() {
+        runs_its_script_alone(|options| Page { title: "T", ask: Some(Ask { options, ..Ask::default() }), ..Page::default() });
+    }
+
+    #[test]
+    fn a_page_with_a_challenge_runs_its_script_alone() {
+        let challenge = |text| Some(Challenge { text, bits: "20" });
+        runs_its_script_alone(|text| Page { title: "T", challenge: challenge(text), form: Some(Form::default()), ..Page::default() });
+    }
+
+    #[test]
+    fn a_signed_in_page_has_the_menu_and_the_sign_out() {
+        let page = Page { title: "T", signed_in: Some(MENU[0].0), notice: "Done.", ..Page::default() };
+        let html = page.html();
+        assert!(html.contains("<p class=\"notice\" role=\"status\">Done.</p>") && html.contains("action=\"/account/sign-out\""), "{html}");
+        assert_eq!(html.matches("aria-current=\"page\"").count(), 1);
+        for (path, label) in MENU {
+            assert!(html.contains(&format!("<a href=\"{path}\"")) && html.contains(&format!(">{label}</a>")), "{path}");
+        }
+        assert_eq!(page.respond(StatusCode::OK).headers()[header::REFERRER_POLICY], "same-origin");
+        assert!(!Page { title: "T", ..Page::default() }.html().contains("<header>"));
     }
 }

@@ -1,136 +1,31 @@
 //! The reasons that each operation may be refused for. The comments of the contract explain them.
 
-use proto::error::ErrorCode::{
-    self, Conflict, Forbidden, Internal, InvalidArgument, NotFound, RateLimited, Timeout, Unauthenticated, Unavailable, Unimplemented,
-};
+mod codes;
 
-/// The code of every reason of the document.
-const CODES: [(ErrorCode, &[&str]); 11] = [
-    (
-        InvalidArgument,
-        &[
-            "INVALID_FIELD",
-            "INVALID_JSON",
-            "BODY_BROKEN",
-            "TOO_LARGE",
-            "UNSUPPORTED_MEDIA_TYPE",
-            "URI_TOO_LONG",
-            "HEADER_TOO_LARGE",
-            "HOST_INVALID",
-            "HOST_UNKNOWN",
-            "METHOD_NOT_ALLOWED",
-            "CONTINUATION_UNSUPPORTED",
-            "TOOLS_UNSUPPORTED",
-            "RESUME_UNSUPPORTED",
-            "WEAK_PASSWORD",
-            "LINK_INVALID",
-            "INVALID_PATH",
-            "FILE_TOO_LARGE",
-            "FILE_NOT_TEXT",
-            "TOO_MANY_FILES",
-            "PROJECT_TOO_LARGE",
-            "FOLDER_TOO_LARGE",
-            "TOO_MANY_CHANGES",
-            "ARCHIVE_INVALID",
-            "ARCHIVE_ENTRY_REFUSED",
-            "ARCHIVE_TOO_LARGE",
-            "LENGTH_REQUIRED",
-            "RANGE_NOT_SATISFIABLE",
-            "PAGE_TOKEN_INVALID",
-            "CURSOR_AHEAD",
-            "SLUG_RESERVED",
-            "BUILD_FAILED",
-        ],
-    ),
-    (Unauthenticated, &["TOKEN_MISSING", "TOKEN_INVALID", "SESSION_ENDED", "SESSION_AMBIGUOUS", "BAD_CREDENTIALS", "TOKEN_REUSED"]),
-    (
-        Forbidden,
-        &[
-            "CROSS_ORIGIN",
-            "ROLE_REQUIRED",
-            "AUTHOR_REQUIRED",
-            "PATH_LOCKED",
-            "SIGNUP_CLOSED",
-            "SESSION_REQUIRED",
-            "IMPERSONATED",
-            "PUBLISHER_REQUIRED",
-            "OWN_TEMPLATE",
-        ],
-    ),
-    (
-        NotFound,
-        &[
-            "ROUTE_NOT_FOUND",
-            "SESSION_NOT_FOUND",
-            "PROJECT_NOT_FOUND",
-            "REVISION_NOT_FOUND",
-            "LABEL_NOT_FOUND",
-            "LOCK_NOT_FOUND",
-            "MESSAGE_NOT_FOUND",
-            "TEMPLATE_NOT_FOUND",
-            "REVIEW_NOT_FOUND",
-            "FILE_NOT_FOUND",
-            "CONFLICT_NOT_FOUND",
-            "PREVIEW_NOT_FOUND",
-            "SITE_NOT_FOUND",
-            "DEPLOYMENT_NOT_FOUND",
-            "TURN_NOT_FOUND",
-            "AGENT_NOT_FOUND",
-            "MODEL_NOT_FOUND",
-        ],
-    ),
-    (
-        Conflict,
-        &[
-            "ETAG_MISMATCH",
-            "KEY_REUSED",
-            "EMAIL_TAKEN",
-            "FILE_EXISTS",
-            "FILE_CHANGED",
-            "STALE_REVISION",
-            "FORK_TOO_DEEP",
-            "MERGE_TOO_COMPLEX",
-            "CONFLICT_RESOLVED",
-            "NOTHING_TO_UNDO",
-            "NOTHING_TO_REDO",
-            "TURN_ACTIVE",
-            "TURN_NOT_RUNNING",
-            "TURN_OPEN",
-            "TURN_REPLACED",
-            "TOO_LATE",
-            "CURSOR_EXPIRED",
-            "SLUG_TAKEN",
-            "COMPILER_FAILED",
-        ],
-    ),
-    (
-        RateLimited,
-        &[
-            "TREE_TOO_LARGE",
-            "RATE_LIMITED",
-            "SHARE_EXHAUSTED",
-            "TOO_MANY_CREDENTIALS",
-            "TOO_MANY_PROJECTS",
-            "TOO_MANY_LABELS",
-            "TOO_MANY_LOCKS",
-            "TOO_MANY_TEMPLATES",
-            "TOO_MANY_VERSIONS",
-            "ACCOUNT_TOO_LARGE",
-            "MESSAGE_TOO_LARGE",
-        ],
-    ),
-    (Timeout, &["TIMEOUT", "COMPILER_TIMEOUT"]),
-    // Its status differs from that of its code.
-    (Timeout, &["BODY_TIMEOUT"]),
-    (Unavailable, &["OVERLOADED", "UNAVAILABLE", "DRAINING", "WRITE_EXPIRED", "COMPILER_MISSING"]),
-    (Internal, &["INTERNAL"]),
-    (Unimplemented, &["SITES_DISABLED"]),
-];
+use proto::error::ErrorCode::{self, Internal};
+
+use self::codes::CODES;
 
 /// Reasons of the contract that no operation has. They are used between services, or by RPCs without an HTTP binding.
 #[cfg(test)]
-pub(super) const BETWEEN_ROLES: [&str; 6] =
-    ["LOAD_TOO_LARGE", "CALLER_DENIED", "UNIMPLEMENTED", "SLOW_READER", "TURN_ENDED", "TURN_DIGEST_MISMATCH"];
+pub(super) const BETWEEN_ROLES: [&str; 15] = [
+    "DEVICE_CODE_INVALID",
+    "LOAD_TOO_LARGE",
+    "CALLER_DENIED",
+    "UNIMPLEMENTED",
+    "SLOW_READER",
+    "TURN_ENDED",
+    "TURN_DIGEST_MISMATCH",
+    // The pages of sign-ins at providers say them.
+    "EMAIL_UNVERIFIED",
+    "PROVIDER_NOT_FOUND",
+    "PROVIDER_DENIED",
+    "PROVIDER_REFUSED",
+    "PROVIDER_UNAVAILABLE",
+    "FLOW_INVALID",
+    "IDENTITY_TAKEN",
+    "TOO_MANY_IDENTITIES",
+];
 
 /// Reasons of all requests.
 const EVERY: &[&str] = &[
@@ -155,7 +50,8 @@ const BODIES: &[&str] = &["INVALID_JSON", "BODY_BROKEN", "BODY_TIMEOUT", "TOO_LA
 /// Reasons of paths with a parameter. An empty parameter, or one with too many segments, matches no route.
 const PATHS: &[&str] = &["ROUTE_NOT_FOUND"];
 /// Reasons of requests that need a person.
-const AUTHENTICATED: &[&str] = &["TOKEN_MISSING", "TOKEN_INVALID", "SESSION_ENDED", "SESSION_AMBIGUOUS"];
+const AUTHENTICATED: &[&str] =
+    &["TOKEN_MISSING", "TOKEN_INVALID", "SESSION_ENDED", "SESSION_AMBIGUOUS", "API_KEY_INVALID", "SCOPE_REQUIRED", "PROJECTS_RESTRICTED"];
 
 /// Reasons of change sets.
 const STORING: &[&str] = &[
@@ -187,22 +83,73 @@ const STARTING: &[&str] = &[
 /// Reasons of event streams.
 const FOLLOWING: &[&str] = &["TURN_NOT_FOUND", "CURSOR_AHEAD", "CURSOR_EXPIRED"];
 
+/// Reasons of answers of passkeys.
+const OF_ANSWERS: &[&str] = &["PASSKEYS_NOT_OFFERED", "CEREMONY_INVALID", "PASSKEY_INVALID"];
+
 /// Further reasons of an operation, by its id.
 const OWN: &[(&str, &[&[&str]])] = &[
-    ("SignUp", &[&["WEAK_PASSWORD", "EMAIL_TAKEN", "SIGNUP_CLOSED"]]),
-    ("SignIn", &[&["BAD_CREDENTIALS"]]),
-    ("VerifyEmail", &[&["LINK_INVALID"]]),
+    ("SignUp", &[&["WEAK_PASSWORD", "EMAIL_TAKEN", "SIGNUP_CLOSED", "INVITE_REQUIRED", "INVITE_INVALID"]]),
+    ("SignIn", &[&["BAD_CREDENTIALS", "CHALLENGE_REQUIRED", "SECOND_FACTOR_REQUIRED"]]),
+    ("VerifySignIn", &[&["BAD_CREDENTIALS", "BAD_SECOND_FACTOR", "SIGN_IN_EXPIRED"]]),
+    ("VerifyEmail", &[AUTHENTICATED, &["LINK_INVALID", "BAD_CREDENTIALS", "SESSION_REQUIRED"]]),
     ("SendVerification", &[]),
     ("RequestPasswordReset", &[]),
     ("ConfirmPasswordReset", &[&["LINK_INVALID", "WEAK_PASSWORD"]]),
+    ("ChangeEmail", &[&["SESSION_REQUIRED", "STEP_UP_REQUIRED", "IMPERSONATED"]]),
+    ("ConfirmEmailChange", &[&["SESSION_REQUIRED", "STEP_UP_REQUIRED", "IMPERSONATED", "LINK_INVALID", "EMAIL_TAKEN"]]),
     ("SignOut", &[&["TOKEN_MISSING"]]),
     ("GetSession", &[]),
     ("CreateAccessToken", &[&["TOKEN_REUSED"]]),
     ("ListSessions", &[]),
-    ("RevokeSession", &[&["SESSION_NOT_FOUND", "SESSION_REQUIRED", "IMPERSONATED"]]),
-    ("RevokeSessions", &[&["SESSION_REQUIRED", "IMPERSONATED"]]),
-    ("ChangePassword", &[&["SESSION_REQUIRED", "IMPERSONATED", "BAD_CREDENTIALS", "WEAK_PASSWORD"]]),
-    ("CreateRefreshToken", &[&["SESSION_REQUIRED", "IMPERSONATED", "TOO_MANY_CREDENTIALS"]]),
+    ("RevokeSession", &[&["SESSION_NOT_FOUND", "SESSION_REQUIRED", "STEP_UP_REQUIRED", "IMPERSONATED"]]),
+    ("RevokeSessions", &[&["SESSION_REQUIRED", "STEP_UP_REQUIRED", "IMPERSONATED"]]),
+    ("ChangePassword", &[&["SESSION_REQUIRED", "STEP_UP_REQUIRED", "IMPERSONATED", "BAD_CREDENTIALS", "WEAK_PASSWORD"]]),
+    (
+        "StepUp",
+        &[&[
+            "SESSION_REQUIRED",
+            "IMPERSONATED",
+            "STEP_UP_REQUIRED",
+            "BAD_CREDENTIALS",
+            "BAD_SECOND_FACTOR",
+            "PASSKEYS_NOT_OFFERED",
+            "CEREMONY_INVALID",
+            "PASSKEY_INVALID",
+        ]],
+    ),
+    ("GetFactors", &[&["SESSION_REQUIRED"]]),
+    ("StartTotp", &[&["SESSION_REQUIRED", "STEP_UP_REQUIRED", "IMPERSONATED", "FACTOR_EXISTS"]]),
+    ("ConfirmTotp", &[&["SESSION_REQUIRED", "STEP_UP_REQUIRED", "IMPERSONATED", "BAD_SECOND_FACTOR", "FACTOR_NOT_FOUND"]]),
+    ("DeleteTotp", &[&["SESSION_REQUIRED", "STEP_UP_REQUIRED", "IMPERSONATED", "FACTOR_NOT_FOUND"]]),
+    ("CreateRecoveryCodes", &[&["SESSION_REQUIRED", "STEP_UP_REQUIRED", "IMPERSONATED", "FACTOR_NOT_FOUND"]]),
+    (
+        "StartPasskeyCeremony",
+        &[AUTHENTICATED, &["PASSKEYS_NOT_OFFERED", "PASSKEY_NOT_FOUND", "SIGN_IN_EXPIRED", "SESSION_REQUIRED", "STEP_UP_REQUIRED"]],
+    ),
+    ("CreatePasskey", &[OF_ANSWERS, &["SESSION_REQUIRED", "STEP_UP_REQUIRED", "IMPERSONATED", "TOO_MANY_CREDENTIALS"]]),
+    ("ListPasskeys", &[&["SESSION_REQUIRED"]]),
+    ("RenamePasskey", &[&["PASSKEY_NOT_FOUND", "SESSION_REQUIRED", "IMPERSONATED"]]),
+    ("DeletePasskey", &[&["PASSKEY_NOT_FOUND", "LAST_SIGN_IN", "SESSION_REQUIRED", "STEP_UP_REQUIRED", "IMPERSONATED"]]),
+    ("SignInWithPasskey", &[OF_ANSWERS, &["SIGN_IN_EXPIRED", "BAD_CREDENTIALS"]]),
+    ("CreateRefreshToken", &[&["SESSION_REQUIRED", "STEP_UP_REQUIRED", "IMPERSONATED", "TOO_MANY_CREDENTIALS"]]),
+    (
+        "CreateApiKey",
+        &[&["SESSION_REQUIRED", "STEP_UP_REQUIRED", "IMPERSONATED", "TOO_MANY_CREDENTIALS", "SERVICE_ACCOUNT_NOT_FOUND", "USER_DISABLED"]],
+    ),
+    ("ListApiKeys", &[&["SERVICE_ACCOUNT_NOT_FOUND"]]),
+    ("DeleteApiKey", &[&["API_KEY_NOT_FOUND", "SERVICE_ACCOUNT_NOT_FOUND", "SESSION_REQUIRED", "IMPERSONATED"]]),
+    ("CreateServiceAccount", &[&["SESSION_REQUIRED", "STEP_UP_REQUIRED", "IMPERSONATED", "TOO_MANY_CREDENTIALS"]]),
+    ("ListServiceAccounts", &[]),
+    ("UpdateServiceAccount", &[&["SERVICE_ACCOUNT_NOT_FOUND", "SESSION_REQUIRED", "IMPERSONATED"]]),
+    ("DeleteServiceAccount", &[&["SERVICE_ACCOUNT_NOT_FOUND", "SESSION_REQUIRED", "STEP_UP_REQUIRED", "IMPERSONATED"]]),
+    ("StartDeviceSignIn", &[]),
+    ("ExchangeDeviceCode", &[]),
+    ("GetAuthorizationServerMetadata", &[]),
+    ("ListProviders", &[]),
+    ("ListIdentities", &[]),
+    ("UnlinkIdentity", &[&["IDENTITY_NOT_FOUND", "LAST_SIGN_IN", "SESSION_REQUIRED", "STEP_UP_REQUIRED", "IMPERSONATED"]]),
+    ("DeleteAccount", &[&["SESSION_REQUIRED", "STEP_UP_REQUIRED", "IMPERSONATED"]]),
+    ("ExportAccount", &[&["SESSION_REQUIRED", "STEP_UP_REQUIRED", "IMPERSONATED"]]),
     ("GetKeySet", &[]),
     ("CreateProject", &[&["TOO_MANY_PROJECTS", "KEY_REUSED"]]),
     ("ListProjects", &[&["PAGE_TOKEN_INVALID"]]),
@@ -318,6 +265,33 @@ const OWN: &[(&str, &[&[&str]])] = &[
     ("GetAgent", &[&["AGENT_NOT_FOUND"]]),
     ("SelectAgent", &[&["AGENT_NOT_FOUND"]]),
     ("GetTokenUsage", &[]),
+    (
+        "CreateProviderKey",
+        &[&[
+            "IMPERSONATED",
+            "SESSION_REQUIRED",
+            "STEP_UP_REQUIRED",
+            "PROJECT_NOT_FOUND",
+            "ROLE_REQUIRED",
+            "PROVIDER_KEY_EXISTS",
+            "PROVIDER_KEYS_DISABLED",
+        ]],
+    ),
+    ("ListProviderKeys", &[&["PROJECT_NOT_FOUND", "ROLE_REQUIRED"]]),
+    (
+        "UpdateProviderKey",
+        &[&[
+            "IMPERSONATED",
+            "SESSION_REQUIRED",
+            "STEP_UP_REQUIRED",
+            "PROVIDER_KEY_NOT_FOUND",
+            "ROLE_REQUIRED",
+            "KEY_REQUIRED",
+            "PROVIDER_KEY_CHANGED",
+            "PROVIDER_KEYS_DISABLED",
+        ]],
+    ),
+    ("DeleteProviderKey", &[&["IMPERSONATED", "SESSION_REQUIRED", "PROVIDER_KEY_NOT_FOUND", "ROLE_REQUIRED"]]),
     ("PlanTurn", &[&["AGENT_NOT_FOUND", "MODEL_NOT_FOUND", "PROJECT_NOT_FOUND", "REVISION_NOT_FOUND"]]),
     ("ImportProject", &[STORING, IMPORTING, &["TOO_MANY_PROJECTS", "METHOD_NOT_ALLOWED"]]),
     ("ImportIntoProject", &[STORING, IMPORTING]),
@@ -387,4 +361,10 @@ pub(super) fn all() -> impl Iterator<Item = &'static str> {
 #[cfg(test)]
 pub(super) fn has_code(reason: &str) -> bool {
     CODES.iter().any(|(_, reasons)| reasons.contains(&reason))
+}
+
+/// The further reasons of an operation.
+#[cfg(test)]
+pub(super) fn own(id: &str) -> impl Iterator<Item = &'static str> {
+    OWN.iter().filter(move |(known, _)| *known == id).flat_map(|(_, lists)| lists.iter().copied().flatten().copied())
 }

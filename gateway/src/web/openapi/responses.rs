@@ -12,7 +12,7 @@ use crate::error::status::status_of;
 const REASONS: &str = "A stable upper-case name on which programs act. Each response of an operation lists its reasons in `x-reasons`; later \
     releases may add reasons. The gateway's own reasons: INVALID_FIELD, INVALID_JSON, BODY_BROKEN, BODY_TIMEOUT, \
     TOO_LARGE, URI_TOO_LONG, HEADER_TOO_LARGE, HOST_INVALID, HOST_UNKNOWN, CONTINUATION_UNSUPPORTED, TOOLS_UNSUPPORTED, RESUME_UNSUPPORTED, UNSUPPORTED_MEDIA_TYPE, METHOD_NOT_ALLOWED, LENGTH_REQUIRED, ROUTE_NOT_FOUND, PREVIEW_NOT_FOUND, SITE_NOT_FOUND, TURN_NOT_FOUND, RANGE_NOT_SATISFIABLE, ETAG_MISMATCH, CROSS_ORIGIN, TOKEN_MISSING, \
-    TOKEN_INVALID, SESSION_ENDED, SESSION_AMBIGUOUS, RATE_LIMITED, SHARE_EXHAUSTED, OVERLOADED, DRAINING, TIMEOUT, UNAVAILABLE, INTERNAL, \
+    TOKEN_INVALID, SESSION_ENDED, SESSION_AMBIGUOUS, API_KEY_INVALID, RATE_LIMITED, SHARE_EXHAUSTED, OVERLOADED, DRAINING, TIMEOUT, UNAVAILABLE, INTERNAL, \
     BUILD_FAILED, SITES_DISABLED. Those of the compiler: COMPILER_MISSING, COMPILER_FAILED, COMPILER_TIMEOUT, TREE_TOO_LARGE.";
 
 const METADATA: &str = "Facts of the reason, such as a limit. Those of RATE_LIMITED are `policy`, `limit` and `window` as in the header \
@@ -53,9 +53,12 @@ const HEADERS: [(&str, bool, &str, &str); 16] = [
     ("Set-Cookie", false, "^(__Host-)?backlot_session", "The session's cookie."),
 ];
 
+/// The schema of errors of OAuth.
+pub(super) const OAUTH_ERROR: &str = "#/components/schemas/OauthError";
+
 /// Sets of reasons that many operations have. Each is described once.
 const SHARED: [&[&str]; 10] = [
-    &["TOKEN_MISSING", "TOKEN_INVALID", "SESSION_ENDED", "SESSION_AMBIGUOUS"],
+    &["TOKEN_MISSING", "TOKEN_INVALID", "SESSION_ENDED", "SESSION_AMBIGUOUS", "API_KEY_INVALID"],
     &["CROSS_ORIGIN"],
     &["BODY_TIMEOUT"],
     &["ETAG_MISMATCH"],
@@ -70,11 +73,26 @@ const SHARED_FAILURES: [&[&str]; 3] = [&["INTERNAL"], &["DRAINING", "OVERLOADED"
 
 /// The refusals of an operation.
 pub(super) fn refusals(shape: Shape<'_>) -> Map<String, Value> {
-    let mut by_status: BTreeMap<u16, Vec<&str>> = BTreeMap::new();
+    by_status(shape).into_iter().map(|(status, reasons)| (status.to_string(), refusal_or_reference(status, &reasons))).collect()
+}
+
+/// The refusals of an operation of OAuth, whose clients do not see the reasons.
+pub(super) fn oauth_refusals(shape: Shape<'_>) -> Map<String, Value> {
+    let one = |(status, reasons): (u16, Vec<&str>)| {
+        let mut refusal = refusal(status, &reasons);
+        refusal["content"] = json!({"application/json": {"schema": {"$ref": OAUTH_ERROR}}});
+        (status.to_string(), refusal)
+    };
+    by_status(shape).into_iter().map(one).collect()
+}
+
+/// The reasons of an operation by their statuses.
+fn by_status(shape: Shape<'_>) -> BTreeMap<u16, Vec<&'static str>> {
+    let mut by_status: BTreeMap<u16, Vec<&'static str>> = BTreeMap::new();
     for reason in reasons_of(shape) {
         by_status.entry(status(reason).as_u16()).or_default().push(reason);
     }
-    by_status.into_iter().map(|(status, reasons)| (status.to_string(), refusal_or_reference(status, &reasons))).collect()
+    by_status
 }
 
 fn status(reason: &str) -> StatusCode {
@@ -119,6 +137,13 @@ pub(super) fn with_headers(names: &[&str]) -> Value {
     Value::Object(pairs.collect())
 }
 
+/// The response of an export of a person's data.
+pub(super) fn zip() -> Value {
+    let text = "The zip file. A body that does not end as HTTP requires is not complete.";
+    let content = json!({"application/zip": {"schema": {"type": "string", "format": "binary"}}});
+    json!({"description": text, "headers": with_headers(&["Content-Disposition"]), "content": content})
+}
+
 /// The response 304.
 pub(super) fn not_modified() -> Value {
     json!({"description": "If-None-Match names this version.", "headers": with_headers(&["ETag"])})
@@ -140,6 +165,24 @@ pub(super) fn all() -> Value {
         (format!("Refused{status}"), refusal(status, &reasons))
     };
     Value::Object(shared().map(one).collect())
+}
+
+/// The error of a refusal of OAuth.
+pub(super) fn oauth_error() -> Value {
+    let names = [
+        "access_denied",
+        "authorization_pending",
+        "expired_token",
+        "invalid_grant",
+        "invalid_request",
+        "server_error",
+        "slow_down",
+        "temporarily_unavailable",
+        "unsupported_grant_type",
+    ];
+    json!({"type": "object", "description": "An error of OAuth (RFC 6749, section 5.2).", "required": ["error", "error_description"], "properties": {
+        "error": {"type": "string", "enum": names},
+        "error_description": {"type": "string", "description": "An explanation for people. It names the parameter and its limit."}}})
 }
 
 pub(super) fn problem() -> Value {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use prost_reflect::{EnumDescriptor, FieldDescriptor, Kind, MessageDescriptor, Value as Field};
 use serde_json::{Map, Value, json};
 
-use super::responses::{problem, problem_field};
+use super::responses::{oauth_error, problem, problem_field};
 use crate::contract::{Binding, bindings, comment, pool};
 
 /// A field that is not in the JSON, but in the URL of a preview.
@@ -41,6 +41,7 @@ impl Schemas {
         let fixed = [
             ("Problem", problem()),
             ("ProblemField", problem_field()),
+            ("OauthError", oauth_error()),
             (
                 "TurnEventFrame",
                 frame("A turn's event as server-sent event.", &json_text(&json!({"$ref": "#/components/schemas/StreamedEvent"}))),

@@ -18,7 +18,7 @@ use crate::upstream::{Upstream, fault};
 /// How long a check may take, with the files that compile asks for.
 const CHECK_TIME: Duration = Duration::from_secs(60);
 
-/// The findings of a tree, sorted by file and place. `person` has the share of the limits that is used.
+/// The findings of a tree, errors first, both kinds sorted by file and place. `person` has the share of the limits that is used.
 ///
 /// # Errors
 /// Compile or a content is not available, or the check was refused or took too long.

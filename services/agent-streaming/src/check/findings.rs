@@ -27,7 +27,7 @@ pub(crate) enum Checks {
     NoSources,
     /// Compile did not answer.
     Unavailable,
-    /// Sorted by file and place.
+    /// Errors first, both kinds sorted by file and place.
     Found(Vec<CheckFinding>),
 }
 

@@ -26,7 +26,7 @@ use crate::{
     model::{
         agents::Agent,
         prompt::Prompt,
-        provider::{ModelMessage, ModelRequest, Provider, Providers},
+        provider::{ModelMessage, ModelRequest, Provider},
         skills::Skills,
     },
     store::StoreError,
@@ -85,7 +85,7 @@ struct StagedFiles {
 async fn run_steps(app: &App, recorder: &mut Recorder<'_>, turn: &Turn, stored: Stored, started: bool) -> Result<StagedFiles, RunError> {
     let missing = || Failure::new(Reason::Internal, format!("this cluster no longer has the agent {:?}", turn.agent));
     let agent = stored.agent.ok_or_else(missing)?;
-    let (provider, model) = provider_and_model(&app.providers, turn)?;
+    let (provider, model) = provider_and_model(app, turn)?;
     let tree = if started { started_tree(&app.upstream, turn, READ_TIMEOUT).await } else { new_tree(app, turn).await };
     let tree = tree.map_err(|fault| failure_of(&fault))?;
     let base = TurnFiles { upstream: app.upstream.clone(), turn: turn.id, revision: tree.revision.clone(), timeout: READ_TIMEOUT };
@@ -156,9 +156,11 @@ async fn run_to_commit(
 }
 
 /// The model existed when the turn was accepted; a changed configuration may have removed it.
-fn provider_and_model(providers: &Providers, turn: &Turn) -> Result<(Arc<dyn Provider>, String), Failure> {
+fn provider_and_model(app: &App, turn: &Turn) -> Result<(Arc<dyn Provider>, String), Failure> {
     let missing = || Failure::new(Reason::Internal, format!("this cluster no longer has the model {:?}", turn.model));
-    providers.get(&turn.model).ok_or_else(missing)
+    let Some(key) = turn.provider_key else { return app.providers.get(&turn.model).ok_or_else(missing) };
+    let (_, model) = app.providers.parts(&turn.model).ok_or_else(missing)?;
+    Ok((Arc::new(app.own_keys.provider(key, turn)), model.to_owned()))
 }
 
 /// The tree of a turn that has not started.

@@ -1,6 +1,6 @@
 //! Validates requests and converts them to the types of the rules. An error lists every invalid field of a request.
 
-use chassis::{page, seeded_bug};
+use chassis::{identity::User, page, seeded_bug};
 use prost::Message as _;
 use proto::{
     agent_streaming::{
@@ -8,7 +8,7 @@ use proto::{
         ReadStagedContentsRequest, SelectAgentRequest, StartTurnRequest, TurnMode,
     },
     error::{ErrorCode, Fault, Violations},
-    id::{ProjectId, TurnId, UserId},
+    id::{ProjectId, TurnId},
     metadata::{self, EmptyValue},
     path,
     text::is_blank,
@@ -210,14 +210,15 @@ fn mode_and_plan(violations: &mut Violations, mode: i32, plan_turn_id: &str) -> 
 }
 
 /// Returns the request and the page size.
-pub(super) fn list(pages: &page::PageTokens, user: UserId, request: ListTurnsRequest) -> Result<(ListRequest, i64), Fault> {
+pub(super) fn list(pages: &page::PageTokens, user: &User, request: ListTurnsRequest) -> Result<(ListRequest, i64), Fault> {
     let mut violations = Violations::default();
     let size = page::size(request.page_size, &mut violations);
     let project = project(&mut violations, &request.project_id, &request.draft_id);
     check_client_id(&mut violations, "client_message_id", &request.client_message_id);
     metadata::check(&mut violations, "metadata", &request.metadata, EmptyValue::Refused);
     let list = ListRequest {
-        user,
+        user: user.id,
+        only: user.projects().map(<[ProjectId]>::to_vec),
         project,
         draft: request.draft_id,
         open_only: request.open_only,

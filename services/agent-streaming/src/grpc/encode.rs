@@ -45,6 +45,7 @@ pub(super) fn turn(turn: &Turn) -> pb::Turn {
         metadata: turn.metadata.clone(),
         require_clean_files: turn.require_clean_files,
         mode: mode(turn.mode) as i32,
+        provider_key_id: turn.provider_key.map(|id| id.to_string()).unwrap_or_default(),
         on_disconnect: if turn.cancel_unfollowed { pb::OnDisconnect::Cancel } else { pb::OnDisconnect::Continue } as i32,
     }
 }

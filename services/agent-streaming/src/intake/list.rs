@@ -1,6 +1,6 @@
 //! Reads a user's turns: one turn, or those of a project page by page.
 
-use chassis::page::PageTokens;
+use chassis::{identity::User, page::PageTokens};
 use proto::{
     id::{ProjectId, TurnId, UserId},
     metadata::Metadata,
@@ -8,6 +8,7 @@ use proto::{
 
 use crate::{
     error::Error,
+    intake::restriction,
     store::{
         Pool,
         turns::{self, TurnFilter},
@@ -21,6 +22,8 @@ const COMPARED: i64 = 1000;
 /// A valid ListTurns request.
 pub(crate) struct ListRequest {
     pub(crate) user: UserId,
+    /// The only projects that its access token reaches; `None` for all.
+    pub(crate) only: Option<Vec<ProjectId>>,
     pub(crate) project: Option<ProjectId>,
     pub(crate) draft: String,
     pub(crate) open_only: bool,
@@ -44,8 +47,8 @@ impl ListRequest {
 }
 
 /// A turn of the user.
-pub(crate) async fn get(db: &Pool, user: UserId, id: TurnId) -> Result<Turn, Error> {
-    turns::find(db, id, user).await?.ok_or(Error::TurnNotFound)
+pub(crate) async fn get(db: &Pool, user: &User, id: TurnId) -> Result<Turn, Error> {
+    turns::find(db, id, user.id).await?.filter(|turn| restriction::reaches(user, turn)).ok_or(Error::TurnNotFound)
 }
 
 /// Returns one page, and the token of the next page if there is one.
@@ -54,7 +57,8 @@ pub(crate) async fn page(db: &Pool, tokens: &PageTokens, request: ListRequest, s
         Some(project) => Some(project),
         None => turns::project_of_draft(db, request.user, &request.draft).await?,
     };
-    let Some(project) = project else { return Ok((Vec::new(), None)) };
+    let reached = project.filter(|project| request.only.as_ref().is_none_or(|only| only.contains(project)));
+    let Some(project) = reached else { return Ok((Vec::new(), None)) };
     let scope = request.scope();
     let ListRequest { user, open_only, client_message_id, metadata, before, .. } = request;
     let filter = TurnFilter { user, project, open_only, client_message_id, metadata, before };

@@ -22,6 +22,7 @@ use crate::{
         select::{self, Selected},
     },
     model::conversation::{self, Conversation},
+    own_keys::choice::Models,
     planning::{self, Material, PlanError},
     turn::mode::Mode,
     upstream::Upstream,
@@ -62,7 +63,8 @@ pub(crate) async fn plan(app: &App, context: &Context, request: PlanRequest) -> 
     let steps = earlier_plan::find(app, context, request.plan_turn, (Some(project), None)).await?;
     let named = steps.as_ref().map_or(request.agent.as_str(), |plan| plan.agent(&agents, &request.agent));
     let selection = select::select_agent(&agents, (named, &request.prompt))?;
-    let selected = select::with_model(&agents, &app.providers, selection, &request.model)?;
+    let models = Models::of_turn(&app.db, &app.providers, user, Some(project)).await?;
+    let selected = select::with_model(&agents, &models, selection, &request.model)?;
     let agent = agents.get(&selected.selection.agent).ok_or_else(|| Error::agent_not_found(&selected.selection.agent))?;
     let (upstream, limit) = (&app.upstream, conversation::LIMIT);
     let (listed, messages, found) = tokio::try_join!(

@@ -5,16 +5,15 @@ use proto::{
     agent_streaming::{AgentCandidate, AgentSelected, MatchedTerm},
     id::TurnId,
 };
+use uuid::Uuid;
 
 #[cfg(feature = "seeded-bugs")]
 use crate::seeded_bugs;
 use crate::{
     error::Error,
     intake::choose,
-    model::{
-        agents::{Agent, Agents, Model},
-        provider::Providers,
-    },
+    model::agents::{Agent, Agents, Model},
+    own_keys::choice::Models,
     selection::{Candidate, Decision, Rule, Selector},
     store::{Pool, agents, turns},
     turn::Turn,
@@ -30,17 +29,20 @@ pub(crate) struct Selected {
     pub(crate) tools: Vec<String>,
     /// The version of the skills.
     pub(crate) skills: String,
+    /// The stored key that the model is used with. Absent: that of the cluster.
+    pub(crate) provider_key: Option<Uuid>,
 }
 
 /// What the selected agent brings with it, for a request that names a model or, with an empty name, none.
-pub(crate) fn with_model(agents: &Agents, providers: &Providers, selection: AgentSelected, model: &str) -> Result<Selected, Error> {
+pub(crate) fn with_model(agents: &Agents, models: &Models<'_>, selection: AgentSelected, model: &str) -> Result<Selected, Error> {
     let agent = agents.get(&selection.agent).ok_or_else(|| Error::agent_not_found(&selection.agent))?;
     let model = match model {
-        "" => preferred(providers, agent),
-        named if providers.get(named).is_some() => named.to_owned(),
+        "" => preferred(models, agent),
+        named if models.has(named) => named.to_owned(),
         named => return Err(Error::model_not_found(named)),
     };
-    Ok(Selected { selection, model, tools: agent.tools.clone(), skills: agents.skills().version().to_owned() })
+    let provider_key = models.key(&model);
+    Ok(Selected { selection, model, tools: agent.tools.clone(), skills: agents.skills().version().to_owned(), provider_key })
 }
 
 /// Selects the agent for a request: the name of an agent, empty if the request names none, and the prompt.
@@ -56,14 +58,15 @@ pub(crate) fn select_agent(agents: &Agents, (name, prompt): (&str, &str)) -> Res
 }
 
 /// The model of an agent. The turn does not fail because the cluster lacks the one that its agent prefers.
-fn preferred(providers: &Providers, agent: &Agent) -> String {
+fn preferred(models: &Models<'_>, agent: &Agent) -> String {
+    let providers = models.cluster;
     let wanted = match &agent.model {
         Model::Named(name) => Some(name.as_str()),
         Model::Small => providers.small_model(),
         Model::Large => providers.large_model(),
         Model::Default => None,
     };
-    wanted.filter(|model| providers.get(model).is_some()).unwrap_or_else(|| providers.default_model()).to_owned()
+    wanted.filter(|model| models.has(model)).unwrap_or_else(|| providers.default_model()).to_owned()
 }
 
 /// What was recorded when the turn was accepted.

@@ -18,9 +18,10 @@ use crate::{
     app::App,
     error::{Error, SERVICE},
     intake::{
-        cancel, choose, earlier_plan,
+        cancel, choose, earlier_plan, restriction,
         select::{self, Selected},
     },
+    own_keys::choice::Models,
     store::{
         Pool,
         ends::{self, InterruptOutcome},
@@ -70,13 +71,15 @@ pub(crate) struct StartResult {
 /// Starts a turn, or returns the one that an earlier request with the same key has started.
 pub(crate) async fn start(app: &App, context: &Context, start: StartRequest, now: OffsetDateTime) -> Result<StartResult, Error> {
     let user = context.user()?.id;
+    restriction::require_project(app, context, start.project, start.draft.as_deref()).await?;
     if let Some(turn) = find_by_key(&app.db, user, &start).await? {
         return Ok(StartResult { turn: resume(app, context, start.project, turn, now).await?, replayed: true });
     }
     // A change of the agents in the meantime does not count.
     let agents = app.agents.now();
     let selection = select::select_agent(&agents, (&start.agent, &start.prompt))?;
-    let selected = select::with_model(&agents, &app.providers, selection, &start.model)?;
+    let models = Models::of_turn(&app.db, &app.providers, user, start.project).await?;
+    let selected = select::with_model(&agents, &models, selection, &start.model)?;
     if start.if_active == IfActive::Reject
         && let Some(running) = turns::find_active(&app.db, user, start.project, start.draft.as_deref()).await?
     {
@@ -90,7 +93,7 @@ pub(crate) async fn start(app: &App, context: &Context, start: StartRequest, now
         named => Some(select::select_agent(&agents, (named, &start.prompt))?),
     };
     let selected = match selection {
-        Some(selection) => select::with_model(&agents, &app.providers, selection, &start.model)?,
+        Some(selection) => select::with_model(&agents, &models, selection, &start.model)?,
         None => selected,
     };
     app.agents.keep(&app.db, &agents).await?;
@@ -126,7 +129,7 @@ async fn resume(app: &App, context: &Context, project: Option<ProjectId>, turn: 
 
 /// A turn that is not stored yet.
 fn new_turn(context: &Context, user: UserId, start: &StartRequest, selected: Selected, now: OffsetDateTime) -> Turn {
-    let Selected { selection, model, skills, .. } = selected;
+    let Selected { selection, model, skills, provider_key, .. } = selected;
     let traceparent = propagation::traceparent();
     Turn {
         id: TurnId::generate(),
@@ -153,6 +156,7 @@ fn new_turn(context: &Context, user: UserId, start: &StartRequest, selected: Sel
         tools: None,
         skills: Some(skills),
         agent_version: Some(selection.version.clone()),
+        provider_key,
         usage: selection.choice.as_ref().and_then(|choice| choice.usage).unwrap_or_default(),
         selection: Some(selection),
         state: State::Accepted,

@@ -27,6 +27,7 @@ mod wire_tests;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use chassis::{config::Secret, outbound::Guard};
 use futures::stream::BoxStream;
 use proto::agent_streaming::Usage;
 use serde_json::Value;
@@ -170,6 +171,8 @@ pub(crate) enum ErrorClass {
     EmptyAnswer,
     /// The response is larger than `max_response_bytes`.
     TooLong,
+    /// The stored key that the turn uses was deleted.
+    KeyMissing,
 }
 
 impl ErrorClass {
@@ -188,6 +191,7 @@ impl ErrorClass {
             Self::Truncated => "truncated",
             Self::EmptyAnswer => "empty_answer",
             Self::TooLong => "too_long",
+            Self::KeyMissing => "key_missing",
         }
     }
 }
@@ -218,7 +222,8 @@ impl ProviderError {
             | ErrorClass::Authentication
             | ErrorClass::NotFound
             | ErrorClass::Truncated
-            | ErrorClass::TooLong => false,
+            | ErrorClass::TooLong
+            | ErrorClass::KeyMissing => false,
         };
         Self { class, message: message.into(), retryable, retry_after: None }
     }
@@ -229,6 +234,54 @@ impl ProviderError {
     pub(crate) fn delay(&self, failures: u32, jitter: f64) -> Duration {
         let base = Duration::from_millis(500 << failures.saturating_sub(1).min(4));
         self.retry_after.unwrap_or_else(|| base.mul_f64(1.0 - 0.25 * jitter.clamp(0.0, 1.0)))
+    }
+}
+
+/// A provider for which persons and projects can bring a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Anthropic,
+    OpenAi,
+}
+
+impl Kind {
+    pub(crate) const ALL: [Self; 2] = [Self::Anthropic, Self::OpenAi];
+
+    /// The name before the slash of a model.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Anthropic => "anthropic",
+            Self::OpenAi => "openai",
+        }
+    }
+
+    pub(crate) fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+
+    /// The provider's own address.
+    pub(crate) fn default_url(self) -> &'static str {
+        match self {
+            Self::Anthropic => "https://api.anthropic.com/",
+            Self::OpenAi => "https://api.openai.com/v1",
+        }
+    }
+}
+
+/// Makes providers for keys that persons have stored. Their addresses are guarded. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct GuardedProviders(Arc<Http>);
+
+impl GuardedProviders {
+    pub(crate) fn new(config: &ProviderConfig, guard: &Guard) -> Self {
+        Self(Arc::new(Http::guarded(config, guard)))
+    }
+
+    pub(crate) fn make(&self, kind: Kind, url: BaseUrl, key: &Secret) -> Arc<dyn Provider> {
+        match kind {
+            Kind::Anthropic => Arc::new(anthropic::Anthropic::new(&self.0, &url, key)),
+            Kind::OpenAi => Arc::new(openai::OpenAi::new(&self.0, &url, Some(key), url.max_tokens_field())),
+        }
     }
 }
 
@@ -254,7 +307,8 @@ impl Providers {
                 by_name.insert("anthropic", Arc::new(anthropic::Anthropic::new(&http, &config.anthropic_url, key)));
             }
             if config.openai_enabled {
-                by_name.insert("openai", Arc::new(openai::OpenAi::new(&http, config)));
+                let (url, key) = (&config.openai_url, config.openai_key.as_ref());
+                by_name.insert("openai", Arc::new(openai::OpenAi::new(&http, url, key, config.openai_max_tokens_field)));
             }
         }
         Self {
@@ -271,14 +325,16 @@ impl Providers {
     /// allowed.
     #[must_use]
     pub(crate) fn get(&self, model: &str) -> Option<(Arc<dyn Provider>, String)> {
+        let (name, model) = self.parts(model)?;
+        Some((Arc::clone(self.by_name.get(name)?), model.to_owned()))
+    }
+
+    /// The name of the provider and its own name of the model, if the model is allowed. The provider may not be configured.
+    pub(crate) fn parts<'a>(&self, model: &'a str) -> Option<(&'a str, &'a str)> {
         if !model_name::is_valid(model) || self.allowed.as_ref().is_some_and(|allowed| !allowed.iter().any(|name| name == model)) {
             return None;
         }
-        let (name, model) = model.split_once('/')?;
-        if model.is_empty() || (name == "demo" && model != "demo") {
-            return None;
-        }
-        Some((Arc::clone(self.by_name.get(name)?), model.to_owned()))
+        model.split_once('/').filter(|(name, model)| !model.is_empty() && (*name != "demo" || *model == "demo"))
     }
 
     /// The model of agents for simple work. `None` if there is none of its own.

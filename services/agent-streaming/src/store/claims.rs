@@ -51,7 +51,7 @@ pub(crate) async fn claim(db: &PgPool, options: ClaimOptions<'_>) -> Result<Vec<
         RETURNING t.id, t.user_id, t.project_id, t.draft_id, t.fingerprint, t.prompt, t.agent, t.agent_rule, t.model,
             t.asked_revision, t.reject_if_active, t.goes_first, t.client_message_id, t.metadata AS "metadata: Json<Metadata>",
             t.replaces_turn_id, t.follow_until, t.require_clean_files, t.pinned_paths, t.excluded_paths, t.mode, t.plan, t.tools, t.skills,
-            t.selection, t.agent_version,
+            t.selection, t.agent_version, t.provider_key_id,
             t.state, t.epoch, t.recoveries, t.base_revision, t.history, t.revision, t.failure_reason,
             t.last_seq, t.usage, t.trace_id, t.traceparent, t.created_at, t.started_at, t.ended_at"#,
         i64::try_from(options.limit).unwrap_or(i64::MAX),

@@ -1,7 +1,7 @@
 //! Deletes what belongs to deleted projects and messages.
 
 use chassis::postgres::query;
-use proto::id::{ProjectId, TurnId};
+use proto::id::{ProjectId, TurnId, UserId};
 use sqlx::PgPool;
 use time::OffsetDateTime;
 
@@ -41,6 +41,37 @@ pub(crate) async fn delete_turns(db: &PgPool, project: ProjectId) -> Result<(), 
             return Ok(());
         }
     }
+}
+
+/// The open turns of a user.
+pub(crate) async fn open_turns_of(db: &PgPool, user: UserId) -> Result<Vec<TurnId>, StoreError> {
+    let open = sqlx::query_scalar!("SELECT id FROM turns WHERE user_id = $1 AND ended_at IS NULL ORDER BY id", user.0);
+    Ok(query("select open turns of user", open.fetch_all(db)).await?.into_iter().map(TurnId).collect())
+}
+
+/// Deletes the ended turns of a user, of which project-storage knows the end, with their logs and the entries of their metadata. Returns
+/// whether no turn is left.
+pub(crate) async fn delete_turns_of(db: &PgPool, user: UserId) -> Result<bool, StoreError> {
+    loop {
+        let delete = sqlx::query!(
+            "WITH t AS (
+                 DELETE FROM turns WHERE id IN (
+                     SELECT id FROM turns WHERE user_id = $1 AND ended_at IS NOT NULL AND end_due IS NULL ORDER BY id LIMIT $2 FOR UPDATE)
+                 RETURNING id
+             ), e AS (DELETE FROM turn_events WHERE turn_id IN (SELECT id FROM t)),
+                c AS (DELETE FROM turn_change_sets WHERE turn_id IN (SELECT id FROM t)),
+                m AS (DELETE FROM turn_metadata WHERE turn_id IN (SELECT id FROM t)),
+                p AS (DELETE FROM prompt_parts WHERE turn_id IN (SELECT id FROM t))
+             SELECT id FROM t",
+            user.0,
+            BATCH,
+        );
+        if query("delete turns of user", delete.fetch_all(db)).await?.is_empty() {
+            break;
+        }
+    }
+    let left = sqlx::query_scalar!(r#"SELECT EXISTS (SELECT 1 FROM turns WHERE user_id = $1) AS "left!""#, user.0);
+    Ok(!query("select turns of user", left.fetch_one(db)).await?)
 }
 
 /// Deletes the prompt, the log and the selection of a turn of a project, which have words of its messages. Returns `false` if the turn is open, or

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use proto::id::TurnId;
+use proto::id::{ProjectId, TurnId, UserId};
 use sqlx::{PgPool, Postgres, Transaction};
 
 /// Locks a turn's row like a claim that has not committed yet.
@@ -22,6 +22,13 @@ pub(crate) async fn rename(db: &PgPool, turn: TurnId, to: TurnId) {
 pub(crate) async fn end(db: &PgPool, turn: TurnId, hours: f64) {
     let end = "UPDATE turns SET state = 'failed', end_due = NULL, ended_at = now() - $2 * interval '1 hour' WHERE id = $1";
     sqlx::query(end).bind(turn.0).bind(hours).execute(db).await.unwrap();
+}
+
+/// Stores a key of a person, or one that they set for a project.
+pub(crate) async fn insert_key(db: &PgPool, user: UserId, project: Option<ProjectId>) {
+    let insert = "INSERT INTO provider_keys (id, user_id, project_id, provider, display_name, base_url, last_four, sealed)
+                  VALUES (gen_random_uuid(), $1, $2, 'openai', '', '', '', '')";
+    sqlx::query(insert).bind(user.0).bind(project.map(|id| id.0)).execute(db).await.unwrap();
 }
 
 /// Makes the rows of a table with `stored_at` older.

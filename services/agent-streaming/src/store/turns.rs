@@ -43,6 +43,7 @@ pub(super) struct Row {
     pub(super) skills: Option<String>,
     pub(super) selection: Option<Vec<u8>>,
     pub(super) agent_version: Option<String>,
+    pub(super) provider_key_id: Option<Uuid>,
     pub(super) state: String,
     pub(super) epoch: i64,
     pub(super) recoveries: i32,
@@ -90,6 +91,7 @@ impl TryFrom<Row> for Turn {
             skills: row.skills,
             selection: selection.transpose().map_err(|_| inconsistent("turns.selection"))?,
             agent_version: row.agent_version,
+            provider_key: row.provider_key_id,
             state: State::parse(&row.state).ok_or_else(|| inconsistent("turns.state"))?,
             epoch: row.epoch,
             recoveries: u32::try_from(row.recoveries).map_err(|_| inconsistent("turns.recoveries"))?,
@@ -114,7 +116,7 @@ macro_rules! select_turn {
         sqlx::query_as!(
             Row,
             r#"SELECT t.id, t.user_id, t.project_id, t.draft_id, t.fingerprint, t.prompt, t.agent, t.agent_rule, t.model,
-                t.asked_revision, t.reject_if_active, t.goes_first, t.client_message_id, t.metadata AS "metadata: Json<Metadata>", t.replaces_turn_id, t.follow_until, t.require_clean_files, t.pinned_paths, t.excluded_paths, t.mode, t.plan, t.tools, t.skills, t.selection, t.agent_version,
+                t.asked_revision, t.reject_if_active, t.goes_first, t.client_message_id, t.metadata AS "metadata: Json<Metadata>", t.replaces_turn_id, t.follow_until, t.require_clean_files, t.pinned_paths, t.excluded_paths, t.mode, t.plan, t.tools, t.skills, t.selection, t.agent_version, t.provider_key_id,
                 t.state, t.epoch, t.recoveries, t.base_revision, t.history, t.revision, t.failure_reason,
                 greatest(t.last_seq, (SELECT e.seq FROM turn_events e WHERE e.turn_id = t.id ORDER BY e.seq DESC LIMIT 1)) AS "last_seq!",
                 t.usage, t.trace_id, t.traceparent, t.created_at, t.started_at, t.ended_at
@@ -274,9 +276,9 @@ pub(crate) async fn insert(db: &PgPool, turn: &Turn, key: Option<&str>) -> Resul
     let insert = sqlx::query_scalar!(
         "INSERT INTO turns (id, user_id, draft_id, idempotency_key, fingerprint, prompt, agent, agent_rule, model, asked_revision,
             reject_if_active, trace_id, traceparent, goes_first, client_message_id, metadata, replaces_turn_id, follow_until, require_clean_files,
-            selection, agent_version, pinned_paths, excluded_paths, mode, plan, tools, skills, usage)
+            selection, agent_version, pinned_paths, excluded_paths, mode, plan, tools, skills, usage, provider_key_id)
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17,
-            CASE WHEN $18 THEN clock_timestamp() + interval '1 day' END, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28)
+            CASE WHEN $18 THEN clock_timestamp() + interval '1 day' END, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29)
         ON CONFLICT DO NOTHING RETURNING created_at",
         turn.id.0,
         turn.user_id.0,
@@ -306,6 +308,7 @@ pub(crate) async fn insert(db: &PgPool, turn: &Turn, key: Option<&str>) -> Resul
         turn.tools.as_deref(),
         turn.skills,
         turn.usage.encode_to_vec(),
+        turn.provider_key,
     );
     query("insert turn", insert.fetch_optional(db)).await
 }

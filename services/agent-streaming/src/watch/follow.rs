@@ -15,11 +15,11 @@ use tokio::time::{Instant, sleep_until};
 use crate::{
     app::App,
     error::Error,
+    intake::list,
     metrics::GaugeGuard,
     store::{
         Pool, StoreError,
         events::{self, StoredEvent},
-        turns,
     },
     turn::event,
     watch::compact::Compactor,
@@ -59,8 +59,7 @@ pub(crate) async fn follow(
     turn: TurnId,
     options: FollowOptions,
 ) -> Result<impl Stream<Item = Result<Message, Error>> + Send + 'static, Error> {
-    let user = context.user()?.id;
-    let found = turns::find(&app.db, turn, user).await?.ok_or(Error::TurnNotFound)?;
+    let found = list::get(&app.db, context.user()?, turn).await?;
     let FollowOptions { after, compact } = options;
     if after > found.last_seq {
         return Err(Error::end(StreamEnd::CursorAhead { last: found.last_seq }));

@@ -6,7 +6,11 @@ use std::{
     time::Duration,
 };
 
-use chassis::{config::Env, testing};
+use chassis::{
+    config::Env,
+    identity::Grant,
+    testing::{self, Gate},
+};
 use proto::{
     agent_streaming::{
         GetTurnRequest, StartTurnRequest, StreamTurnEventsRequest, Turn, TurnEvent, TurnState,
@@ -14,7 +18,7 @@ use proto::{
     },
     auth::Plan,
     error::Fault,
-    id::UserId,
+    id::{SessionId, UserId},
     project_storage::{
         FileChange, FileContent, ListMessagesRequest, LoadProjectRequest, LoadProjectResponse, Message, SaveProjectRequest,
         UploadFileRequest, file_change::Action, file_content::Data, project_storage_service_client::ProjectStorageServiceClient,
@@ -30,7 +34,7 @@ use tonic::{
     transport::Channel,
 };
 
-use crate::{gate::Gate, model::Model};
+use crate::model::Model;
 
 pub(crate) const LEASE: Duration = Duration::from_millis(1500);
 /// Longer than any wait of these tests on a busy machine.
@@ -161,7 +165,12 @@ impl Cluster {
 
     /// Starts a replica of agent-streaming.
     pub(crate) fn replica(&self) -> Process {
-        let mut env = Env::of(self.settings.clone());
+        self.replica_with(&[])
+    }
+
+    /// Starts a replica with other settings.
+    pub(crate) fn replica_with(&self, settings: &[(&str, &str)]) -> Process {
+        let mut env = Env::of([self.settings.clone(), pairs(settings)].concat());
         let config = agent_streaming::Config::read(&mut env);
         env.check().unwrap();
         Process::start(move |listener, stop| async move { agent_streaming::serve(config, listener, stop).await.unwrap() })
@@ -191,9 +200,42 @@ impl Cluster {
         count.fetch_one(&mut db).await.unwrap()
     }
 
+    /// The same user, who proved more than ten minutes ago who they are.
+    pub(crate) fn with_old_proof(&self, user: &User) -> User {
+        let proved = chassis::clock::now() - Duration::from_secs(601);
+        let token = self.issuer.token_proved_at(user.id, Plan::Pro, proved.unix_timestamp().unsigned_abs());
+        User { token, ..user.clone() }
+    }
+
+    /// A program of the user with a refresh token.
+    pub(crate) fn program(&self, user: &User) -> User {
+        User { token: self.issuer.token_proved_at(user.id, Plan::Pro, 0), ..user.clone() }
+    }
+
     pub(crate) fn user(&self) -> User {
         let id = UserId::generate();
         User { id, token: self.issuer.token(id, Plan::Pro), storage: self.storage }
+    }
+
+    /// The user with an access token of this session.
+    pub(crate) fn in_session(&self, user: &User, session: SessionId) -> User {
+        let exp = chassis::clock::now().unix_timestamp().unsigned_abs() + 300;
+        User { token: self.issuer.token_of(session, user.id, Plan::Pro, exp), ..user.clone() }
+    }
+
+    /// Ends a session, as auth reports it.
+    pub(crate) fn end_session(&self, session: SessionId) {
+        self.issuer.end(session);
+    }
+
+    /// A gate before auth.
+    pub(crate) async fn gate_before_auth(&self) -> Gate {
+        Gate::before(self.issuer.uri.authority().unwrap().as_str().parse().unwrap()).await
+    }
+
+    /// The user with the access token of a key.
+    pub(crate) fn with_key(&self, user: &User, grant: &Grant) -> User {
+        User { token: self.issuer.token_of_key(user.id, Plan::Pro, grant), ..user.clone() }
     }
 }
 

@@ -10,6 +10,7 @@
 //! - `LENGTH` is cut at the output limit inside of a call. `DECLINE` declines.
 //! - `STEPS path old new` writes a file, edits it, hangs the first time, then answers.
 //! - `BUSY n text` is overloaded n times, then answers. `BAD` refuses the request.
+//! - `ECHO_KEY` refuses the key of the request and shows it.
 //! - `LOOP` lists files in every step. `CALLS n` calls n tools in one step.
 //! - `END reason` writes a file and ends with that finish reason.
 //! - `EMPTY n text` answers n times without text, then with it. `THINK` sends only reasoning.
@@ -52,6 +53,8 @@ struct Counts {
     requests: Mutex<Vec<(String, Value)>>,
     /// The order and the names of the tools of each request.
     offered: Mutex<Vec<(String, Vec<String>)>>,
+    /// The header `authorization` of each request.
+    keys: Mutex<Vec<String>>,
 }
 
 impl Model {
@@ -85,6 +88,13 @@ impl Model {
         self.counts.offered.lock().unwrap().iter().filter(|(of, _)| of == order).map(|(_, tools)| tools.clone()).collect()
     }
 
+    /// The different values of `authorization`, in the order of their first requests.
+    pub(crate) fn keys(&self) -> Vec<String> {
+        let mut keys = self.counts.keys.lock().unwrap().clone();
+        keys.dedup();
+        keys
+    }
+
     pub(crate) fn dropped(&self) -> usize {
         self.counts.dropped.load(Ordering::SeqCst)
     }
@@ -92,7 +102,8 @@ impl Model {
 
 async fn serve(stream: TcpStream, counts: &Counts) -> Option<()> {
     let mut stream = BufReader::new(stream);
-    let request = read(&mut stream).await?;
+    let (key, request) = read(&mut stream).await?;
+    counts.keys.lock().unwrap().push(key.clone());
     counts.calls.fetch_add(1, Ordering::SeqCst);
     let messages = request["messages"].as_array()?;
     let prompt = messages.iter().rev().find(|m| m["role"] == "user").map(|m| text_of(&m["content"]))?;
@@ -105,6 +116,9 @@ async fn serve(stream: TcpStream, counts: &Counts) -> Option<()> {
     let mut answer = Answer { stream: stream.into_inner() };
     if matches!(word, "BUSY" | "BAD") {
         return answer.refuse(word, rest, counts.seen(&order)).await;
+    }
+    if word == "ECHO_KEY" {
+        return answer.refuse_key(&key).await;
     }
     answer.begin().await?;
     match word {
@@ -256,6 +270,11 @@ impl Answer {
         self.end("stop").await
     }
 
+    async fn refuse_key(&mut self, key: &str) -> Option<()> {
+        let body = json!({"error": {"message": format!("Incorrect API key provided: {key}."), "type": "invalid_request_error"}});
+        self.status("401 Unauthorized", &body.to_string()).await
+    }
+
     /// Names an agent of the list in a prompt.
     async fn choose(&mut self, prompt: &str, number: &str) -> Option<()> {
         let listed = prompt.lines().filter_map(|line| line.strip_prefix("- ")?.split_once(':')).nth(number.parse().ok()?);
@@ -344,7 +363,8 @@ impl Answer {
 }
 
 /// Reads the body of one request.
-async fn read(stream: &mut BufReader<TcpStream>) -> Option<Value> {
+/// The header `authorization` and the body of a request.
+async fn read(stream: &mut BufReader<TcpStream>) -> Option<(String, Value)> {
     let mut bytes = Vec::new();
     let end = loop {
         if let Some(at) = bytes.windows(4).position(|w| w == b"\r\n\r\n") {
@@ -354,14 +374,16 @@ async fn read(stream: &mut BufReader<TcpStream>) -> Option<Value> {
             return None;
         }
     };
-    let head = String::from_utf8_lossy(&bytes[..end]).to_lowercase();
-    let length: usize = head.lines().find_map(|line| line.strip_prefix("content-length:"))?.trim().parse().ok()?;
+    let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
+    let header = |name: &str| head.lines().filter_map(|line| line.split_once(':')).find(|(found, _)| found.eq_ignore_ascii_case(name));
+    let length: usize = header("content-length")?.1.trim().parse().ok()?;
+    let key = header("authorization").map(|(_, value)| value.trim().to_owned()).unwrap_or_default();
     while bytes.len() < end + length {
         if stream.read_buf(&mut bytes).await.ok()? == 0 {
             return None;
         }
     }
-    serde_json::from_slice(&bytes[end..end + length]).ok()
+    Some((key, serde_json::from_slice(&bytes[end..end + length]).ok()?))
 }
 
 fn text_of(content: &Value) -> String {

@@ -8,10 +8,12 @@ use chassis::{
 };
 use proto::{
     auth::{
-        self as pb, CreateUserRequest, CreateUserResponse, EndUserSessionsRequest, EndUserSessionsResponse, FindUserRequest,
-        FindUserResponse, ImpersonateUserRequest, ImpersonateUserResponse, ListAuditEventsRequest, ListAuditEventsResponse,
-        ListUserSessionsRequest, ListUserSessionsResponse, ListUsersRequest, ListUsersResponse, Plan, SetUserDisabledRequest,
-        SetUserDisabledResponse, SetUserPlanRequest, SetUserPlanResponse, admin_service_server::AdminService,
+        self as pb, AccountKind, CreateInviteRequest, CreateInviteResponse, CreateUserRequest, CreateUserResponse, DeleteUserRequest,
+        DeleteUserResponse, EndUserSessionsRequest, EndUserSessionsResponse, FindUserRequest, FindUserResponse, ImpersonateUserRequest,
+        ImpersonateUserResponse, ListAuditEventsRequest, ListAuditEventsResponse, ListInvitesRequest, ListInvitesResponse,
+        ListUserSessionsRequest, ListUserSessionsResponse, ListUsersRequest, ListUsersResponse, Plan, ResetSecondFactorRequest,
+        ResetSecondFactorResponse, RevokeInviteRequest, RevokeInviteResponse, SetUserDisabledRequest, SetUserDisabledResponse,
+        SetUserPlanRequest, SetUserPlanResponse, admin_service_server::AdminService,
     },
     error::Violations,
     id::SessionId,
@@ -23,6 +25,8 @@ use super::{
     Service,
     decode::{check_lengths, new_account},
     encode::{session, user},
+    invite,
+    provider::uuid,
 };
 use crate::{
     account::NewAccount,
@@ -43,9 +47,15 @@ const MAX_OPERATOR: usize = 80;
 impl AdminService for Service {
     async fn create_user(&self, request: Request<CreateUserRequest>) -> Result<Response<CreateUserResponse>, Status> {
         let (context, request) = parts(request);
-        let (new, plan, operator) = new_user(request).map_err(status)?;
-        let (created, generated) = self.change(&context, operator).create(new, plan).await.map_err(status)?;
-        Ok(Response::new(CreateUserResponse { account: Some(account(created)), generated_password: generated.unwrap_or_default() }))
+        let (new, plan, operator) = new_user(request, self.0.password_min).map_err(status)?;
+        let (created, link) = self.change(&context, operator).create(new, plan).await.map_err(status)?;
+        let (url, expires_at) = link.map(|link| (link.url, timestamp(link.expires_at))).unzip();
+        Ok(Response::new(CreateUserResponse {
+            account: Some(account(created)),
+            password_url: url.unwrap_or_default(),
+            password_expire_time: expires_at,
+            ..Default::default()
+        }))
     }
 
     async fn list_users(&self, request: Request<ListUsersRequest>) -> Result<Response<ListUsersResponse>, Status> {
@@ -72,6 +82,13 @@ impl AdminService for Service {
         Ok(Response::new(SetUserDisabledResponse { account: Some(account(changed)), ended_sessions: count(ended) }))
     }
 
+    async fn reset_second_factor(&self, request: Request<ResetSecondFactorRequest>) -> Result<Response<ResetSecondFactorResponse>, Status> {
+        let (context, ResetSecondFactorRequest { user, operator }) = parts(request);
+        let found = self.find(&user, checks(&operator)).await.map_err(status)?;
+        let was_removed = self.change(&context, operator).reset_second_factor(&found).await.map_err(status)?;
+        Ok(Response::new(ResetSecondFactorResponse { was_removed }))
+    }
+
     async fn set_user_plan(&self, request: Request<SetUserPlanRequest>) -> Result<Response<SetUserPlanResponse>, Status> {
         let (context, SetUserPlanRequest { user, plan, operator }) = parts(request);
         let mut violations = checks(&operator);
@@ -88,7 +105,7 @@ impl AdminService for Service {
     async fn list_user_sessions(&self, request: Request<ListUserSessionsRequest>) -> Result<Response<ListUserSessionsResponse>, Status> {
         let found = self.find(&request.into_inner().user, Violations::default()).await.map_err(status)?;
         let sessions = session_list::of_account(&self.0.pool, found.user.id, now()).await.map_err(status)?;
-        Ok(Response::new(ListUserSessionsResponse { sessions: sessions.iter().map(|one| session(one, None)).collect() }))
+        Ok(Response::new(ListUserSessionsResponse { sessions: sessions.iter().map(|one| session(&self.0.places, one, None)).collect() }))
     }
 
     async fn end_user_sessions(&self, request: Request<EndUserSessionsRequest>) -> Result<Response<EndUserSessionsResponse>, Status> {
@@ -115,9 +132,36 @@ impl AdminService for Service {
         let begun = self.change(&context, operator).impersonate(found, &reason, lifetime).await.map_err(status)?;
         Ok(Response::new(ImpersonateUserResponse {
             user: Some(user(begun.user)),
-            session: Some(session(&begun.session, None)),
+            session: Some(session(&self.0.places, &begun.session, None)),
             session_token: begun.secret.expose().to_owned(),
         }))
+    }
+
+    async fn create_invite(&self, request: Request<CreateInviteRequest>) -> Result<Response<CreateInviteResponse>, Status> {
+        let (context, request) = parts(request);
+        let violations = checks(&request.operator);
+        let change = self.change(&context, request.operator.clone());
+        invite::create(&change, violations, request).await.map(Response::new).map_err(status)
+    }
+
+    async fn list_invites(&self, request: Request<ListInvitesRequest>) -> Result<Response<ListInvitesResponse>, Status> {
+        invite::list(&self.0, request.into_inner()).await.map(Response::new).map_err(status)
+    }
+
+    async fn revoke_invite(&self, request: Request<RevokeInviteRequest>) -> Result<Response<RevokeInviteResponse>, Status> {
+        let (context, RevokeInviteRequest { invite_id, operator }) = parts(request);
+        let mut violations = checks(&operator);
+        let id = uuid(&mut violations, "invite_id", &invite_id).ok_or(Error::InviteNotFound);
+        checked(violations).map_err(status)?;
+        let revoked = self.change(&context, operator).revoke_invite(id.map_err(status)?).await.map_err(status)?;
+        Ok(Response::new(RevokeInviteResponse { invite: Some(invite::encoded(revoked)) }))
+    }
+
+    async fn delete_user(&self, request: Request<DeleteUserRequest>) -> Result<Response<DeleteUserResponse>, Status> {
+        let (context, DeleteUserRequest { user, operator }) = parts(request);
+        let found = self.find(&user, checks(&operator)).await.map_err(status)?;
+        let ended = self.change(&context, operator).delete(&found).await.map_err(status)?;
+        Ok(Response::new(DeleteUserResponse { account: Some(account(found)), ended_sessions: count(ended) }))
     }
 
     async fn list_audit_events(&self, request: Request<ListAuditEventsRequest>) -> Result<Response<ListAuditEventsResponse>, Status> {
@@ -156,7 +200,7 @@ fn parts<T>(request: Request<T>) -> (Context, T) {
     (Context::of(&request), request.into_inner())
 }
 
-fn new_user(request: CreateUserRequest) -> Result<(NewAccount, Plan, String), Error> {
+fn new_user(request: CreateUserRequest, password_min: usize) -> Result<(NewAccount, Plan, String), Error> {
     let CreateUserRequest { email, password, display_name, plan, operator } = request;
     let mut violations = checks(&operator);
     let known = known_plan(plan);
@@ -165,11 +209,11 @@ fn new_user(request: CreateUserRequest) -> Result<(NewAccount, Plan, String), Er
     }
     checked(violations)?;
     let plan = known.filter(|plan| *plan != Plan::Unspecified).unwrap_or(Plan::Free);
-    // A password that is not given is made later. The rules of a sign-up apply to the other fields.
+    // Without a password the account has none. The rules of a sign-up apply to the other fields.
     let is_given = !password.is_empty();
-    let placeholder = "a".repeat(crate::password::MIN_CHARACTERS);
+    let placeholder = "a".repeat(password_min);
     let request = pb::SignUpRequest { email, password: if is_given { password } else { placeholder }, display_name, ..Default::default() };
-    let mut new = new_account(request)?;
+    let mut new = new_account(request, password_min)?;
     if !is_given {
         new.password.clear();
     }
@@ -210,7 +254,13 @@ fn count(sessions: usize) -> u32 {
 }
 
 fn account(account: Account) -> pb::Account {
-    pb::Account { user: Some(user(account.user)), disable_time: account.disabled_at.map(timestamp) }
+    let kind = if account.owner.is_some() { AccountKind::Service } else { AccountKind::Person };
+    pb::Account {
+        user: Some(user(account.user)),
+        disable_time: account.disabled_at.map(timestamp),
+        kind: kind.into(),
+        owner_id: account.owner.map(|owner| owner.to_string()).unwrap_or_default(),
+    }
 }
 
 fn event(event: StoredEvent) -> pb::AuditEvent {

@@ -3,25 +3,31 @@
 use chassis::{clock::now, context::Context};
 use proto::{
     auth::{
-        ConfirmPasswordResetRequest, ConfirmPasswordResetResponse, RequestPasswordResetRequest, RequestPasswordResetResponse,
-        SendVerificationResponse, VerifyEmailRequest, VerifyEmailResponse,
+        ChangeEmailRequest, ChangeEmailResponse, ConfirmEmailChangeRequest, ConfirmEmailChangeResponse, ConfirmPasswordResetRequest,
+        ConfirmPasswordResetResponse, GetEmailChangeRequest, GetEmailChangeResponse, RequestPasswordResetRequest,
+        RequestPasswordResetResponse, SendVerificationResponse, VerifyEmailRequest, VerifyEmailResponse,
     },
     error::Violations,
 };
 
-use super::decode::{MAX_SECRET, check_lengths, check_typed_email};
+use super::{
+    decode::{MAX_SECRET, check_lengths, check_typed_email, new_password, optional_password},
+    encode::session,
+};
 use crate::{
     app::App,
+    email_change,
     email_token::EmailToken,
     error::{Error, SERVICE},
-    password, proof,
+    proof,
 };
 
 pub(super) async fn verify(app: &App, context: &Context, request: VerifyEmailRequest) -> Result<VerifyEmailResponse, Error> {
     let mut violations = Violations::default();
     check_token(&mut violations, &request.token);
+    check_lengths(&mut violations, [optional_password(&request.password)]);
     violations.check(SERVICE)?;
-    let email = proof::verify(app, context, &EmailToken::from_client(request.token), now()).await?;
+    let email = proof::verify(app, context, &EmailToken::from_client(request.token), request.password, now()).await?;
     Ok(VerifyEmailResponse { email })
 }
 
@@ -50,10 +56,43 @@ pub(super) async fn confirm_reset(
     let ConfirmPasswordResetRequest { token, password } = request;
     let mut violations = Violations::default();
     check_token(&mut violations, &token);
-    check_lengths(&mut violations, [("password", password::length(&password), password::MIN_CHARACTERS..=password::MAX_CHARACTERS)]);
+    check_lengths(&mut violations, [new_password(&password, app.password_min)]);
     violations.check(SERVICE)?;
     proof::confirm_reset(app, context, &EmailToken::from_client(token), password, now()).await?;
     Ok(ConfirmPasswordResetResponse {})
+}
+
+pub(super) async fn change(app: &App, context: &Context, request: ChangeEmailRequest) -> Result<ChangeEmailResponse, Error> {
+    let mut violations = Violations::default();
+    let new = violations.parse("new_email", &request.new_email);
+    violations.check(SERVICE)?;
+    let Some(new) = new else { unreachable!("an address that does not parse is a violation") };
+    email_change::request(app, context, &new, now()).await?;
+    Ok(ChangeEmailResponse {})
+}
+
+pub(super) async fn find_change(app: &App, context: &Context, request: GetEmailChangeRequest) -> Result<GetEmailChangeResponse, Error> {
+    let mut violations = Violations::default();
+    check_token(&mut violations, &request.token);
+    violations.check(SERVICE)?;
+    let (user, new_email) = email_change::find(app, context, &EmailToken::from_client(request.token), now()).await?;
+    Ok(GetEmailChangeResponse { email: user.email, new_email })
+}
+
+pub(super) async fn confirm_change(
+    app: &App,
+    context: &Context,
+    request: ConfirmEmailChangeRequest,
+) -> Result<ConfirmEmailChangeResponse, Error> {
+    let mut violations = Violations::default();
+    check_token(&mut violations, &request.token);
+    violations.check(SERVICE)?;
+    let begun = email_change::confirm(app, context, &EmailToken::from_client(request.token), now()).await?;
+    Ok(ConfirmEmailChangeResponse {
+        email: begun.user.email,
+        session: Some(session(&app.places, &begun.session, Some(begun.session.id))),
+        session_token: begun.secret.expose().to_owned(),
+    })
 }
 
 fn check_token(violations: &mut Violations, token: &str) {

@@ -5,10 +5,12 @@ use std::{sync::Arc, time::Duration};
 
 use chassis::{clock, task::Ticks};
 use futures::future::join_all;
+use proto::id::UserId;
 use time::OffsetDateTime;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use url::Url;
+use uuid::Uuid;
 
 use super::{
     message,
@@ -20,11 +22,11 @@ use super::{
 use crate::{
     email::{Email, EmailLookup},
     email_token::{EmailToken, Proof, Purpose},
+    place::Places,
     session::NoRandomness,
-    store::{
-        Pool, StoreError, email_tokens, mails,
-        proofs::{self, Account},
-    },
+    store::{self, Pool, StoreError, accounts, email_tokens, mails, ways_in},
+    user::{Account, User},
+    way_in::WayIn,
 };
 
 /// How often the queue is read, if no call of this process has added a mail.
@@ -37,6 +39,7 @@ pub(crate) struct Delivery {
     pool: Pool,
     sender: Sender,
     site: Url,
+    places: Places,
     wake: Arc<Notify>,
 }
 
@@ -58,14 +61,49 @@ type Addressed = Option<(Email, Content)>;
 enum Content {
     Link(Purpose, EmailToken),
     SignUpAttempt,
-    PasswordChanged,
+    PasswordChanged(Vec<WayIn>),
     NewDevice(String),
+    KeyMade(String),
+    ServiceKeyMade(String),
+    AccountDeleted,
+    FactorAdded,
+    FactorRemoved,
+    ChangeEmailAttempt,
+    EmailChanged,
+    IdentityLinked,
+    IdentityUnlinked,
+    PasskeyAdded(String),
+}
+
+impl Content {
+    fn notice<'a>(&'a self, at: OffsetDateTime) -> Notice<'a> {
+        match self {
+            Self::Link(Purpose::SignUp, token) => Notice::SignUp(token),
+            Self::Link(Purpose::Verify, token) => Notice::Verify(token),
+            // A first password has no mail of its own.
+            Self::Link(Purpose::Reset | Purpose::FirstPassword, token) => Notice::Reset(token),
+            Self::Link(Purpose::ChangeEmail, token) => Notice::ChangeEmail(token),
+            Self::SignUpAttempt => Notice::SignUpAttempt,
+            Self::PasswordChanged(ways) => Notice::PasswordChanged(ways, at),
+            Self::NewDevice(network) => Notice::NewDevice(network, at),
+            Self::KeyMade(network) => Notice::KeyMade(network, at),
+            Self::ServiceKeyMade(network) => Notice::ServiceKeyMade(network, at),
+            Self::AccountDeleted => Notice::AccountDeleted(at),
+            Self::FactorAdded => Notice::FactorAdded(at),
+            Self::FactorRemoved => Notice::FactorRemoved(at),
+            Self::PasskeyAdded(network) => Notice::PasskeyAdded(network, at),
+            Self::ChangeEmailAttempt => Notice::ChangeEmailAttempt,
+            Self::EmailChanged => Notice::EmailChanged(at),
+            Self::IdentityLinked => Notice::IdentityLinked(at),
+            Self::IdentityUnlinked => Notice::IdentityUnlinked(at),
+        }
+    }
 }
 
 impl Delivery {
     /// `wake` reports that a mail was added.
-    pub(crate) fn new(pool: Pool, sender: Sender, site: Url, wake: Arc<Notify>) -> Self {
-        Self { pool, sender, site, wake }
+    pub(crate) fn new(pool: Pool, sender: Sender, site: Url, places: Places, wake: Arc<Notify>) -> Self {
+        Self { pool, sender, site, places, wake }
     }
 
     pub(crate) async fn run(self, stop: CancellationToken) {
@@ -119,64 +157,105 @@ impl Delivery {
         if !schedule::may_send(mail.kind, sent) {
             return Ok(false);
         }
-        let Some((to, content)) = self.content(mail, now).await? else { return Ok(false) };
-        let notice = match &content {
-            Content::Link(Purpose::SignUp, token) => Notice::SignUp(token),
-            Content::Link(Purpose::Verify, token) => Notice::Verify(token),
-            Content::Link(Purpose::Reset, token) => Notice::Reset(token),
-            Content::SignUpAttempt => Notice::SignUpAttempt,
-            Content::PasswordChanged => Notice::PasswordChanged(mail.created_at),
-            Content::NewDevice(network) => Notice::NewDevice(network, mail.created_at),
-        };
-        let message = message::write(*id, &self.sender.from, to, &notice.words(&self.site), now);
+        let Some((to, content)) = self.content(*id, mail, now).await? else { return Ok(false) };
+        let message = message::write(*id, &self.sender.from, to, &content.notice(mail.created_at).words(&self.site), now);
         self.sender.send(*id, message).await?;
         Ok(true)
     }
 
     /// Decides by the present state of the account. A mail to an account goes to the stored address, however the address was typed.
-    async fn content(&self, mail: &Mail, now: OffsetDateTime) -> Result<Addressed, Failure> {
+    async fn content(&self, id: Uuid, mail: &Mail, now: OffsetDateTime) -> Result<Addressed, Failure> {
+        // The address may have another account by now.
+        match mail.kind {
+            Kind::AccountDeleted => return Ok(typed_address(mail).map(|to| (to, Content::AccountDeleted))),
+            Kind::EmailChanged => return Ok(typed_address(mail).map(|to| (to, Content::EmailChanged))),
+            _ => {}
+        }
         let account = match (&mail.email, mail.user_id) {
-            (Some(typed), _) => proofs::by_email(&self.pool, &EmailLookup::new(typed)).await?,
-            (None, Some(id)) => proofs::by_id(&self.pool, id).await?,
+            (Some(typed), _) => accounts::by_email(&self.pool, &EmailLookup::new(typed)).await?,
+            (None, Some(id)) => accounts::by_id(&self.pool, id).await?,
             (None, None) => None,
         };
         let content = match (mail.kind, &account) {
             // Also if nobody has verified it: its owner proves the address by a reset, and chooses the password, not the person who signs up.
             (Kind::SignUp, Some(_)) => Content::SignUpAttempt,
-            (Kind::SignUp, None) => return self.sign_up(mail, now).await,
-            (Kind::Verify, Some(account)) if !account.is_verified => self.link(account, Purpose::Verify, now).await?,
-            (Kind::Reset, Some(account)) => self.link(account, Purpose::Reset, now).await?,
-            (Kind::PasswordChanged, Some(_)) => Content::PasswordChanged,
-            (Kind::NewDevice, Some(_)) => Content::NewDevice(mail.network.clone().unwrap_or_default()),
+            (Kind::SignUp, None) => return self.sign_up(id, mail, now).await,
+            (Kind::ChangeEmail, Some(account)) if mail.user_id != Some(account.user.id) => Content::ChangeEmailAttempt,
+            (Kind::ChangeEmail, None) => return self.change_email(id, mail, now).await,
+            (Kind::Verify, Some(account)) if account.verified_at.is_none() => return self.link(id, account, Purpose::Verify, now).await,
+            (Kind::Reset, Some(account)) => return self.link(id, account, Purpose::Reset, now).await,
+            (Kind::PasswordChanged, Some(account)) => Content::PasswordChanged(self.ways_in(account.user.id).await?),
+            (Kind::NewDevice, Some(_)) => Content::NewDevice(self.address_with_place(mail)),
+            (Kind::KeyMade, Some(_)) => Content::KeyMade(self.address_with_place(mail)),
+            (Kind::ServiceKeyMade, Some(_)) => Content::ServiceKeyMade(self.address_with_place(mail)),
+            (Kind::FactorAdded, Some(_)) => Content::FactorAdded,
+            (Kind::FactorRemoved, Some(_)) => Content::FactorRemoved,
+            (Kind::IdentityLinked, Some(_)) => Content::IdentityLinked,
+            (Kind::IdentityUnlinked, Some(_)) => Content::IdentityUnlinked,
+            (Kind::PasskeyAdded, Some(_)) => Content::PasskeyAdded(self.address_with_place(mail)),
             _ => return Ok(None),
         };
-        // The address of an old account may not be one by the rules of today.
-        Ok(account.and_then(|account| account.email.parse().ok()).map(|to| (to, content)))
+        Ok(account.and_then(|account| stored_address(&account)).map(|to| (to, content)))
     }
 
-    async fn sign_up(&self, mail: &Mail, now: OffsetDateTime) -> Result<Addressed, Failure> {
-        let Some(to) = mail.email.as_deref().and_then(|typed| typed.parse::<Email>().ok()) else { return Ok(None) };
-        let proof = Proof {
-            purpose: Purpose::SignUp,
-            user_id: None,
-            email: to.as_str().to_owned(),
-            identity: to.identity().to_owned(),
-            sign_up: mail.sign_up.clone(),
-        };
-        let token = self.token(&proof, now).await?;
-        Ok(Some((to, Content::Link(Purpose::SignUp, token))))
+    /// The address that a mail names, with its place if that is known.
+    fn address_with_place(&self, mail: &Mail) -> String {
+        let address = mail.network.clone().unwrap_or_default();
+        match self.places.of(&address) {
+            Some(place) => format!("{address} ({place})"),
+            None => address,
+        }
     }
 
-    async fn link(&self, account: &Account, purpose: Purpose, now: OffsetDateTime) -> Result<Content, Failure> {
-        let identity = EmailLookup::new(&account.email).identity;
-        let proof = Proof { purpose, user_id: Some(account.id), email: account.email.clone(), identity, sign_up: None };
-        Ok(Content::Link(purpose, self.token(&proof, now).await?))
+    async fn ways_in(&self, user: UserId) -> Result<Vec<WayIn>, StoreError> {
+        let mut tx = store::begin(&self.pool).await?;
+        ways_in::of_user(&mut tx, user).await
     }
 
-    /// Makes the token of a link. Each attempt to send makes a new one, so that none has to be stored.
-    async fn token(&self, proof: &Proof, now: OffsetDateTime) -> Result<EmailToken, Failure> {
+    async fn sign_up(&self, id: Uuid, mail: &Mail, now: OffsetDateTime) -> Result<Addressed, Failure> {
+        let sign_up = mail.sign_up.clone();
+        self.link_to_typed((id, mail), |to| Proof { sign_up, ..Proof::of(Purpose::SignUp, None, to) }, now).await
+    }
+
+    /// The link goes to the address that the account shall have.
+    async fn change_email(&self, id: Uuid, mail: &Mail, now: OffsetDateTime) -> Result<Addressed, Failure> {
+        self.link_to_typed((id, mail), |to| Proof::of(Purpose::ChangeEmail, mail.user_id, to), now).await
+    }
+
+    async fn link_to_typed(
+        &self,
+        (id, mail): (Uuid, &Mail),
+        proof: impl FnOnce(&Email) -> Proof,
+        now: OffsetDateTime,
+    ) -> Result<Addressed, Failure> {
+        let Some(to) = typed_address(mail) else { return Ok(None) };
+        let proof = proof(&to);
+        self.linked(id, to, &proof, now).await
+    }
+
+    async fn link(&self, id: Uuid, account: &Account, purpose: Purpose, now: OffsetDateTime) -> Result<Addressed, Failure> {
+        let Some(to) = stored_address(account) else { return Ok(None) };
+        let User { id: user, email, .. } = &account.user;
+        let identity = EmailLookup::new(email).identity;
+        let proof = Proof { purpose, user_id: Some(*user), email: email.clone(), identity, sign_up: None };
+        self.linked(id, to, &proof, now).await
+    }
+
+    /// Makes the token of a link. Each attempt to send makes a new one, so that none has to be stored. The mail may be void since it was
+    /// claimed: then there is nothing to send.
+    async fn linked(&self, id: Uuid, to: Email, proof: &Proof, now: OffsetDateTime) -> Result<Addressed, Failure> {
         let token = EmailToken::generate()?;
-        email_tokens::insert(&self.pool, &token.hash(), proof, now + proof.purpose.lifetime()).await?;
-        Ok(token)
+        let is_inserted = email_tokens::insert(&self.pool, id, &token.hash(), proof, now + proof.purpose.lifetime()).await?;
+        Ok(is_inserted.then_some((to, Content::Link(proof.purpose, token))))
     }
+}
+
+/// The address of the account. That of an old one may not be an address by the rules of today.
+fn stored_address(account: &Account) -> Option<Email> {
+    account.user.email.parse().ok()
+}
+
+/// The address that the mail itself has.
+fn typed_address(mail: &Mail) -> Option<Email> {
+    mail.email.as_deref().and_then(|typed| typed.parse().ok())
 }

@@ -8,12 +8,16 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use time::OffsetDateTime;
+use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
 /// Files of the folder. The oldest ones are deleted.
 const MAX_FILES: usize = 1_000;
 const EXTENSION: &str = "eml";
+/// The extension of a mail that is being written.
+const PART: &str = "part";
+/// No mail takes so long to write. An older part is that of a process that was killed.
+const MAX_WRITE: Duration = Duration::hours(1);
 
 /// Writes one mail to a file of its own. The name begins with the time, so that the names are in the order of the mails.
 ///
@@ -23,15 +27,19 @@ pub(crate) fn write(folder: &Path, id: Uuid, mail: &[u8], now: OffsetDateTime) -
     DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     // Somebody else may have created it.
     fs::set_permissions(folder, Permissions::from_mode(0o700))?;
-    let millis = now.unix_timestamp_nanos() / 1_000_000;
-    let path = folder.join(format!("{millis:015}-{}.{EXTENSION}", id.simple()));
+    let path = folder.join(format!("{}-{}.{EXTENSION}", prefix(now), id.simple()));
     // A reader never finds a part of a mail.
-    let temporary = path.with_extension("part");
+    let temporary = path.with_extension(PART);
     let written = write_new(&temporary, mail).and_then(|()| fs::rename(&temporary, &path));
     if written.is_err() {
         let _ = fs::remove_file(&temporary);
     }
-    written.and_then(|()| delete_oldest(folder, MAX_FILES))
+    written.and_then(|()| delete_oldest(folder, MAX_FILES, now - MAX_WRITE))
+}
+
+/// How the name of a file begins: the milliseconds since 1970, with 15 digits.
+fn prefix(at: OffsetDateTime) -> String {
+    format!("{:015}", at.unix_timestamp_nanos() / 1_000_000)
 }
 
 fn write_new(path: &Path, mail: &[u8]) -> io::Result<()> {
@@ -39,14 +47,15 @@ fn write_new(path: &Path, mail: &[u8]) -> io::Result<()> {
     file.write_all(mail)
 }
 
-fn delete_oldest(folder: &Path, max: usize) -> io::Result<()> {
-    let mut mails: Vec<PathBuf> = fs::read_dir(folder)?
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| path.extension().is_some_and(|extension| extension == EXTENSION))
-        .collect();
+/// Deletes the oldest mails until `max` are left, and the parts from before `killed_before`.
+fn delete_oldest(folder: &Path, max: usize, killed_before: OffsetDateTime) -> io::Result<()> {
+    let mut mails = files(folder, EXTENSION)?;
     mails.sort_unstable();
-    let surplus = mails.len().saturating_sub(max);
-    for path in &mails[..surplus] {
+    mails.truncate(mails.len().saturating_sub(max));
+    let limit = prefix(killed_before);
+    let mut parts = files(folder, PART)?;
+    parts.retain(|path| path.file_name().is_some_and(|name| name < limit.as_str()));
+    for path in mails.iter().chain(&parts) {
         match fs::remove_file(path) {
             // Another replica has deleted it.
             Err(e) if e.kind() == io::ErrorKind::NotFound => {}
@@ -54,6 +63,12 @@ fn delete_oldest(folder: &Path, max: usize) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// The files of the folder with this extension.
+fn files(folder: &Path, extension: &str) -> io::Result<Vec<PathBuf>> {
+    let paths = fs::read_dir(folder)?.filter_map(|entry| Some(entry.ok()?.path()));
+    Ok(paths.filter(|path| path.extension().is_some_and(|found| found == extension)).collect())
 }
 
 #[cfg(test)]
@@ -109,10 +124,24 @@ mod tests {
             write(&data.0, Uuid::nil(), b"x", at(second)).expect("written");
         }
         fs::write(data.0.join("notes.txt"), "kept").expect("written");
-        delete_oldest(&data.0, 2).expect("deleted");
+        delete_oldest(&data.0, 2, at(0)).expect("deleted");
         let left = names(&data.0);
         assert_eq!(left.len(), 3, "{left:?}");
         assert!(left[0].starts_with("000000000003000-") && left[1].starts_with("000000000004000-") && left[2] == "notes.txt");
+    }
+
+    #[test]
+    fn the_part_that_a_kill_leaves_behind_is_deleted() {
+        let data = Folder::new();
+        write(&data.0, Uuid::nil(), b"x", at(1_000)).expect("written");
+        let [old, recent] = [5_000, 5_001].map(|second| format!("{}-{}.{PART}", prefix(at(second)), Uuid::nil().simple()));
+        for name in [&old, &recent] {
+            fs::write(data.0.join(name), "a link").expect("written");
+        }
+        write(&data.0, Uuid::nil(), b"x", at(5_001) + MAX_WRITE).expect("written");
+        let left = names(&data.0);
+        assert_eq!(left.len(), 3, "{left:?}");
+        assert!(!left.contains(&old) && left.contains(&recent), "{left:?}");
     }
 
     #[test]

@@ -19,10 +19,43 @@ pub(crate) enum Kind {
     PasswordChanged,
     /// A sign-in from a network that is new to the account.
     NewDevice,
+    /// A new API key of the person.
+    KeyMade,
+    /// A new API key of a service account of the person.
+    ServiceKeyMade,
+    /// To the address of an account that is gone.
+    AccountDeleted,
+    /// A second factor other than a passkey was added.
+    FactorAdded,
+    FactorRemoved,
+    /// The link gives an account another address, or the owner of that address learns of the attempt.
+    ChangeEmail,
+    /// To the address that an account had before.
+    EmailChanged,
+    /// A person signs in with an account at a provider from now on.
+    IdentityLinked,
+    IdentityUnlinked,
+    PasskeyAdded,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 5] = [Self::SignUp, Self::Verify, Self::Reset, Self::PasswordChanged, Self::NewDevice];
+    pub(crate) const ALL: [Self; 15] = [
+        Self::SignUp,
+        Self::Verify,
+        Self::Reset,
+        Self::PasswordChanged,
+        Self::NewDevice,
+        Self::KeyMade,
+        Self::ServiceKeyMade,
+        Self::AccountDeleted,
+        Self::FactorAdded,
+        Self::FactorRemoved,
+        Self::ChangeEmail,
+        Self::EmailChanged,
+        Self::IdentityLinked,
+        Self::IdentityUnlinked,
+        Self::PasskeyAdded,
+    ];
 
     /// As the column spells it.
     pub(crate) const fn name(self) -> &'static str {
@@ -32,11 +65,39 @@ impl Kind {
             Self::Reset => "reset",
             Self::PasswordChanged => "password_changed",
             Self::NewDevice => "new_device",
+            Self::KeyMade => "key_made",
+            Self::ServiceKeyMade => "service_key_made",
+            Self::AccountDeleted => "account_deleted",
+            Self::FactorAdded => "factor_added",
+            Self::FactorRemoved => "factor_removed",
+            Self::ChangeEmail => "change_email",
+            Self::EmailChanged => "email_changed",
+            Self::IdentityLinked => "identity_linked",
+            Self::IdentityUnlinked => "identity_unlinked",
+            Self::PasskeyAdded => "passkey_added",
         }
     }
 
     pub(crate) fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+
+    /// Whether the mail has a link with a token, or would have one if the account were in another state. The others tell what has happened.
+    pub(crate) const fn has_link(self) -> bool {
+        match self {
+            Self::SignUp | Self::Verify | Self::Reset | Self::ChangeEmail => true,
+            Self::PasswordChanged
+            | Self::NewDevice
+            | Self::KeyMade
+            | Self::ServiceKeyMade
+            | Self::AccountDeleted
+            | Self::FactorAdded
+            | Self::FactorRemoved
+            | Self::EmailChanged
+            | Self::IdentityLinked
+            | Self::IdentityUnlinked
+            | Self::PasskeyAdded => false,
+        }
     }
 }
 
@@ -57,7 +118,7 @@ pub(crate) struct Mail {
     /// The address as it was typed, if the account has to be found.
     pub(crate) email: Option<String>,
     pub(crate) sign_up: Option<PendingSignUp>,
-    /// The network of a sign-in.
+    /// The network of a sign-in, or of whoever made a key or added a passkey.
     pub(crate) network: Option<String>,
     /// When its cause happened.
     pub(crate) created_at: OffsetDateTime,

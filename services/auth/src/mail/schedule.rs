@@ -29,9 +29,23 @@ pub(crate) fn pause_after(attempts: i32) -> Option<Duration> {
 }
 
 /// Whether a recipient who got this many mails of this kind within the window may get another one. Everybody can cause most mails, so their
-/// number is limited. Nobody but the owner of the account causes the mail about a changed password, and it must not be lost.
+/// number is limited. Nobody but the owner of the account, or a thief of a session, causes the mails about a changed password, a new key, a
+/// changed factor, a linked identity and the end of the account, and they must not be lost. Whoever signs up with the address of somebody else
+/// and changes it causes a mail about a changed address, so these are limited.
 pub(crate) fn may_send(kind: Kind, sent: i64) -> bool {
-    kind == Kind::PasswordChanged || sent < MAX_IN_WINDOW
+    let is_of_owner = match kind {
+        Kind::PasswordChanged
+        | Kind::KeyMade
+        | Kind::ServiceKeyMade
+        | Kind::AccountDeleted
+        | Kind::FactorAdded
+        | Kind::FactorRemoved
+        | Kind::PasskeyAdded
+        | Kind::IdentityLinked
+        | Kind::IdentityUnlinked => true,
+        Kind::SignUp | Kind::Verify | Kind::Reset | Kind::NewDevice | Kind::ChangeEmail | Kind::EmailChanged => false,
+    };
+    is_of_owner || sent < MAX_IN_WINDOW
 }
 
 #[cfg(test)]
@@ -57,7 +71,9 @@ mod tests {
     fn a_recipient_gets_three_mails_of_a_kind_in_a_window() {
         for kind in Kind::ALL {
             assert!(may_send(kind, 0) && may_send(kind, 2), "{kind:?}");
-            assert_eq!(may_send(kind, 3), kind == Kind::PasswordChanged, "{kind:?}");
+            let is_limited =
+                [Kind::SignUp, Kind::Verify, Kind::Reset, Kind::NewDevice, Kind::ChangeEmail, Kind::EmailChanged].contains(&kind);
+            assert_eq!(may_send(kind, 3), !is_limited, "{kind:?}");
         }
     }
 }

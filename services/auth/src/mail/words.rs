@@ -1,10 +1,15 @@
-//! What the mails say. A mail contains nothing that a stranger chose, apart from the address that it goes to and the network of a sign-in:
-//! otherwise sign-ups could send advertisements.
+//! What the mails say. A mail contains nothing that a stranger chose, apart from the address that it goes to, and the network, with its
+//! place, of a sign-in, of a new key or of a new passkey: otherwise sign-ups could send advertisements.
 
 use time::OffsetDateTime;
 use url::Url;
 
-use crate::email_token::EmailToken;
+use crate::{
+    email_token::EmailToken,
+    way_in::{NEW_FOR, Way, WayIn},
+};
+
+const SERVICE_KEYS_REMAIN: &str = "If you have service accounts, their keys remain valid.";
 
 /// A mail, as far as its words depend on it.
 pub(crate) enum Notice<'a> {
@@ -14,8 +19,23 @@ pub(crate) enum Notice<'a> {
     SignUpAttempt,
     Verify(&'a EmailToken),
     Reset(&'a EmailToken),
-    PasswordChanged(OffsetDateTime),
+    /// With the ways into the account that are left.
+    PasswordChanged(&'a [WayIn], OffsetDateTime),
     NewDevice(&'a str, OffsetDateTime),
+    KeyMade(&'a str, OffsetDateTime),
+    ServiceKeyMade(&'a str, OffsetDateTime),
+    AccountDeleted(OffsetDateTime),
+    FactorAdded(OffsetDateTime),
+    FactorRemoved(OffsetDateTime),
+    /// To the address that an account shall have.
+    ChangeEmail(&'a EmailToken),
+    /// To the owner of an account whose address somebody typed as the new one of another account.
+    ChangeEmailAttempt,
+    /// To the address that an account had.
+    EmailChanged(OffsetDateTime),
+    IdentityLinked(OffsetDateTime),
+    IdentityUnlinked(OffsetDateTime),
+    PasskeyAdded(&'a str, OffsetDateTime),
 }
 
 /// The words of a mail: paragraphs, a link, and more paragraphs. No text is escaped yet.
@@ -38,7 +58,8 @@ impl Notice<'_> {
                 subject: "Confirm your e-mail address".into(),
                 before: vec![
                     format!("Somebody signed up for {name} with this address and chose a password."),
-                    "If this was you, open the page and confirm the address. The link can be used once within 24 hours.".into(),
+                    "If this was you, open the page and confirm the address with that password. The link can be used once within 24 hours."
+                        .into(),
                 ],
                 link: ("Confirm the address", page(site, "account/verify", Some(token))),
                 after: vec![ignore],
@@ -52,44 +73,212 @@ impl Notice<'_> {
                 link: reset(),
                 after: vec!["If this was not you, ignore this mail.".into()],
             },
-            Self::Verify(token) => Words {
-                subject: "Confirm your e-mail address".into(),
-                before: vec![
-                    format!("You have an account for {name} with this address."),
-                    "Open the page and confirm the address. The link can be used once within 24 hours.".into(),
-                ],
-                link: ("Confirm the address", page(site, "account/verify", Some(token))),
-                after: vec!["If you have no such account, do not confirm: somebody else has entered your address.".into()],
-            },
+            Self::Verify(token) => verify(&name, token, site),
             Self::Reset(token) => Words {
                 subject: "Set a new password".into(),
                 before: vec![
                     format!("Somebody asked for a new password of your account for {name}."),
-                    "If this was you, open the page and choose one. The link can be used once within 30 minutes. All devices are signed out then."
-                        .into(),
+                    format!(
+                        "If this was you, open the page and choose one. The link can be used once within 30 minutes. All devices are signed out \
+                         then, and linked accounts, passkeys and authenticator apps that were added within {} days are removed.",
+                        NEW_FOR.whole_days()
+                    ),
                 ],
                 link: ("Choose a new password", page(site, "account/reset/confirm", Some(token))),
                 after: vec![ignore],
             },
-            Self::PasswordChanged(at) => Words {
-                subject: "Your password was changed".into(),
-                before: vec![
-                    format!("The password of your account for {name} was changed at {}.", moment(*at)),
-                    "If this was not you, set a new password now. All devices are signed out then.".into(),
-                ],
-                link: reset(),
-                after: Vec::new(),
-            },
-            Self::NewDevice(network, at) => Words {
-                subject: "New sign-in to your account".into(),
-                before: vec![
-                    format!("Somebody signed in to your account for {name} at {}, from the address {network}, which is new.", moment(*at)),
-                    "If this was not you, set a new password now. All devices are signed out then.".into(),
-                ],
-                link: reset(),
-                after: Vec::new(),
-            },
+            Self::PasswordChanged(ways, at) => password_changed(&name, ways, *at, site),
+            Self::NewDevice(network, at) => new_device(&name, network, *at, site),
+            Self::KeyMade(network, at) => key_made(&name, network, *at, site),
+            Self::ServiceKeyMade(network, at) => service_key_made(&name, network, *at, site),
+            Self::AccountDeleted(at) => account_deleted(&name, *at, site),
+            Self::FactorAdded(at) => factor_changed(true, &name, *at, site),
+            Self::FactorRemoved(at) => factor_changed(false, &name, *at, site),
+            Self::ChangeEmail(token) => change_email(&name, token, site),
+            Self::ChangeEmailAttempt => change_email_attempt(&name, site),
+            Self::EmailChanged(at) => email_changed(&name, *at, site),
+            Self::IdentityLinked(at) => identity_changed(true, &name, *at, site),
+            Self::IdentityUnlinked(at) => identity_changed(false, &name, *at, site),
+            Self::PasskeyAdded(network, at) => passkey_added(&name, network, *at, site),
         }
+    }
+}
+
+fn password_changed(name: &str, ways: &[WayIn], at: OffsetDateTime, site: &Url) -> Words {
+    Words {
+        subject: "Your password was changed".into(),
+        before: vec![
+            format!("The password of your account for {name} was changed at {}.", moment(at)),
+            "If this was not you, set a new password now. All devices are signed out then.".into(),
+        ],
+        link: ("Set a new password", page(site, "account/reset", None)),
+        after: vec![SERVICE_KEYS_REMAIN.into(), ways_left(ways, site)],
+    }
+}
+
+/// What signs in besides the password. A label at a provider is not named: whoever linked it has chosen it.
+fn ways_left(ways: &[WayIn], site: &Url) -> String {
+    if ways.is_empty() {
+        return "Besides the password no linked account, passkey or authenticator app belongs to the account.".into();
+    }
+    let named = ways.iter().map(|WayIn { way, added_at }| match way {
+        Way::Identity { provider, .. } => format!("an account at {provider}, linked at {}", moment(*added_at)),
+        Way::Passkey(_) => format!("a passkey, added at {}", moment(*added_at)),
+        Way::AuthenticatorApp => format!("an authenticator app, added at {}", moment(*added_at)),
+    });
+    format!(
+        "Besides the password the account has: {}. Remove what is not yours at {} and {}.",
+        named.collect::<Vec<_>>().join("; "),
+        page(site, "account/identities", None),
+        page(site, "account/second-factor", None),
+    )
+}
+
+fn new_device(name: &str, network: &str, at: OffsetDateTime, site: &Url) -> Words {
+    Words {
+        subject: "New sign-in to your account".into(),
+        before: vec![
+            format!("Somebody signed in to your account for {name} at {}, from the address {network}, which is new.", moment(at)),
+            "If this was not you, set a new password now. All devices are signed out then.".into(),
+        ],
+        link: ("Set a new password", page(site, "account/reset", None)),
+        after: Vec::new(),
+    }
+}
+
+fn key_made(name: &str, network: &str, at: OffsetDateTime, site: &Url) -> Words {
+    Words {
+        subject: "New API key for your account".into(),
+        before: vec![
+            format!("Somebody made an API key for your account for {name} at {}, from the address {network}.", moment(at)),
+            "A program with the key can use your projects. If this was not you, delete the key and set a new password.".into(),
+        ],
+        link: ("See your keys", page(site, "account/keys", None)),
+        after: Vec::new(),
+    }
+}
+
+fn service_key_made(name: &str, network: &str, at: OffsetDateTime, site: &Url) -> Words {
+    Words {
+        subject: "New API key for a service account".into(),
+        before: vec![
+            format!("Somebody made an API key for a service account of yours for {name} at {}, from the address {network}.", moment(at)),
+            "If this was not you, delete the key and set a new password.".into(),
+        ],
+        link: ("See your service accounts", page(site, "account/service-accounts", None)),
+        after: Vec::new(),
+    }
+}
+
+fn passkey_added(name: &str, network: &str, at: OffsetDateTime, site: &Url) -> Words {
+    Words {
+        subject: "A passkey was added to your account".into(),
+        before: vec![
+            format!(
+                "Somebody added a passkey to your account for {name} at {}, from the address {network}. Whoever has it can sign in.",
+                moment(at)
+            ),
+            against_a_new_factor(),
+        ],
+        link: ("Set a new password", page(site, "account/reset", None)),
+        after: Vec::new(),
+    }
+}
+
+/// What the owner does if somebody else has added a factor, which a sign-in needs from then on.
+fn against_a_new_factor() -> String {
+    format!(
+        "If this was not you, set a new password now with a link that you get by mail. All devices are signed out then. Within {0} days that \
+         also removes it. After {0} days tell the operator.",
+        NEW_FOR.whole_days()
+    )
+}
+
+fn factor_changed(is_added: bool, name: &str, at: OffsetDateTime, site: &Url) -> Words {
+    let (what, then, advice) = if is_added {
+        ("added to", " From now on a sign-in needs it.", against_a_new_factor())
+    } else {
+        let advice = "If this was not you, set a new password now, and tell the operator. All devices are signed out then.";
+        ("removed from", "", advice.to_owned())
+    };
+    Words {
+        subject: format!("A second factor was {what} your account"),
+        before: vec![format!("A second factor was {what} your account for {name} at {}.{then}", moment(at)), advice],
+        link: ("Set a new password", page(site, "account/reset", None)),
+        after: Vec::new(),
+    }
+}
+
+fn change_email(name: &str, token: &EmailToken, site: &Url) -> Words {
+    Words {
+        subject: "Confirm your new e-mail address".into(),
+        before: vec![
+            format!("Somebody with an account for {name} wants it to have this address."),
+            "If this was you, open the page and confirm the address. The link can be used once within an hour, in the account that asked for it."
+                .into(),
+        ],
+        link: ("Confirm the new address", page(site, "account/new-email", Some(token))),
+        after: vec!["If this was not you, ignore this mail. Nothing happens then.".into()],
+    }
+}
+
+fn change_email_attempt(name: &str, site: &Url) -> Words {
+    Words {
+        subject: "You already have an account".into(),
+        before: vec![
+            format!("Somebody with another account for {name} wants it to have this address, which already has an account."),
+            "Nothing was changed. If this was you, sign in to the account of this address, or delete it first.".into(),
+        ],
+        link: ("Set a new password", page(site, "account/reset", None)),
+        after: vec!["If this was not you, ignore this mail.".into()],
+    }
+}
+
+fn email_changed(name: &str, at: OffsetDateTime, site: &Url) -> Words {
+    Words {
+        subject: "Your e-mail address was changed".into(),
+        before: vec![
+            format!("The e-mail address of your account for {name} was changed at {}. It was this one before.", moment(at)),
+            "Mails about the account go to the new address from now on. All other devices and all programs are signed out.".into(),
+        ],
+        link: ("Open the site", page(site, "", None)),
+        after: vec![
+            SERVICE_KEYS_REMAIN.into(),
+            "If this was not you, tell the operator of the site at once: somebody else has your account.".into(),
+        ],
+    }
+}
+
+fn identity_changed(is_linked: bool, name: &str, at: OffsetDateTime, site: &Url) -> Words {
+    let (what, then, removed) = if is_linked {
+        let removed = format!(" Within {} days that also unlinks the account at the provider.", NEW_FOR.whole_days());
+        ("linked to", " From now on it can be used to sign in.", removed)
+    } else {
+        ("unlinked from", " It can no longer be used to sign in.", String::new())
+    };
+    Words {
+        subject: format!("Another sign-in was {what} your account"),
+        before: vec![
+            format!("An account at another provider was {what} your account for {name} at {}.{then}", moment(at)),
+            format!(
+                "If this was not you, look at the linked accounts, and set a new password with a link that you get by mail. All devices are \
+                 signed out then.{removed}"
+            ),
+        ],
+        link: ("See the linked accounts", page(site, "account/identities", None)),
+        after: Vec::new(),
+    }
+}
+
+fn account_deleted(name: &str, at: OffsetDateTime, site: &Url) -> Words {
+    Words {
+        subject: "Your account was deleted".into(),
+        before: vec![
+            format!("Your account for {name} was deleted at {}, with its projects. All devices and programs are signed out.", moment(at)),
+            "This cannot be undone. You can sign up again with this address.".into(),
+        ],
+        link: ("Open the site", page(site, "", None)),
+        after: vec!["If this was not you, tell the operator of the site.".into()],
     }
 }
 
@@ -99,9 +288,25 @@ fn authority(site: &Url) -> String {
     site.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
 }
 
-fn page(site: &Url, path: &str, token: Option<&EmailToken>) -> String {
+pub(crate) fn page(site: &Url, path: &str, token: Option<&EmailToken>) -> String {
     let base = site.as_str().trim_end_matches('/');
     token.map_or_else(|| format!("{base}/{path}"), |token| format!("{base}/{path}?token={}", token.expose()))
+}
+
+fn verify(name: &str, token: &EmailToken, site: &Url) -> Words {
+    Words {
+        subject: "Confirm your e-mail address".into(),
+        before: vec![
+            format!("You have an account for {name} with this address."),
+            "Sign in, open the page and confirm the address. The link can be used once within 24 hours.".into(),
+        ],
+        link: ("Confirm the address", page(site, "account/verify-email", Some(token))),
+        after: vec![format!(
+            "If you have not made this account, somebody else has entered your address. Set a new password at {}: then the account \
+             is yours, and they are signed out.",
+            page(site, "account/reset", None)
+        )],
+    }
 }
 
 /// `2026-11-30 13:05 UTC`.
@@ -123,11 +328,22 @@ mod tests {
         let token = EmailToken::from_client("abc-_1".into());
         for (notice, link) in [
             (Notice::SignUp(&token), "https://apps.example:8443/account/verify?token=abc-_1"),
-            (Notice::Verify(&token), "https://apps.example:8443/account/verify?token=abc-_1"),
+            (Notice::Verify(&token), "https://apps.example:8443/account/verify-email?token=abc-_1"),
             (Notice::Reset(&token), "https://apps.example:8443/account/reset/confirm?token=abc-_1"),
             (Notice::SignUpAttempt, "https://apps.example:8443/account/reset"),
-            (Notice::PasswordChanged(OffsetDateTime::UNIX_EPOCH), "https://apps.example:8443/account/reset"),
+            (Notice::PasswordChanged(&[], OffsetDateTime::UNIX_EPOCH), "https://apps.example:8443/account/reset"),
             (Notice::NewDevice("192.0.2.1", OffsetDateTime::UNIX_EPOCH), "https://apps.example:8443/account/reset"),
+            (Notice::KeyMade("192.0.2.1", OffsetDateTime::UNIX_EPOCH), "https://apps.example:8443/account/keys"),
+            (Notice::ServiceKeyMade("192.0.2.1", OffsetDateTime::UNIX_EPOCH), "https://apps.example:8443/account/service-accounts"),
+            (Notice::AccountDeleted(OffsetDateTime::UNIX_EPOCH), "https://apps.example:8443/"),
+            (Notice::PasskeyAdded("192.0.2.1", OffsetDateTime::UNIX_EPOCH), "https://apps.example:8443/account/reset"),
+            (Notice::FactorAdded(OffsetDateTime::UNIX_EPOCH), "https://apps.example:8443/account/reset"),
+            (Notice::FactorRemoved(OffsetDateTime::UNIX_EPOCH), "https://apps.example:8443/account/reset"),
+            (Notice::ChangeEmail(&token), "https://apps.example:8443/account/new-email?token=abc-_1"),
+            (Notice::ChangeEmailAttempt, "https://apps.example:8443/account/reset"),
+            (Notice::EmailChanged(OffsetDateTime::UNIX_EPOCH), "https://apps.example:8443/"),
+            (Notice::IdentityLinked(OffsetDateTime::UNIX_EPOCH), "https://apps.example:8443/account/identities"),
+            (Notice::IdentityUnlinked(OffsetDateTime::UNIX_EPOCH), "https://apps.example:8443/account/identities"),
         ] {
             let words = notice.words(&site());
             assert_eq!(words.link.1, link);
@@ -136,6 +352,49 @@ mod tests {
             let texts = words.before.iter().chain(&words.after);
             assert!(texts.clone().count() > 1 && texts.clone().all(|text| !text.contains("abc-_1")), "the token is only in the link");
         }
+    }
+
+    #[test]
+    fn a_mail_about_a_new_password_or_address_says_that_keys_of_service_accounts_remain() {
+        for notice in [Notice::PasswordChanged(&[], OffsetDateTime::UNIX_EPOCH), Notice::EmailChanged(OffsetDateTime::UNIX_EPOCH)] {
+            assert_eq!(notice.words(&site()).after[0], "If you have service accounts, their keys remain valid.");
+        }
+    }
+
+    #[test]
+    fn a_mail_about_a_new_password_lists_what_else_signs_in() {
+        let at = OffsetDateTime::UNIX_EPOCH;
+        let identity = Way::Identity { id: uuid::Uuid::nil(), provider: "github".into() };
+        let ways = [identity, Way::Passkey(uuid::Uuid::nil()), Way::AuthenticatorApp].map(|way| WayIn { way, added_at: at });
+        let words = Notice::PasswordChanged(&ways, at).words(&site());
+        let expected = "Besides the password the account has: an account at github, linked at 1970-01-01 00:00 UTC; a passkey, added at 1970-01-01 \
+                        00:00 UTC; an authenticator app, added at 1970-01-01 00:00 UTC. Remove what is not yours at \
+                        https://apps.example:8443/account/identities and https://apps.example:8443/account/second-factor.";
+        assert_eq!(words.after[1], expected);
+        let none = Notice::PasswordChanged(&[], at).words(&site());
+        assert!(none.after[1].starts_with("Besides the password no linked account"), "{none:?}");
+    }
+
+    #[test]
+    fn a_mail_about_a_linked_account_says_how_to_unlink_it_without_a_session() {
+        let words = Notice::IdentityLinked(OffsetDateTime::UNIX_EPOCH).words(&site());
+        assert!(words.before[1].ends_with("Within 7 days that also unlinks the account at the provider."), "{words:?}");
+    }
+
+    #[test]
+    fn a_mail_about_a_new_factor_says_how_to_remove_it_without_having_it() {
+        let at = OffsetDateTime::UNIX_EPOCH;
+        for notice in [Notice::FactorAdded(at), Notice::PasskeyAdded("192.0.2.1", at)] {
+            let words = notice.words(&site());
+            let advice = &words.before[1];
+            assert!(advice.contains("set a new password now") && advice.contains("Within 7 days that also removes it"), "{words:?}");
+        }
+    }
+
+    #[test]
+    fn a_mail_to_verify_an_address_says_how_its_owner_takes_the_account_over() {
+        let words = Notice::Verify(&EmailToken::from_client("abc-_1".into())).words(&site());
+        assert!(words.after[0].contains("Set a new password at https://apps.example:8443/account/reset:"), "{words:?}");
     }
 
     #[test]

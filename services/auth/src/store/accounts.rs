@@ -1,4 +1,4 @@
-//! Accounts as an operator finds and changes them.
+//! Accounts as operators and mails find them, and as operators change them.
 
 use chassis::postgres::query;
 use proto::{auth::Plan, id::UserId};
@@ -12,32 +12,36 @@ use crate::{
     user::{Account, User},
 };
 
+/// The accounts that a condition selects.
+macro_rules! select_accounts {
+    ($condition:tt, $($value:expr),+) => {
+        sqlx::query_as!(
+            Row,
+            "select id, email, display_name, plan, created_at, disabled_at, verified_at, owner_id from users where " + $condition,
+            $($value),+
+        )
+    };
+}
+
 pub(crate) async fn by_id(db: impl PgExecutor<'_>, id: UserId) -> Result<Option<Account>, StoreError> {
-    let select = sqlx::query_as!(Row, "select id, email, display_name, plan, created_at, disabled_at from users where id = $1", id.0);
+    let select = select_accounts!("id = $1", id.0);
     query("select account", select.fetch_optional(db)).await?.map(Row::account).transpose()
 }
 
 /// Finds the account that a sign-in with this address finds.
 pub(crate) async fn by_email(db: impl PgExecutor<'_>, email: &EmailLookup) -> Result<Option<Account>, StoreError> {
-    let select = sqlx::query_as!(
-        Row,
-        "select id, email, display_name, plan, created_at, disabled_at from users
-         where email_key = $1 or email_identity = $2 order by email_key = $1 desc limit 1",
-        email.key,
-        email.identity,
-    );
+    let select =
+        select_accounts!("(email_key = $1 or email_identity = $2) order by email_key = $1 desc limit 1", email.key, email.identity);
     query("select account", select.fetch_optional(db)).await?.map(Row::account).transpose()
 }
 
 /// The accounts after `after` in the order of their ids whose address or name contains the text, in lower case.
 pub(crate) async fn page(db: impl PgExecutor<'_>, text: &str, after: UserId, limit: i64) -> Result<Vec<Account>, StoreError> {
-    let select = sqlx::query_as!(
-        Row,
-        "select id, email, display_name, plan, created_at, disabled_at from users
-         where id > $2 and (strpos(email_key, $1) > 0 or strpos(lower(display_name), $1) > 0) order by id limit $3",
+    let select = select_accounts!(
+        "id > $2 and ((owner_id is null and strpos(email_key, $1) > 0) or strpos(lower(display_name), $1) > 0) order by id limit $3",
         text,
         after.0,
-        limit,
+        limit
     );
     query("list accounts", select.fetch_all(db)).await?.into_iter().map(Row::account).collect()
 }
@@ -67,12 +71,14 @@ struct Row {
     plan: String,
     created_at: OffsetDateTime,
     disabled_at: Option<OffsetDateTime>,
+    verified_at: Option<OffsetDateTime>,
+    owner_id: Option<Uuid>,
 }
 
 impl Row {
     fn account(self) -> Result<Account, StoreError> {
         let plan = plan_named(&self.plan)?;
         let user = User { id: UserId(self.id), email: self.email, display_name: self.display_name, plan, created_at: self.created_at };
-        Ok(Account { user, disabled_at: self.disabled_at })
+        Ok(Account { user, disabled_at: self.disabled_at, verified_at: self.verified_at, owner: self.owner_id.map(UserId) })
     }
 }

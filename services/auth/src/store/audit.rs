@@ -1,6 +1,7 @@
 //! The audit log. The database refuses every statement that changes or deletes a row.
 
 use chassis::postgres::query;
+use proto::id::UserId;
 use serde_json::Value;
 use sqlx::PgExecutor;
 use time::OffsetDateTime;
@@ -30,6 +31,27 @@ pub(crate) async fn append(db: impl PgExecutor<'_>, event: &Event) -> Result<(),
 
 /// A place in the log: the time and the id of an event.
 pub(crate) type Position = (OffsetDateTime, Uuid);
+
+/// The events about an account after a place and before a time, in the order of their time.
+pub(crate) async fn page_of(
+    db: impl PgExecutor<'_>,
+    user: UserId,
+    after: Position,
+    until: OffsetDateTime,
+    limit: i64,
+) -> Result<Vec<StoredEvent>, StoreError> {
+    let select = sqlx::query_as!(
+        StoredEvent,
+        "select id, created_at, kind, actor_kind, actor_id, user_id, network, trace_id, details from audit_events
+         where user_id = $1 and (created_at, id) > ($2, $3) and created_at < $4 order by created_at, id limit $5",
+        user.0,
+        after.0,
+        after.1,
+        until,
+        limit,
+    );
+    query("list audit_events of account", select.fetch_all(db)).await
+}
 
 /// The events after a place and before a time, in the order of their time.
 pub(crate) async fn page(

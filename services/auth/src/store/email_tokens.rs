@@ -1,4 +1,4 @@
-//! The tokens of links in mails, by their hashes.
+//! The tokens of links, by their hashes.
 
 use chassis::postgres::query;
 use proto::id::UserId;
@@ -12,15 +12,23 @@ use crate::{
     mail::queue::PendingSignUp,
 };
 
+/// Inserts the token of a mail that waits to be sent. Returns false if the mail is void by now: what makes a link to a new address void
+/// deletes its mail first, and then the tokens, so one of the two deletions meets this token. The account is locked before the mail, as where
+/// an account is deleted.
 pub(crate) async fn insert(
     db: impl PgExecutor<'_>,
+    mail: Uuid,
     token_hash: &[u8; 32],
     proof: &Proof,
     expires_at: OffsetDateTime,
-) -> Result<(), StoreError> {
+) -> Result<bool, StoreError> {
     let insert = sqlx::query!(
-        "insert into email_tokens (token_hash, purpose, user_id, email, email_identity, password_hash, display_name, expires_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $8)",
+        "with u as materialized (select id from users where id = $3 for key share),
+              m as materialized (
+                  select id from mail_queue
+                  where id = $9 and sent_at is null and ($3::uuid is null or exists (select 1 from u)) for share)
+         insert into email_tokens (token_hash, purpose, user_id, email, email_identity, password_hash, display_name, expires_at)
+         select $1::bytea, $2::text, $3::uuid, $4::text, $5::text, $6::text, $7::text, $8::timestamptz from m",
         token_hash.as_slice(),
         proof.purpose.name(),
         proof.user_id.map(|id| id.0),
@@ -29,8 +37,28 @@ pub(crate) async fn insert(
         proof.sign_up.as_ref().map(|pending| pending.password_hash.as_str()),
         proof.sign_up.as_ref().map(|pending| pending.display_name.as_str()),
         expires_at,
+        mail,
     );
-    query("insert email_tokens", insert.execute(db)).await?;
+    Ok(query("insert email_tokens", insert.execute(db)).await?.rows_affected() == 1)
+}
+
+/// Inserts the token of a link that no mail has, in the transaction that creates its account.
+pub(crate) async fn insert_without_mail(
+    db: impl PgExecutor<'_>,
+    token_hash: &[u8; 32],
+    proof: &Proof,
+    expires_at: OffsetDateTime,
+) -> Result<(), StoreError> {
+    let insert = sqlx::query!(
+        "insert into email_tokens (token_hash, purpose, user_id, email, email_identity, expires_at) values ($1, $2, $3, $4, $5, $6)",
+        token_hash.as_slice(),
+        proof.purpose.name(),
+        proof.user_id.map(|id| id.0),
+        proof.email,
+        proof.identity,
+        expires_at,
+    );
+    query("insert email_tokens without mail", insert.execute(db)).await?;
     Ok(())
 }
 
@@ -73,7 +101,10 @@ pub(crate) async fn delete(db: impl PgExecutor<'_>, identity: &str, user_id: Use
 }
 
 pub(crate) async fn delete_expired(db: impl PgExecutor<'_>, now: OffsetDateTime) -> Result<u64, StoreError> {
-    let delete = sqlx::query!("delete from email_tokens where expires_at <= $1", now);
+    let delete = sqlx::query!(
+        "delete from email_tokens where token_hash in (select token_hash from email_tokens where expires_at <= $1 for update skip locked)",
+        now
+    );
     Ok(query("delete expired email_tokens", delete.execute(db)).await?.rows_affected())
 }
 

@@ -33,6 +33,13 @@ pub(crate) async fn insert(db: impl PgExecutor<'_>, key: &StoredKey) -> Result<(
     Ok(())
 }
 
+/// Replaces a sealed private key, unless another replica has replaced it.
+pub(crate) async fn replace_sealed(db: impl PgExecutor<'_>, kid: &str, old: &[u8], new: &[u8]) -> Result<(), StoreError> {
+    let update = sqlx::query!("update signing_keys set sealed_private = $3 where kid = $1 and sealed_private = $2", kid, old, new);
+    query("update signing_keys", update.execute(db)).await?;
+    Ok(())
+}
+
 pub(crate) async fn delete(db: impl PgExecutor<'_>, kid: &str) -> Result<(), StoreError> {
     query("delete signing_keys", sqlx::query!("delete from signing_keys where kid = $1", kid).execute(db)).await?;
     Ok(())

@@ -28,20 +28,22 @@ pub(crate) async fn insert(db: impl PgExecutor<'_>, mail: &Mail) -> Result<(), S
     Ok(())
 }
 
-/// Claims mails that are due, until `until`. No other replica gets them before.
+/// Claims mails that are due, until `until`. No other replica gets them before. Kinds of a later release are left to a replica of it.
 pub(crate) async fn claim(
     db: impl PgExecutor<'_>,
     now: OffsetDateTime,
     until: OffsetDateTime,
     limit: i64,
 ) -> Result<Vec<ClaimedMail>, StoreError> {
+    let kinds = Kind::ALL.map(|kind| kind.name().to_owned());
     let update = sqlx::query!(
         "update mail_queue set attempts = attempts + 1, due_at = $2
-         where id in (select id from mail_queue where due_at <= $1 order by due_at limit $3 for update skip locked)
+         where id in (select id from mail_queue where due_at <= $1 and kind = any($4) order by due_at limit $3 for update skip locked)
          returning id, kind, user_id, recipient, email, password_hash, display_name, network, created_at, attempts",
         now,
         until,
         limit,
+        &kinds,
     );
     let rows = query("claim mails", update.fetch_all(db)).await?;
     let claimed = rows.into_iter().map(|row| {
@@ -102,7 +104,25 @@ pub(crate) async fn remove(db: impl PgExecutor<'_>, id: Uuid) -> Result<(), Stor
     Ok(())
 }
 
+/// Deletes the mails with links to an address. Notices stay: they may tell somebody who had the address before what happened to another account.
+pub(crate) async fn delete_links_to(db: impl PgExecutor<'_>, recipient: &[u8; 32]) -> Result<(), StoreError> {
+    let kinds: Vec<_> = Kind::ALL.into_iter().filter(|kind| kind.has_link()).map(|kind| kind.name().to_owned()).collect();
+    let delete = sqlx::query!("delete from mail_queue where recipient = $1 and kind = any($2)", recipient.as_slice(), &kinds);
+    query("delete mails of recipient", delete.execute(db)).await?;
+    Ok(())
+}
+
+/// Deletes the mails of a kind about an account that were not sent yet. Those that were sent still count for their recipient.
+pub(crate) async fn delete_waiting(db: impl PgExecutor<'_>, user: UserId, kind: Kind) -> Result<(), StoreError> {
+    let delete = sqlx::query!("delete from mail_queue where user_id = $1 and kind = $2 and sent_at is null", user.0, kind.name());
+    query("delete waiting mails", delete.execute(db)).await?;
+    Ok(())
+}
+
+/// Leaves the rows that another transaction has locked for the next time, as all deletions of old rows: waiting for one with others locked
+/// could be a deadlock with the deletion of an account.
 pub(crate) async fn delete_before(db: impl PgExecutor<'_>, moment: OffsetDateTime) -> Result<u64, StoreError> {
-    let delete = sqlx::query!("delete from mail_queue where created_at < $1", moment);
+    let delete =
+        sqlx::query!("delete from mail_queue where id in (select id from mail_queue where created_at < $1 for update skip locked)", moment);
     Ok(query("delete old mails", delete.execute(db)).await?.rows_affected())
 }

@@ -1,44 +1,20 @@
-//! Accounts and the proofs of their addresses.
+//! The proofs of the addresses of accounts.
 
 use chassis::postgres::query;
 use proto::id::UserId;
 use sqlx::PgExecutor;
 use time::OffsetDateTime;
 
-use super::StoreError;
-use crate::{
-    email::{Email, EmailLookup},
-    user::User,
-};
+use super::{StoreError, users::EMAIL_KEYS};
+use crate::{email::Email, user::User};
 
-/// An account, as far as mails need it.
-pub(crate) struct Account {
-    pub(crate) id: UserId,
-    /// As it is stored.
-    pub(crate) email: String,
-    pub(crate) is_verified: bool,
-}
-
-/// The account of a sign-in with this text.
-pub(crate) async fn by_email(db: impl PgExecutor<'_>, email: &EmailLookup) -> Result<Option<Account>, StoreError> {
-    let select = sqlx::query!(
-        r#"select id, email, verified_at is not null as "is_verified!" from users where email_key = $1 or email_identity = $2
-           order by email_key = $1 desc limit 1"#,
-        email.key,
-        email.identity,
-    );
-    let row = query("select account", select.fetch_optional(db)).await?;
-    Ok(row.map(|row| Account { id: UserId(row.id), email: row.email, is_verified: row.is_verified }))
-}
-
-pub(crate) async fn by_id(db: impl PgExecutor<'_>, id: UserId) -> Result<Option<Account>, StoreError> {
-    let select = sqlx::query!(r#"select id, email, verified_at is not null as "is_verified!" from users where id = $1"#, id.0);
-    let row = query("select account by id", select.fetch_optional(db)).await?;
-    Ok(row.map(|row| Account { id: UserId(row.id), email: row.email, is_verified: row.is_verified }))
-}
-
-/// Inserts an account whose address is proved. Returns false if another account has the address.
-pub(crate) async fn insert_verified(db: impl PgExecutor<'_>, user: &User, email: &Email, password_hash: &str) -> Result<bool, StoreError> {
+/// Inserts an account whose address is proved. Without a hash nobody can sign in with a password before a reset sets one. Returns false if another account has the address.
+pub(crate) async fn insert_verified(
+    db: impl PgExecutor<'_>,
+    user: &User,
+    email: &Email,
+    password_hash: Option<&str>,
+) -> Result<bool, StoreError> {
     let insert = sqlx::query!(
         "insert into users (id, email, email_key, email_identity, display_name, plan, password_hash, created_at, verified_at)
          values ($1, $2, $3, $4, $5, $6, $7, $8, $8) on conflict do nothing",
@@ -60,20 +36,47 @@ pub(crate) async fn verify(db: impl PgExecutor<'_>, id: UserId, email: &str, now
     Ok(query("verify account", update.execute(db)).await?.rows_affected() == 1)
 }
 
-/// Sets a new password and marks the address as verified. Returns false if the account has another address by now.
+/// Marks the address as verified and removes the password. Returns false if somebody has verified it, or if the account is disabled.
+pub(crate) async fn yield_address(db: impl PgExecutor<'_>, id: UserId, now: OffsetDateTime) -> Result<bool, StoreError> {
+    let update = sqlx::query!(
+        "update users set password_hash = null, verified_at = $2 where id = $1 and verified_at is null and disabled_at is null",
+        id.0,
+        now,
+    );
+    Ok(query("yield address of account", update.execute(db)).await?.rows_affected() == 1)
+}
+
+/// Gives the account another address, which is verified. Returns false if another account has it.
+pub(crate) async fn change_email(db: impl PgExecutor<'_>, id: UserId, email: &Email, now: OffsetDateTime) -> Result<bool, StoreError> {
+    let update = sqlx::query!(
+        "update users set email = $2, email_key = $3, email_identity = $4, verified_at = $5 where id = $1",
+        id.0,
+        email.as_str(),
+        email.key(),
+        email.identity(),
+        now,
+    );
+    match query("update address of account", update.execute(db)).await {
+        Err(e) if EMAIL_KEYS.iter().any(|key| e.violates(key)) => Ok(false),
+        done => done.map(|_| true),
+    }
+}
+
+/// Sets a new password, and marks the address as verified at `verified_at`, if there is one. Returns false if the account has another address
+/// by now.
 pub(crate) async fn reset_password(
     db: impl PgExecutor<'_>,
     id: UserId,
     email: &str,
     password_hash: &str,
-    now: OffsetDateTime,
+    verified_at: Option<OffsetDateTime>,
 ) -> Result<bool, StoreError> {
     let update = sqlx::query!(
         "update users set password_hash = $3, verified_at = coalesce(verified_at, $4) where id = $1 and email = $2",
         id.0,
         email,
         password_hash,
-        now,
+        verified_at,
     );
     Ok(query("reset password", update.execute(db)).await?.rows_affected() == 1)
 }

@@ -53,6 +53,19 @@ pub(crate) async fn head(db: impl PgExecutor<'_>) -> Result<i64, StoreError> {
     query("select revocations", select.fetch_one(db)).await
 }
 
+/// A cursor before all rows since a moment: that of the head if there are none. The order of cursors is that of the commits, not of the
+/// moments, so it is before the first such row, not after the last older one.
+pub(crate) async fn before(db: impl PgExecutor<'_>, since: OffsetDateTime) -> Result<i64, StoreError> {
+    let select = sqlx::query_scalar!(
+        r#"select coalesce(
+             least((select min(cursor) from revocations where created_at >= $1),
+                   (select min(cursor) from session_changes where created_at >= $1)) - 1,
+             greatest((select max(cursor) from revocations), (select max(cursor) from session_changes), 0)) as "cursor!""#,
+        since
+    );
+    query("select revocations", select.fetch_one(db)).await
+}
+
 pub(crate) async fn after(db: impl PgExecutor<'_>, cursor: i64, limit: i64) -> Result<Vec<Revocation>, StoreError> {
     let select = sqlx::query!(
         r#"select cursor as "cursor!", session_id as "session_id!", has_ended as "has_ended!" from (

@@ -4,6 +4,7 @@ use chassis::postgres::query;
 use proto::{auth::Plan, id::UserId};
 use sqlx::PgExecutor;
 use time::OffsetDateTime;
+use uuid::Uuid;
 
 use super::StoreError;
 use crate::{
@@ -15,7 +16,8 @@ use crate::{
 pub(crate) const EMAIL_KEYS: [&str; 2] = ["users_email_key_key", EMAIL_IDENTITY_KEY];
 const EMAIL_IDENTITY_KEY: &str = "users_email_identity_key";
 
-pub(crate) async fn insert(db: impl PgExecutor<'_>, user: &User, email: &Email, password_hash: &str) -> Result<(), StoreError> {
+/// Inserts an account. Without a hash nobody can sign in with a password before a link sets one.
+pub(crate) async fn insert(db: impl PgExecutor<'_>, user: &User, email: &Email, password_hash: Option<&str>) -> Result<(), StoreError> {
     let insert = sqlx::query!(
         "insert into users (id, email, email_key, email_identity, display_name, plan, password_hash, created_at)
          values ($1, $2, $3, $4, $5, $6, $7, $8)",
@@ -32,57 +34,63 @@ pub(crate) async fn insert(db: impl PgExecutor<'_>, user: &User, email: &Email, 
     Ok(())
 }
 
+/// The account that a condition selects, as [`Credentials`]. `$1` is the client address.
+macro_rules! select_credentials {
+    ($condition:tt, $address:expr, $($value:expr),+) => {
+        sqlx::query_as!(
+            CredentialsRow,
+            r#"select u.id, u.email, u.display_name, u.plan, u.created_at, u.password_hash, u.disabled_at is not null as "is_disabled!",
+                  exists (select from user_addresses a where a.user_id = u.id and a.address = $1) as "from_known_address!",
+                  (u.verified_at is not null and exists (select from user_addresses a where a.user_id = u.id)) as "has_known_addresses!"
+               from users u where "# + $condition,
+            $address,
+            $($value),+
+        )
+    };
+}
+
 /// All that a sign-in needs, in one query. The account with exactly this spelling comes before another one with the same identity:
 /// rows from before addresses were normalised may have both.
 pub(crate) async fn credentials(db: impl PgExecutor<'_>, email: &EmailLookup, address: &str) -> Result<Option<Credentials>, StoreError> {
-    let select = sqlx::query!(
-        r#"select u.id, u.email, u.display_name, u.plan, u.created_at, u.password_hash,
-                  exists (select from user_addresses a where a.user_id = u.id and a.address = $3) as "from_known_address!",
-                  (u.verified_at is not null and exists (select from user_addresses a where a.user_id = u.id)) as "has_known_addresses!"
-           from users u where u.email_key = $1 or u.email_identity = $2
-           order by u.email_key = $1 desc limit 1"#,
-        email.key,
-        email.identity,
+    let select = select_credentials!(
+        "(u.email_key = $2 or u.email_identity = $3) order by u.email_key = $2 desc limit 1",
         address,
+        email.key,
+        email.identity
     );
-    let Some(row) = query("select users", select.fetch_optional(db)).await? else { return Ok(None) };
-    Ok(Some(Credentials {
-        user: User {
-            id: UserId(row.id),
-            email: row.email,
-            display_name: row.display_name,
-            plan: plan_named(&row.plan)?,
-            created_at: row.created_at,
-        },
-        password_hash: row.password_hash,
-        from_known_address: row.from_known_address,
-        has_known_addresses: row.has_known_addresses,
-    }))
+    query("select users", select.fetch_optional(db)).await?.map(CredentialsRow::credentials).transpose()
 }
 
 /// The same for an account that is known.
 pub(crate) async fn credentials_of(db: impl PgExecutor<'_>, id: UserId, address: &str) -> Result<Option<Credentials>, StoreError> {
-    let select = sqlx::query!(
-        r#"select u.id, u.email, u.display_name, u.plan, u.created_at, u.password_hash,
-                  exists (select from user_addresses a where a.user_id = u.id and a.address = $2) as "from_known_address!",
-                  (u.verified_at is not null and exists (select from user_addresses a where a.user_id = u.id)) as "has_known_addresses!"
-           from users u where u.id = $1"#,
-        id.0,
-        address,
-    );
-    let Some(row) = query("select users", select.fetch_optional(db)).await? else { return Ok(None) };
-    Ok(Some(Credentials {
-        user: User {
-            id: UserId(row.id),
-            email: row.email,
-            display_name: row.display_name,
-            plan: plan_named(&row.plan)?,
-            created_at: row.created_at,
-        },
-        password_hash: row.password_hash,
-        from_known_address: row.from_known_address,
-        has_known_addresses: row.has_known_addresses,
-    }))
+    let select = select_credentials!("u.id = $2", address, id.0);
+    query("select users", select.fetch_optional(db)).await?.map(CredentialsRow::credentials).transpose()
+}
+
+struct CredentialsRow {
+    id: Uuid,
+    email: String,
+    display_name: String,
+    plan: String,
+    created_at: OffsetDateTime,
+    password_hash: Option<String>,
+    is_disabled: bool,
+    from_known_address: bool,
+    has_known_addresses: bool,
+}
+
+impl CredentialsRow {
+    fn credentials(self) -> Result<Credentials, StoreError> {
+        let plan = plan_named(&self.plan)?;
+        let user = User { id: UserId(self.id), email: self.email, display_name: self.display_name, plan, created_at: self.created_at };
+        Ok(Credentials {
+            user,
+            password_hash: self.password_hash,
+            is_disabled: self.is_disabled,
+            from_known_address: self.from_known_address,
+            has_known_addresses: self.has_known_addresses,
+        })
+    }
 }
 
 /// Whether the account still has this password hash. If so, nobody changes it, or ends all sessions, before the transaction ends.
@@ -140,7 +148,11 @@ pub(crate) async fn remember_address(db: impl PgExecutor<'_>, id: UserId, addres
 }
 
 pub(crate) async fn forget_addresses(db: impl PgExecutor<'_>, before: OffsetDateTime) -> Result<u64, StoreError> {
-    let delete = sqlx::query!("delete from user_addresses where signed_in_at < $1", before);
+    let delete = sqlx::query!(
+        "delete from user_addresses where (user_id, address) in
+             (select user_id, address from user_addresses where signed_in_at < $1 for update skip locked)",
+        before
+    );
     Ok(query("delete user_addresses", delete.execute(db)).await?.rows_affected())
 }
 

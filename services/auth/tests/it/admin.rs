@@ -11,9 +11,10 @@ use chassis::{
 };
 use proto::{
     auth::{
-        Account, CreateUserRequest, CreateUserResponse, EndUserSessionsRequest, FindUserRequest, ImpersonateUserRequest,
-        ImpersonateUserResponse, ListAuditEventsRequest, ListUserSessionsRequest, ListUsersRequest, Plan, Session, SetUserDisabledRequest,
-        SetUserPlanRequest, WatchRevocationsRequest, WatchRevocationsResponse, admin_service_client::AdminServiceClient,
+        Account, CreateUserRequest, CreateUserResponse, DeleteUserRequest, EndUserSessionsRequest, FindUserRequest, ImpersonateUserRequest,
+        ImpersonateUserResponse, ListAuditEventsRequest, ListUserSessionsRequest, ListUsersRequest, Plan, ResetSecondFactorRequest,
+        Session, SetUserDisabledRequest, SetUserPlanRequest, WatchRevocationsRequest, WatchRevocationsResponse,
+        admin_service_client::AdminServiceClient,
     },
     error::{ErrorCode, Fault},
 };
@@ -38,6 +39,10 @@ pub(crate) fn client(replica: &Replica, caller: Caller) -> Client {
 pub(crate) struct Admin(Client);
 
 impl Admin {
+    pub(crate) fn client(&self) -> Client {
+        self.0.clone()
+    }
+
     pub(crate) fn of(replica: &Replica) -> Self {
         Self(client(replica, Caller::Operator))
     }
@@ -65,12 +70,23 @@ impl Admin {
         Ok(changed.ended_sessions)
     }
 
+    pub(crate) async fn reset_second_factor(&self, user: &str) -> Result<bool, Box<Fault>> {
+        let message = ResetSecondFactorRequest { user: user.into(), operator: OPERATOR.into() };
+        answer(self.0.clone().reset_second_factor(request(message)).await).map(|reset| reset.was_removed)
+    }
+
     pub(crate) async fn set_plan(&self, user: &str, plan: Plan) -> Result<(), Box<Fault>> {
         let message = SetUserPlanRequest { user: user.into(), plan: plan.into(), operator: OPERATOR.into() };
         answer(self.0.clone().set_user_plan(request(message)).await).map(drop)
     }
 
-    async fn sessions(&self, user: &str) -> Vec<Session> {
+    /// Returns the number of sessions that were ended.
+    pub(crate) async fn delete(&self, user: &str) -> Result<u32, Box<Fault>> {
+        let message = DeleteUserRequest { user: user.into(), operator: OPERATOR.into() };
+        Ok(answer(self.0.clone().delete_user(request(message)).await)?.ended_sessions)
+    }
+
+    pub(crate) async fn sessions(&self, user: &str) -> Vec<Session> {
         let message = ListUserSessionsRequest { user: user.into() };
         answer(self.0.clone().list_user_sessions(request(message)).await).expect("sessions").sessions
     }
@@ -120,19 +136,50 @@ async fn an_operator_creates_accounts_while_sign_up_is_closed() {
     let given = admin.create("Ada@Example.org", PASSWORD, Plan::Team).await.expect("account");
     let user = given.account.expect("account").user.expect("user");
     assert_eq!((user.email.as_str(), user.display_name.as_str(), user.plan()), ("Ada@example.org", "Ada", Plan::Team));
-    assert_eq!(given.generated_password, "", "the operator knows it");
+    assert_eq!((given.password_url.as_str(), given.password_expire_time), ("", None), "the operator knows the password");
     replica.gateway().sign_in("ada@example.org", PASSWORD).await.expect("signs in");
 
     let one = admin.create("eve@example.org", "", Plan::Unspecified).await.expect("account");
     let other = admin.create("bob@example.org", "", Plan::Free).await.expect("account");
-    assert!(one.generated_password.len() >= 32 && one.generated_password != other.generated_password);
+    assert!(one.password_url != other.password_url && one.generated_password.is_empty());
     assert_eq!(one.account.expect("account").user.expect("user").plan(), Plan::Free);
-    replica.gateway().sign_in("eve@example.org", &one.generated_password).await.expect("signs in");
     assert!(admin.sessions("bob@example.org").await.is_empty(), "no session was started");
 
     let taken = admin.create("ADA@example.org", "", Plan::Free).await.expect_err("taken");
     assert_eq!((taken.code, taken.reason.as_str()), (ErrorCode::Conflict, "EMAIL_TAKEN"));
-    assert_eq!(admin.create("new@example.org", "password1", Plan::Free).await.expect_err("weak").reason, "WEAK_PASSWORD");
+    assert_eq!(admin.create("new@example.org", "password1password1", Plan::Free).await.expect_err("weak").reason, "WEAK_PASSWORD");
+}
+
+/// The token of the link of a new account.
+fn token_of(created: &CreateUserResponse) -> String {
+    created.password_url.split_once("/account/reset/confirm?token=").expect("a link").1.to_owned()
+}
+
+#[tokio::test]
+async fn an_account_without_a_password_gets_it_with_a_link_that_works_once_within_three_days() {
+    let cluster = Cluster::start().await;
+    let replica = cluster.auth().await;
+    let (admin, gateway, pool) = (Admin::of(&replica), replica.gateway(), &cluster.database.pool);
+    let created = admin.create("eve@example.org", "", Plan::Free).await.expect("account");
+    let (token, expires) = (token_of(&created), created.password_expire_time.as_ref().and_then(from_timestamp).expect("a time"));
+    let days = time::Duration::days(3);
+    assert!(expires > now() + days - time::Duration::minutes(10) && expires <= now() + days, "{expires}");
+    let stored = cluster.database.tables_with(&token).await;
+    assert_eq!(stored, [""; 0], "only the hash of the token is stored");
+    for password in ["", PASSWORD] {
+        assert!(gateway.sign_in("eve@example.org", password).await.is_err(), "there is no password yet");
+    }
+    assert_eq!(gateway.verify(&token).await.expect_err("another purpose").reason, "LINK_INVALID");
+    assert_eq!(gateway.confirm_reset(&token, "password1password1").await.expect_err("weak").reason, "WEAK_PASSWORD");
+    gateway.confirm_reset(&token, PASSWORD).await.expect("a refused password leaves the link usable");
+    gateway.sign_in("eve@example.org", PASSWORD).await.expect("signs in");
+    assert_eq!(gateway.confirm_reset(&token, PASSWORD).await.expect_err("used").reason, "LINK_INVALID");
+    let verified: bool = sqlx::query_scalar("select bool_or(verified_at is not null) from users").fetch_one(pool).await.expect("users");
+    assert!(!verified, "the operator had the link, so it proves no address");
+
+    let old = token_of(&admin.create("old@example.org", "", Plan::Free).await.expect("account"));
+    sqlx::query("update email_tokens set expires_at = now()").execute(pool).await.expect("expired");
+    assert_eq!(gateway.confirm_reset(&old, PASSWORD).await.expect_err("expired").reason, "LINK_INVALID");
 }
 
 #[tokio::test]

@@ -1,10 +1,13 @@
 //! The audit log: what is in it, that it is read in pages, and that nobody changes it.
 
+use std::time::Duration;
+
 use auth::testing::Keyring;
 use chassis::{
     clock::{from_timestamp, now, timestamp},
     identity::Caller,
     secret::ClusterSecret,
+    testing::eventually,
 };
 use proto::auth::{AuditEvent, ListAuditEventsRequest, Plan};
 use serde_json::{Value, json};
@@ -41,6 +44,16 @@ fn details(event: &AuditEvent) -> Value {
     serde_json::from_str(&event.details).expect("JSON")
 }
 
+/// A refused sign-in is in the log soon after its answer.
+async fn refused_sign_in_is_logged(cluster: &Cluster) {
+    let refused = "select count(*) from audit_events where kind = 'session.refused'";
+    eventually(Duration::from_secs(60), || async {
+        let count: i64 = sqlx::query_scalar(refused).fetch_one(&cluster.database.pool).await.expect("count");
+        (count == 1).then_some(())
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn every_change_is_in_the_log_with_who_did_it() {
     let cluster = Cluster::start().await;
@@ -70,6 +83,7 @@ async fn every_change_is_in_the_log_with_who_did_it() {
     admin.set_disabled("ada@example.org", false).await.expect("enabled");
     admin.set_disabled("ada@example.org", false).await.expect("still enabled");
 
+    refused_sign_in_is_logged(&cluster).await;
     let all = events(&log, 200).await;
     let operator = ("operator", OPERATOR);
     let person = ("user", ada.as_str());
@@ -123,8 +137,8 @@ async fn what_a_person_changes_in_the_account_is_in_the_log() {
     assert_eq!(gateway.refresh(&program.refresh_token).await.expect_err("replayed").reason, "TOKEN_REUSED");
     gateway.send_verification(&access).await.expect("accepted");
     let proof = mailbox.last(&cluster).await.token();
-    gateway.verify(&proof).await.expect("verified");
-    gateway.verify(&proof).await.expect_err("used");
+    gateway.verify_as(&access, &proof).await.expect("verified");
+    gateway.verify_as(&access, &proof).await.expect_err("used");
     gateway.request_reset("ada@example.org").await.expect("accepted");
     let reset = mailbox.last(&cluster).await.token();
     gateway.confirm_reset(&reset, NEW_PASSWORD).await.expect("reset");

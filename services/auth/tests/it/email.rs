@@ -3,7 +3,7 @@
 use std::{fs, os::unix::fs::PermissionsExt as _, time::Duration};
 
 use chassis::testing::eventually;
-use proto::error::ErrorCode;
+use proto::{auth::SignUpRequest, error::ErrorCode};
 
 use crate::{
     harness::{Client, Cluster, PASSWORD},
@@ -32,17 +32,44 @@ async fn a_signed_in_person_verifies_the_address() {
     gateway.send_verification(&token).await.expect("accepted");
     let mail = mailbox.last(&cluster).await;
     assert_eq!((mail.to.as_str(), mail.subject.as_str()), ("Ada@example.org", "Confirm your e-mail address"));
-    assert!(mail.link().starts_with("https://apps.example/account/verify?token="), "{}", mail.link());
+    assert!(mail.link().starts_with("https://apps.example/account/verify-email?token="), "{}", mail.link());
     assert!(!is_verified(&cluster, "Ada@example.org").await);
     assert!(!is_stored(&cluster, &mail.token()).await, "the database has no token");
 
-    assert_eq!(gateway.verify(&mail.token()).await.expect("verified").email, "Ada@example.org");
+    assert_eq!(gateway.verify_as(&token, &mail.token()).await.expect("verified").email, "Ada@example.org");
     assert!(is_verified(&cluster, "Ada@example.org").await);
     gateway.exchange(&account.session_token).await.expect("the session goes on");
     gateway.send_verification(&token).await.expect("accepted");
     assert_eq!(mailbox.settled(&cluster).await.len(), 1, "a verified address gets no further mail");
     let fault = gateway.send_verification("no token").await.expect_err("nobody");
     assert_eq!(fault.code, ErrorCode::Unauthenticated);
+}
+
+/// Somebody makes an account with the address of a stranger, and asks for the mail. The stranger has the link, and no session of the account.
+#[tokio::test]
+async fn the_owner_of_an_address_does_not_verify_the_account_of_somebody_else() {
+    let (cluster, mailbox) = (Cluster::start().await, Mailbox::new());
+    let gateway = mailbox.auth(&cluster, &[]).await.gateway();
+    let squatter = gateway.sign_up("ada@example.org", PASSWORD).await.expect("account");
+    let theirs = access(&gateway, &squatter.session_token).await;
+    gateway.send_verification(&theirs).await.expect("accepted");
+    let token = mailbox.last(&cluster).await.token();
+
+    let other = gateway.signed_up("eve@example.org").await;
+    let program = gateway.refresh_token(&theirs).await.expect("token");
+    let of_program = gateway.refresh(&program.refresh_token).await.expect("token").access_token;
+    let fault = gateway.verify(&token).await.expect_err("no session");
+    assert_eq!((fault.code, fault.reason.as_str()), (ErrorCode::Unauthenticated, "TOKEN_MISSING"));
+    assert_eq!(gateway.verify_as(&other, &token).await.expect_err("another account").reason, "LINK_INVALID");
+    assert_eq!(gateway.verify_as(&of_program, &token).await.expect_err("a program").reason, "SESSION_REQUIRED");
+    assert!(!is_verified(&cluster, "ada@example.org").await);
+
+    mailbox.reset(&cluster, &gateway, ("ada@example.org", NEW_PASSWORD)).await;
+    assert!(is_verified(&cluster, "ada@example.org").await);
+    assert_eq!(gateway.exchange(&squatter.session_token).await.expect_err("ended").reason, "SESSION_ENDED");
+    assert_eq!(gateway.refresh(&program.refresh_token).await.expect_err("ended").reason, "SESSION_ENDED");
+    assert_eq!(gateway.sign_in("ada@example.org", PASSWORD).await.expect_err("theirs").reason, "BAD_CREDENTIALS");
+    assert_eq!(gateway.verify_as(&theirs, &token).await.expect_err("void").reason, "LINK_INVALID");
 }
 
 #[tokio::test]
@@ -58,7 +85,7 @@ async fn a_reset_sets_the_password_ends_all_sessions_and_tells_the_owner() {
     assert!(mail.link().starts_with("https://apps.example/account/reset/confirm?token="), "{}", mail.link());
     assert!(!is_stored(&cluster, &mail.token()).await, "the database has no token");
 
-    let weak = other.gateway().confirm_reset(&mail.token(), "password").await.expect_err("weak");
+    let weak = other.gateway().confirm_reset(&mail.token(), "passwordpassword").await.expect_err("weak");
     assert_eq!((weak.reason.as_str(), weak.violations[0].field.as_str()), ("WEAK_PASSWORD", "password"));
     other.gateway().confirm_reset(&mail.token(), NEW_PASSWORD).await.expect("a refused password leaves the token usable");
     for session in [&first.session_token, &second.session_token] {
@@ -246,4 +273,37 @@ async fn a_refused_sign_in_to_a_disabled_account_sends_no_mail() {
     sqlx::query("update user_addresses set address = '192.0.2.99'").execute(&cluster.database.pool).await.expect("moved");
     assert_eq!(gateway.sign_in("ada@example.org", PASSWORD).await.expect_err("disabled").reason, "BAD_CREDENTIALS");
     assert!(mailbox.settled(&cluster).await.is_empty());
+}
+
+/// While a release is replaced, its successor may already queue mails of kinds that it does not know.
+#[tokio::test]
+async fn a_mail_of_a_later_release_is_left_to_it() {
+    let (cluster, mailbox) = (Cluster::start().await, Mailbox::new());
+    let gateway = mailbox.auth(&cluster, &[]).await.gateway();
+    gateway.sign_up("ada@example.org", PASSWORD).await.expect("account");
+    let insert = "insert into mail_queue (id, kind, recipient, created_at, attempts, due_at)
+                  select gen_random_uuid(), 'of_a_later_release', sha256('x'), now(), 0, now() - interval '1 minute' from generate_series(1, 9)";
+    sqlx::query(insert).execute(&cluster.database.pool).await.expect("rows");
+    gateway.request_reset("ada@example.org").await.expect("accepted");
+    chassis::testing::eventually(std::time::Duration::from_secs(30), || async {
+        mailbox.all().iter().any(|mail| mail.subject == "Set a new password").then_some(())
+    })
+    .await;
+    let untouched = "select count(*) from mail_queue where kind = 'of_a_later_release' and attempts = 0";
+    let untouched: i64 = sqlx::query_scalar(untouched).fetch_one(&cluster.database.pool).await.expect("count");
+    assert_eq!(untouched, 9);
+}
+
+#[tokio::test]
+async fn a_reset_refuses_the_name_of_the_person_as_the_password() {
+    let (cluster, mailbox) = (Cluster::start().await, Mailbox::new());
+    let gateway = mailbox.auth(&cluster, &[]).await.gateway();
+    let name = "Quillfeather Obadiah";
+    let message =
+        SignUpRequest { email: "ada@example.org".into(), password: PASSWORD.into(), display_name: name.into(), ..Default::default() };
+    gateway.client.clone().sign_up(gateway.request(message)).await.expect("account");
+    gateway.request_reset("ada@example.org").await.expect("accepted");
+    let link = mailbox.last(&cluster).await.token();
+    assert_eq!(gateway.confirm_reset(&link, &name.replace(' ', "")).await.expect_err("the name").reason, "WEAK_PASSWORD");
+    gateway.confirm_reset(&link, NEW_PASSWORD).await.expect("the link can still be used");
 }

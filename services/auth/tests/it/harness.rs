@@ -26,7 +26,8 @@ use tonic::{Request, Response, Status, transport::Channel};
 pub(crate) const PASSWORD: &str = "correct horse battery staple";
 pub(crate) const SECRET: &str = "0d1c7e1f92ab4c5e8f60b3a2d4c5e6f7";
 const WIDE_LIMITS: &str = "policies: [{name: auth, limit: 10000, window: 1s}, {name: auth-account, limit: 10000, window: 1s}, \
-                     {name: auth-guess, limit: 10000, window: 1s}, {name: general, limit: 10000, window: 1s}]";
+                     {name: auth-guess, limit: 10000, window: 1s}, {name: auth-stuffing, limit: 10000, window: 1s}, \
+                     {name: service-accounts, limit: 10000, window: 1s}, {name: general, limit: 10000, window: 1s}]";
 
 /// A database and rate-limit, for any number of replicas of auth.
 pub(crate) struct Cluster {
@@ -108,9 +109,17 @@ impl Replica {
     }
 
     pub(crate) fn called_by(&self, caller: Caller, client_address: Option<IpAddr>) -> Client {
-        let channel = client::connect(caller, Caller::Auth, &self.uri, &ClusterSecret::of_bytes(SECRET.as_bytes()));
+        self.client(caller, client_address, &ClusterSecret::of_bytes(SECRET.as_bytes()))
+    }
+
+    /// Calls with another cluster secret, for a client at 192.0.2.1.
+    pub(crate) fn with_secret(&self, caller: Caller, secret: &ClusterSecret) -> Client {
+        self.client(caller, Some("192.0.2.1".parse().expect("address")), secret)
+    }
+
+    fn client(&self, caller: Caller, client_address: Option<IpAddr>, secret: &ClusterSecret) -> Client {
         Client {
-            client: AuthServiceClient::new(channel),
+            client: AuthServiceClient::new(client::connect(caller, Caller::Auth, &self.uri, secret)),
             context: Context { client_address, ..Context::background() },
             _running: Arc::clone(&self.running),
         }
@@ -123,6 +132,12 @@ impl Replica {
 }
 
 impl Client {
+    /// The same connection, for a client at another address.
+    pub(crate) fn at(&self, address: &str) -> Self {
+        let client_address = Some(address.parse().expect("address"));
+        Self { context: Context { client_address, ..self.context.clone() }, ..self.clone() }
+    }
+
     pub(crate) fn request<T>(&self, message: T) -> Request<T> {
         self.context.request(message)
     }
@@ -130,6 +145,12 @@ impl Client {
     pub(crate) async fn sign_up(&self, email: &str, password: &str) -> Result<SignUpResponse, Box<Fault>> {
         let message = SignUpRequest { email: email.into(), password: password.into(), display_name: String::new(), ..Default::default() };
         answer(self.client.clone().sign_up(self.request(message)).await)
+    }
+
+    /// Signs up. Returns the access token of the session.
+    pub(crate) async fn signed_up(&self, email: &str) -> String {
+        let account = self.sign_up(email, PASSWORD).await.expect("account");
+        self.exchange(&account.session_token).await.expect("token").access_token
     }
 
     pub(crate) async fn sign_in(&self, email: &str, password: &str) -> Result<SignInResponse, Box<Fault>> {
@@ -144,6 +165,11 @@ impl Client {
 
     pub(crate) async fn exchange(&self, session_token: &str) -> Result<CreateAccessTokenResponse, Box<Fault>> {
         let message = CreateAccessTokenRequest { session_token: session_token.into(), ..Default::default() };
+        answer(self.client.clone().create_access_token(self.request(message)).await)
+    }
+
+    pub(crate) async fn exchange_key(&self, key: &str) -> Result<CreateAccessTokenResponse, Box<Fault>> {
+        let message = CreateAccessTokenRequest { api_key: key.into(), ..Default::default() };
         answer(self.client.clone().create_access_token(self.request(message)).await)
     }
 

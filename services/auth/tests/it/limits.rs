@@ -1,4 +1,4 @@
-//! The shipped policies of sign-ins. In 15 minutes: 5 per address, and from new addresses 45 per account and 3 per account and address.
+//! The shipped policies of sign-ins. In 15 minutes: 5 per address, 5 per account and address, and from new addresses 45 per account.
 
 use proto::error::{ErrorCode, Fault};
 use rate_limit::Policies;
@@ -37,9 +37,9 @@ async fn an_address_has_five_attempts_of_any_kind() {
     let gateway = replica.gateway_for("198.51.100.7");
     gateway.sign_up("ada@example.org", PASSWORD).await.expect("1");
     gateway.sign_up("ada@example.org", PASSWORD).await.expect_err("2: taken");
-    gateway.sign_in("ada@example.org", PASSWORD).await.expect("3");
+    let last = gateway.sign_in("ada@example.org", PASSWORD).await.expect("3");
     gateway.sign_in("ada@example.org", "not the password").await.expect_err("4");
-    let last = gateway.sign_in("ada@example.org", PASSWORD).await.expect("5");
+    gateway.sign_up("ada@example.org", PASSWORD).await.expect_err("5: taken");
     assert_refused(&gateway.sign_in("ada@example.org", PASSWORD).await.expect_err("6"));
     assert_refused(&gateway.sign_up("eve@example.org", PASSWORD).await.expect_err("6"));
 
@@ -79,15 +79,57 @@ async fn guesses_from_a_few_addresses_do_not_lock_the_owner_out() {
     let replica = cluster.auth().await;
     replica.gateway_for("198.51.100.7").sign_up("ada@example.org", PASSWORD).await.expect("account");
     for email in ["ada@example.org", "nobody@example.org"] {
-        for host in 1..=10 {
+        for host in 1..=8 {
             let (count, refusal) = guess_until_refused(&replica, &format!("203.0.113.{host}"), email).await;
             // The second account is tried from the same addresses, each of which has five attempts in total.
-            let (expected, policy, limit) = if email.starts_with("ada") { (3, "auth-guess", 3) } else { (2, "auth", 5) };
+            let (expected, policy) = if email.starts_with("ada") { (5, "auth-guess") } else { (0, "auth") };
             assert_eq!(count, expected);
-            assert_refused_by(&refusal, policy, limit);
+            assert_refused_by(&refusal, policy, 5);
         }
     }
     replica.gateway_for("192.0.2.1").sign_in("ada@example.org", PASSWORD).await.expect("the owner, from a new address");
+}
+
+#[tokio::test]
+async fn a_person_who_mistypes_at_home_has_five_attempts() {
+    let cluster = Cluster::with_policies(Policies::shipped()).await;
+    let home = cluster.auth().await.gateway_for("198.51.100.7");
+    home.sign_up("ada@example.org", PASSWORD).await.expect("1");
+    for _ in 2..=4 {
+        assert_eq!(home.sign_in("ada@example.org", "a typo").await.expect_err("wrong").reason, "BAD_CREDENTIALS");
+    }
+    home.sign_in("ada@example.org", PASSWORD).await.expect("5");
+}
+
+/// Somebody who shares the address of a person guesses addresses.
+#[tokio::test]
+async fn an_address_that_an_account_knows_has_the_limits_of_one_without_an_account() {
+    // The sign-ups count for `auth`, too.
+    let policies = || Policies::shipped().with("policies: [{name: auth, limit: 10, window: 15m}]").expect("policies");
+    let cluster = Cluster::with_policies(policies()).await;
+    let replica = cluster.auth().await;
+    for (address, email) in [("198.51.100.7", "ada@example.org"), ("2001:db8:1:2::9", "eve@example.org")] {
+        replica.gateway_for(address).sign_up(email, PASSWORD).await.expect("account");
+    }
+    for (address, email) in [
+        ("198.51.100.7", "ada@example.org"),
+        ("2001:db8:1:2::8", "eve@example.org"),
+        ("198.51.100.8", "ada@example.org"),
+        ("198.51.100.9", "nobody@example.org"),
+    ] {
+        let (count, refusal) = guess_until_refused(&replica, address, email).await;
+        assert_eq!(count, 5, "{email} from {address}");
+        assert_refused_by(&refusal, "auth-guess", 5);
+    }
+    // Guesses from elsewhere in the network of a person do not count for the address that the account knows.
+    let neighbour = Cluster::with_policies(policies()).await;
+    let replica = neighbour.auth().await;
+    let home = replica.gateway_for("2001:db8:1:2::9");
+    home.sign_up("eve@example.org", PASSWORD).await.expect("account");
+    for subnet in ["300", "400", "500", "600"] {
+        guess_until_refused(&replica, &format!("2001:db8:1:{subnet}::1"), "eve@example.org").await;
+    }
+    home.sign_in("eve@example.org", PASSWORD).await.expect("the owner");
 }
 
 #[tokio::test]
@@ -99,7 +141,7 @@ async fn a_large_network_can_use_only_a_part_of_the_limit_of_an_account() {
     for subnet in 0..10 {
         total += guess_until_refused(&replica, &format!("2001:db8:1:{subnet}00::1"), "ada@example.org").await.0;
     }
-    assert_eq!(total, 12, "four times the limit of one /64");
+    assert_eq!(total, 20, "four times the limit of one /64");
     replica.gateway_for("2001:db8:2::1").sign_in("ada@example.org", PASSWORD).await.expect("the owner, from a new network");
 }
 
@@ -110,8 +152,8 @@ async fn the_limit_of_an_account_stops_guesses_but_not_its_owner() {
     let home = replica.gateway_for("198.51.100.7");
     home.sign_up("ada@example.org", PASSWORD).await.expect("account");
     for (index, email) in ["ada@example.org", "nobody@example.org"].into_iter().enumerate() {
-        for host in 1..=15 {
-            assert_eq!(guess_until_refused(&replica, &format!("203.0.{index}.{host}"), email).await.0, 3);
+        for host in 1..=9 {
+            assert_eq!(guess_until_refused(&replica, &format!("203.0.{index}.{host}"), email).await.0, 5);
         }
         let elsewhere = format!("192.0.2.{}", email.len());
         let refusal =

@@ -8,7 +8,7 @@ use proto::{
     error::Fault,
 };
 
-use crate::harness::{Client, Cluster, Replica, Settings, answer, with_token};
+use crate::harness::{Client, Cluster, PASSWORD, Replica, Settings, answer, with_token};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -79,6 +79,14 @@ impl Mailbox {
         self.all()
     }
 
+    /// Sets a new password by the link of a mail.
+    pub(crate) async fn reset(&self, cluster: &Cluster, gateway: &Client, (email, password): (&str, &str)) {
+        gateway.request_reset(email).await.expect("accepted");
+        let mails = self.settled(cluster).await;
+        let link = mails.into_iter().rfind(|mail| mail.raw.contains("/account/reset/confirm?token=")).expect("a link").token();
+        gateway.confirm_reset(&link, password).await.expect("reset");
+    }
+
     /// The last mail, once the queue is empty.
     pub(crate) async fn last(&self, cluster: &Cluster) -> Mail {
         self.settled(cluster).await.pop().expect("a mail")
@@ -87,7 +95,7 @@ impl Mailbox {
 
 /// Marks the addresses of all accounts as verified.
 pub(crate) async fn verify_all(cluster: &Cluster) {
-    sqlx::query("update users set verified_at = now()").execute(&cluster.database.pool).await.expect("verified");
+    sqlx::query("update users set verified_at = now() where owner_id is null").execute(&cluster.database.pool).await.expect("verified");
 }
 
 /// Forgets which mails were sent, so that a recipient gets more than three.
@@ -97,7 +105,20 @@ pub(crate) async fn forget_sent(cluster: &Cluster) {
 
 /// Whether a row of any table contains the text.
 pub(crate) async fn is_stored(cluster: &Cluster, text: &str) -> bool {
-    for table in ["users", "sessions", "signing_keys", "email_tokens", "mail_queue", "revocations", "user_addresses"] {
+    for table in [
+        "users",
+        "sessions",
+        "signing_keys",
+        "email_tokens",
+        "mail_queue",
+        "revocations",
+        "user_addresses",
+        "totp_secrets",
+        "recovery_codes",
+        "pending_sign_ins",
+        "passkeys",
+        "passkey_ceremonies",
+    ] {
         let sql = sqlx::AssertSqlSafe(format!("select coalesce(string_agg(t::text, ''), '') from {table} t"));
         let rows: String = sqlx::query_scalar(sql).fetch_one(&cluster.database.pool).await.expect("rows");
         if rows.contains(text) {
@@ -108,8 +129,21 @@ pub(crate) async fn is_stored(cluster: &Cluster, text: &str) -> bool {
 }
 
 impl Client {
+    /// Confirms a sign-up with [`PASSWORD`].
     pub(crate) async fn verify(&self, token: &str) -> Result<VerifyEmailResponse, Box<Fault>> {
-        answer(self.client.clone().verify_email(self.request(VerifyEmailRequest { token: token.into() })).await)
+        self.verify_with(token, PASSWORD).await
+    }
+
+    /// Confirms a sign-up.
+    pub(crate) async fn verify_with(&self, token: &str, password: &str) -> Result<VerifyEmailResponse, Box<Fault>> {
+        let message = VerifyEmailRequest { token: token.into(), password: password.into() };
+        answer(self.client.clone().verify_email(self.request(message)).await)
+    }
+
+    /// Verifies the address of the account of the access token.
+    pub(crate) async fn verify_as(&self, access_token: &str, token: &str) -> Result<VerifyEmailResponse, Box<Fault>> {
+        let message = VerifyEmailRequest { token: token.into(), password: String::new() };
+        answer(self.client.clone().verify_email(self.authorized(message, access_token)).await)
     }
 
     pub(crate) async fn send_verification(&self, access_token: &str) -> Result<(), Box<Fault>> {

@@ -1,19 +1,39 @@
 //! auth through its RPCs: the production `serve` on a free port, with its own database and the real rate-limit. One file per group of
 //! RPCs.
 
+mod a17;
 mod a23;
 mod a4;
 mod a6;
+mod a7;
+mod account_deletion;
 mod admin;
+mod api_keys;
 mod audit;
+mod authenticator;
+mod device;
 mod email;
+mod email_change;
+#[path = "../spellings/mod.rs"]
+mod generated_spellings;
 mod harness;
+mod housekeeping;
+mod identities;
+mod invites;
+mod issuer;
 mod keys;
 mod limits;
 mod mailbox;
+mod new_address;
+mod passkeys;
 mod password_change;
+mod place;
 mod refresh_tokens;
+mod refused_proofs;
 mod revocations;
+mod second_factor;
+mod secret_rotation;
+mod service_accounts;
 mod session_list;
 mod sessions;
 mod sign_in;
@@ -22,3 +42,5 @@ mod sign_up;
 mod sign_up_by_mail;
 mod smtp;
 mod spellings;
+mod step_up;
+mod voided_mails;

@@ -13,17 +13,11 @@ use proto::{
     error::{ErrorCode, Fault},
 };
 
-use crate::harness::{Client, Cluster, PASSWORD, answer, within_a_minute};
-
-/// Signs up. Returns the access token of the session.
-async fn signed_up(gateway: &Client, email: &str) -> String {
-    let account = gateway.sign_up(email, PASSWORD).await.expect("account");
-    gateway.exchange(&account.session_token).await.expect("token").access_token
-}
+use crate::harness::{Client, Cluster, answer, within_a_minute};
 
 /// The first refresh token of a new program.
 async fn program(gateway: &Client) -> String {
-    let access = signed_up(gateway, "ada@example.org").await;
+    let access = gateway.signed_up("ada@example.org").await;
     gateway.refresh_token(&access).await.expect("token").refresh_token
 }
 
@@ -46,7 +40,7 @@ fn reason(result: Result<CreateAccessTokenResponse, Box<Fault>>) -> Result<Strin
 async fn a_program_stays_signed_in_with_its_refresh_tokens() {
     let cluster = Cluster::start().await;
     let gateway = cluster.auth().await.gateway();
-    let access = signed_up(&gateway, "ada@example.org").await;
+    let access = gateway.signed_up("ada@example.org").await;
     let message = CreateRefreshTokenRequest { display_name: "nightly export".into() };
     let created = answer(gateway.client.clone().create_refresh_token(gateway.authorized(message, &access)).await).expect("created");
     let session = created.session.expect("session");
@@ -81,7 +75,7 @@ async fn an_unknown_or_malformed_token_is_refused() {
     }
     assert_eq!(gateway.refresh(&"x".repeat(257)).await.expect_err("long").violations[0].field, "refresh_token");
     assert_eq!(gateway.exchange(&token).await.expect_err("no secret of a session").reason, "SESSION_ENDED");
-    let both = proto::auth::CreateAccessTokenRequest { session_token: "a".into(), refresh_token: token.clone() };
+    let both = proto::auth::CreateAccessTokenRequest { session_token: "a".into(), refresh_token: token.clone(), ..Default::default() };
     let fault = answer(gateway.client.clone().create_access_token(gateway.request(both)).await).expect_err("both");
     assert_eq!((fault.reason.as_str(), fault.violations[0].field.as_str()), ("INVALID_FIELD", "refresh_token"));
     gateway.refresh(&token).await.expect("the right one");
@@ -114,7 +108,7 @@ async fn a_program_ends_after_thirty_idle_days_or_ninety_days() {
 async fn an_account_has_at_most_fifty_programs() {
     let cluster = Cluster::start().await;
     let gateway = cluster.auth().await.gateway();
-    let access = signed_up(&gateway, "ada@example.org").await;
+    let access = gateway.signed_up("ada@example.org").await;
     let created = join_all((0..60).map(|_| gateway.refresh_token(&access))).await;
     let refused: Vec<_> = created.iter().filter_map(|one| one.as_ref().err()).map(|f| (f.code, f.reason.as_str())).collect();
     assert_eq!(refused, [(ErrorCode::RateLimited, "TOO_MANY_CREDENTIALS"); 10]);
@@ -173,7 +167,7 @@ async fn a3_a_replay_after_a_restart_is_refused_and_ends_the_family() {
     let cluster = Cluster::start().await;
     for uses_access in [true, false] {
         let gateway = cluster.auth().await.gateway();
-        let access = signed_up(&gateway, &format!("{uses_access}@example.org")).await;
+        let access = gateway.signed_up(&format!("{uses_access}@example.org")).await;
         let stolen = gateway.refresh_token(&access).await.expect("token").refresh_token;
         let child = gateway.refresh(&stolen).await.expect("refreshed");
         let current = if uses_access {
@@ -194,6 +188,26 @@ async fn a3_a_replay_after_a_restart_is_refused_and_ends_the_family() {
         restarted.session(&access).await.expect("the session that created it");
     }
     assert_eq!(number(&cluster, "select count(*) from revocations").await, 2);
+}
+
+/// A thief waits until the token was used long ago. The rows stay until the session ends.
+#[tokio::test]
+async fn a_late_replay_ends_the_family() {
+    let cluster = Cluster::start().await;
+    let pool = &cluster.database.pool;
+    let gateway = cluster.auth().await.gateway();
+    let stolen = program(&gateway).await;
+    let second = gateway.refresh(&stolen).await.expect("refreshed").refresh_token;
+    let third = gateway.refresh(&second).await.expect("refreshed").refresh_token;
+    let later = |days| auth::testing::delete_old_rows(pool, now() + time::Duration::days(days));
+    assert_eq!(later(6).await.expect("deleted"), 0);
+    assert_eq!(later(8).await.expect("deleted"), 1, "the seed of the first one");
+    assert_eq!(later(80).await.expect("deleted"), 0);
+    assert_eq!(number(&cluster, "select count(*) from refresh_tokens where used_at is not null and seed is null").await, 1);
+    assert_eq!(reason(gateway.refresh(&second).await), Ok(third), "an answer that was lost is repeated, however late");
+    assert_eq!(reason(gateway.refresh(&stolen).await), Err("TOKEN_REUSED".to_owned()));
+    assert_eq!(reason(gateway.refresh(&second).await), Err("SESSION_ENDED".to_owned()));
+    assert_eq!(number(&cluster, "select count(*) from refresh_tokens").await, 0, "they go with their session");
 }
 
 /// The database ends its connections at any moment of a rotation. The program repeats what failed, and stays in.
@@ -293,7 +307,7 @@ async fn a3_two_thousand_families() {
     let tasks = (0..TASKS).map(|task| {
         let gateway = replicas[task % 2].gateway();
         task::spawn(async move {
-            let access = signed_up(&gateway, &format!("person{task}@example.org")).await;
+            let access = gateway.signed_up(&format!("person{task}@example.org")).await;
             for number in 0..PER_TASK {
                 family(&gateway, &access, number).await.expect("an honest request");
             }

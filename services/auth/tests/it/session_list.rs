@@ -4,7 +4,10 @@ use proto::{
     error::ErrorCode,
 };
 
-use crate::harness::{Client, Cluster, PASSWORD, answer, within_a_minute};
+use crate::{
+    harness::{Client, Cluster, PASSWORD, answer, within_a_minute},
+    step_up::{age_proofs, step_up},
+};
 
 const EMAIL: &str = "ada@example.org";
 const FIREFOX: &str = "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:145.0) Gecko/20100101 Firefox/145.0";
@@ -113,6 +116,35 @@ async fn all_others_or_all_sessions_end_at_once() {
     assert_eq!(log, 8);
 }
 
+#[tokio::test]
+async fn a_session_without_a_recent_proof_ends_only_itself() {
+    let cluster = Cluster::start().await;
+    let replica = cluster.auth().await;
+    let gateway = replica.gateway();
+    let first = gateway.sign_up(EMAIL, PASSWORD).await.expect("account");
+    let second = gateway.sign_in(EMAIL, PASSWORD).await.expect("session");
+    let access = gateway.exchange(&first.session_token).await.expect("token").access_token;
+    let id = |session: Option<proto::auth::Session>| session.expect("session").id;
+    let (own, other) = (id(first.session), id(second.session));
+    age_proofs(&cluster).await;
+    assert_eq!(revoke(&gateway, &access, &other).await.expect_err("too old"), "STEP_UP_REQUIRED");
+    for include_current in [false, true] {
+        assert_eq!(revoke_all(&gateway, &access, include_current).await.expect_err("too old"), "STEP_UP_REQUIRED");
+    }
+    gateway.exchange(&second.session_token).await.expect("it goes on");
+    revoke(&gateway, &access, &own).await.expect("itself");
+    gateway.sign_out(&second.session_token).await.expect("a sign-out needs no proof");
+
+    let third = gateway.sign_in(EMAIL, PASSWORD).await.expect("session");
+    let target = id(gateway.sign_in(EMAIL, PASSWORD).await.expect("session").session);
+    age_proofs(&cluster).await;
+    let access = gateway.exchange(&third.session_token).await.expect("token").access_token;
+    let renewed = step_up(&gateway, &access, PASSWORD).await.expect("proved");
+    let access = gateway.exchange(&renewed.session_token).await.expect("token").access_token;
+    revoke(&gateway, &access, &target).await.expect("ended");
+    assert_eq!(revoke_all(&gateway, &access, true).await, Ok(1));
+}
+
 /// A sign-in at the same time is either before the end, and then its session ends, or after it.
 #[tokio::test]
 async fn a_sign_in_at_the_same_time_leaves_no_session_without_a_decision() {
@@ -148,4 +180,25 @@ async fn a_program_ends_no_sessions() {
     assert_eq!((fault.code, fault.reason.as_str()), (ErrorCode::Forbidden, "SESSION_REQUIRED"));
     let current: Vec<_> = gateway.sessions(&of_program).await.expect("list").iter().map(|s| (s.kind(), s.is_current)).collect();
     assert!(current.contains(&(SessionKind::RefreshToken, true)) && current.contains(&(SessionKind::SignIn, false)), "{current:?}");
+}
+
+/// While a release is replaced, its successor may already start sessions and queue mails of kinds that it does not know.
+#[tokio::test]
+async fn a_session_of_a_later_release_is_left_out() {
+    let cluster = Cluster::start().await;
+    let replica = cluster.auth().await;
+    let gateway = replica.gateway();
+    let first = gateway.sign_up(EMAIL, PASSWORD).await.expect("account");
+    let access = gateway.exchange(&first.session_token).await.expect("token").access_token;
+    gateway.sign_in(EMAIL, PASSWORD).await.expect("session");
+    let pool = &cluster.database.pool;
+    sqlx::query("alter table sessions drop constraint sessions_kind_check").execute(pool).await.expect("dropped");
+    sqlx::query("update sessions set kind = 'of_a_later_release' where id <> $1::uuid")
+        .bind(&first.session.clone().expect("session").id)
+        .execute(pool)
+        .await
+        .expect("changed");
+    let listed = gateway.sessions(&access).await.expect("list");
+    let ids: Vec<_> = listed.into_iter().map(|session| session.id).collect();
+    assert_eq!(ids, [first.session.expect("session").id]);
 }

@@ -6,7 +6,10 @@ use proto::{
     id::{SessionId, UserId},
 };
 
-use crate::harness::{Cluster, PASSWORD, Settings, answer};
+use crate::{
+    harness::{Cluster, PASSWORD, Settings, answer},
+    password_change::change,
+};
 
 #[tokio::test]
 async fn a_new_account_is_signed_in() {
@@ -52,15 +55,15 @@ async fn an_invalid_field_is_named_with_its_limit_and_no_account_is_created() {
     let cluster = Cluster::start().await;
     let gateway = cluster.auth().await.gateway();
     let (long, name) = (format!("{}@b.c", "a".repeat(251)), "n".repeat(81));
-    let (short, endless) = ("elephan", "x7".repeat(129));
+    let (short, endless) = ("elephant zebra", "x7".repeat(129));
     for (email, password, display_name, field, limit) in [
         ("", PASSWORD, "", "email", "3 to 254 characters"),
         (long.as_str(), PASSWORD, "", "email", "3 to 254 characters"),
         ("a@b@c", PASSWORD, "", "email", "exactly one @"),
         ("a\0@b", PASSWORD, "", "email", "no spaces"),
-        ("ada@example.org", "", "", "password", "8 to 256 characters"),
-        ("ada@example.org", short, "", "password", "8 to 256 characters"),
-        ("ada@example.org", endless.as_str(), "", "password", "8 to 256 characters"),
+        ("ada@example.org", "", "", "password", "15 to 256 characters"),
+        ("ada@example.org", short, "", "password", "15 to 256 characters"),
+        ("ada@example.org", endless.as_str(), "", "password", "15 to 256 characters"),
         ("ada@example.org", PASSWORD, name.as_str(), "display_name", "at most 80 characters"),
         ("ada@example.org", PASSWORD, "Ada\0", "display_name", "no control characters"),
         ("ada@example.org", PASSWORD, "Ada\u{2028}", "display_name", "no control characters"),
@@ -99,10 +102,31 @@ async fn values_at_the_limits_are_accepted() {
 }
 
 #[tokio::test]
+async fn the_least_length_of_a_new_password_is_a_setting_and_shorter_ones_of_before_stay_valid() {
+    let cluster = Cluster::start().await;
+    let fifteen = "zqx7!vbwk#3p9mt";
+    let (seven, twelve, fourteen) = (&fifteen[..7], &fifteen[..12], &fifteen[..14]);
+    let lenient = cluster.auth_with(Settings(&[("BACKLOT_PASSWORD_MIN_LENGTH", "8")])).await.gateway();
+    lenient.sign_up("ada@example.org", twelve).await.expect("enough here");
+    let refused = lenient.sign_up("eve@example.org", seven).await.expect_err("7");
+    assert_eq!(refused.violations[0].description, "must be 8 to 256 characters");
+
+    let gateway = cluster.auth().await.gateway();
+    let begun = gateway.sign_in("ada@example.org", twelve).await.expect("a password of before");
+    let access = gateway.exchange(&begun.session_token).await.expect("token").access_token;
+    let refused = change(&gateway, &access, twelve, fourteen).await.expect_err("14");
+    assert_eq!((refused.reason.as_str(), refused.violations[0].field.as_str()), ("INVALID_FIELD", "password"));
+    assert_eq!(refused.violations[0].description, "must be 15 to 256 characters");
+    change(&gateway, &access, twelve, fifteen).await.expect("15");
+    assert_eq!(gateway.sign_up("eve@example.org", fourteen).await.expect_err("14").reason, "INVALID_FIELD");
+    gateway.sign_up("eve@example.org", fifteen).await.expect("15");
+}
+
+#[tokio::test]
 async fn a_weak_password_is_refused_with_the_cause() {
     let cluster = Cluster::start().await;
     let gateway = cluster.auth().await.gateway();
-    for password in ["12345678", "qwertyuiop", "lovelace1"] {
+    for password in ["1234567812345678", "qwertyuiopqwertyuiop", "lovelacelovelace", "ada.lovelace@example.org"] {
         let fault = gateway.sign_up("ada.lovelace@example.org", password).await.expect_err(password);
         assert_eq!((fault.code, fault.reason.as_str()), (ErrorCode::InvalidArgument, "WEAK_PASSWORD"));
         assert_eq!(fault.violations[0].field, "password");

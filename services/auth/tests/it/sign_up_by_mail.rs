@@ -2,6 +2,7 @@
 
 use chassis::identity::Caller;
 use proto::{auth::SignUpResponse, error::ErrorCode};
+use rate_limit::Policies;
 
 use crate::{
     harness::{Cluster, PASSWORD, Settings},
@@ -33,6 +34,22 @@ async fn the_link_of_the_mail_creates_the_account() {
     let user = session.user.expect("user");
     assert_eq!((user.email.as_str(), user.display_name.as_str()), ("Ada@example.org", "Ada"));
     assert_eq!(mailbox.settled(&cluster).await.len(), 1, "the first sign-in is not from a new device");
+}
+
+#[tokio::test]
+async fn the_owner_of_an_address_uses_the_link_of_a_stranger_with_another_password() {
+    let (cluster, mailbox) = (Cluster::start().await, Mailbox::new());
+    let gateway = mailbox.auth(&cluster, &BY_MAIL).await.gateway();
+    gateway.sign_up("ada@example.org", PASSWORD).await.expect("accepted");
+    let token = mailbox.last(&cluster).await.token();
+    gateway.confirm_reset(&token, "passwordpassword").await.expect_err("weak");
+    gateway.confirm_reset(&token, OTHER_PASSWORD).await.expect("a new account");
+    for refused in [gateway.confirm_reset(&token, PASSWORD).await.map(drop), gateway.verify(&token).await.map(drop)] {
+        assert_eq!(refused.expect_err("used").reason, "LINK_INVALID");
+    }
+    gateway.sign_in("ada@example.org", PASSWORD).await.expect_err("the password of the stranger");
+    let user = gateway.sign_in("ada@example.org", OTHER_PASSWORD).await.expect("session").user.expect("user");
+    assert_eq!((user.display_name.as_str(), accounts(&cluster).await), ("ada", 1));
 }
 
 #[tokio::test]
@@ -81,9 +98,35 @@ async fn the_first_of_two_sign_ups_that_is_proved_wins() {
     let first = mailbox.last(&cluster).await.token();
     gateway.sign_up("ada@example.org", OTHER_PASSWORD).await.expect("accepted");
     let second = mailbox.last(&cluster).await.token();
-    gateway.verify(&second).await.expect("verified");
+    gateway.verify_with(&second, OTHER_PASSWORD).await.expect("verified");
     assert_eq!(gateway.verify(&first).await.expect_err("void").reason, "LINK_INVALID");
     gateway.sign_in("ada@example.org", OTHER_PASSWORD).await.expect("session");
+}
+
+/// Somebody signs up with the address of a stranger, who presses the button in the mail.
+#[tokio::test]
+async fn a_sign_up_is_confirmed_with_its_password_only() {
+    let cluster = Cluster::with_policies(Policies::shipped()).await;
+    let mailbox = Mailbox::new();
+    let replica = mailbox.auth(&cluster, &BY_MAIL).await;
+    let gateway = replica.gateway();
+    gateway.sign_up("ada@example.org", PASSWORD).await.expect("accepted");
+    let token = mailbox.last(&cluster).await.token();
+    let fault = gateway.verify_with(&token, "").await.expect_err("without one");
+    assert_eq!((fault.code, fault.reason.as_str()), (ErrorCode::InvalidArgument, "INVALID_FIELD"));
+    assert_eq!(
+        (fault.violations[0].field.as_str(), fault.violations[0].description.as_str()),
+        ("password", "must be the password of the sign-up")
+    );
+    for _ in 0..5 {
+        let fault = gateway.verify_with(&token, OTHER_PASSWORD).await.expect_err("another one");
+        assert_eq!((fault.code, fault.reason.as_str()), (ErrorCode::Unauthenticated, "BAD_CREDENTIALS"));
+    }
+    let fault = gateway.verify(&token).await.expect_err("limited");
+    assert_eq!((fault.code, fault.quota[0].policy.as_str()), (ErrorCode::RateLimited, "auth-guess"));
+    assert_eq!(accounts(&cluster).await, 0);
+    replica.gateway_for("198.51.100.7").verify(&token).await.expect("the link stays usable");
+    gateway.sign_in("ada@example.org", PASSWORD).await.expect("attempts with a link are counted apart");
 }
 
 #[tokio::test]
@@ -118,7 +161,7 @@ async fn only_addresses_of_the_listed_domains_sign_up() {
 async fn a_weak_password_and_an_invalid_address_are_refused_before_a_mail() {
     let (cluster, mailbox) = (Cluster::start().await, Mailbox::new());
     let gateway = mailbox.auth(&cluster, &BY_MAIL).await.gateway();
-    assert_eq!(gateway.sign_up("ada@example.org", "qwertyuiop").await.expect_err("weak").reason, "WEAK_PASSWORD");
+    assert_eq!(gateway.sign_up("ada@example.org", "qwertyuiopqwertyuiop").await.expect_err("weak").reason, "WEAK_PASSWORD");
     assert_eq!(gateway.sign_up("a@b@c", PASSWORD).await.expect_err("invalid").reason, "INVALID_FIELD");
     assert!(mailbox.settled(&cluster).await.is_empty());
     let closed = cluster.auth_with(Settings(&[("BACKLOT_SIGNUP", "closed")])).await.gateway();

@@ -59,7 +59,7 @@ async fn every_spelling_of_a_password_is_accepted() {
     gateway.sign_up("long@b.c", &long_decomposed).await.expect("256 characters after normalisation");
     gateway.sign_in("long@b.c", &long).await.expect("session");
     let short = gateway.sign_up("short@b.c", "u\u{308}o\u{308}a\u{308}u\u{308}").await.expect_err("four characters");
-    assert!(short.violations[0].description.contains("8 to 256 characters"), "{short:?}");
+    assert!(short.violations[0].description.contains("15 to 256 characters"), "{short:?}");
 }
 
 /// The previous release did not normalise addresses. It may have two accounts for one address.

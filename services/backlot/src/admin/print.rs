@@ -1,5 +1,7 @@
 //! Texts of people in a terminal and in JSON lines. Characters that could control a terminal, or make a text look like another one, are escaped.
 
+use std::io::{self, Write as _};
+
 use anyhow::{Context as _, Result};
 use chassis::clock::Timestamp;
 use proto::text::is_misleading;
@@ -8,6 +10,11 @@ use serde::Serialize;
 /// A text for a terminal.
 pub(super) fn text(text: &str) -> String {
     text.chars().map(|c| if is_misleading(c) { c.escape_unicode().to_string() } else { c.to_string() }).collect()
+}
+
+/// A text for a cell of a table: `-` if it is empty.
+pub(super) fn cell(value: &str) -> String {
+    if value.is_empty() { "-".to_owned() } else { text(value) }
 }
 
 /// One line of JSON without misleading characters. They only occur in texts, where JSON can escape every character.
@@ -42,6 +49,31 @@ pub(super) fn table<const N: usize>(rows: &[[String; N]]) -> String {
     rows.iter().map(line).collect()
 }
 
+/// The entries of a list on the standard output: each as one line of JSON at once, or all as a table at the end.
+pub(super) struct Listing<const N: usize> {
+    as_json: bool,
+    rows: Vec<[String; N]>,
+}
+
+impl<const N: usize> Listing<N> {
+    pub(super) fn new(heading: [&str; N], as_json: bool) -> Self {
+        Self { as_json, rows: vec![heading.map(str::to_owned)] }
+    }
+
+    /// Adds an entry and its row of the table.
+    pub(super) fn add(&mut self, entry: &impl Serialize, row: [String; N]) -> Result<()> {
+        if self.as_json {
+            return writeln!(io::stdout(), "{}", json_line(entry)?).context("cannot write");
+        }
+        self.rows.push(row);
+        Ok(())
+    }
+
+    pub(super) fn finish(self) -> Result<()> {
+        if self.as_json { Ok(()) } else { write!(io::stdout(), "{}", table(&self.rows)).context("cannot write") }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
@@ -57,8 +89,9 @@ mod tests {
             ("\u{9b}31m", r"\u{9b}31m"),
             ("a\u{202e}b", r"a\u{202e}b"),
         ] {
-            assert_eq!(text(given), shown);
+            assert_eq!((text(given), cell(given)), (shown.to_owned(), shown.to_owned()));
         }
+        assert_eq!(cell(""), "-");
     }
 
     #[test]

@@ -6,14 +6,14 @@ use anyhow::{Context as _, Result, ensure};
 use chassis::context::Context;
 use clap::Subcommand;
 use proto::auth::{
-    Account, CreateUserRequest, FindUserRequest, ListUserSessionsRequest, ListUsersRequest, Plan, SetUserDisabledRequest,
-    SetUserPlanRequest,
+    Account, AccountKind, CreateUserRequest, DeleteUserRequest, FindUserRequest, ListUserSessionsRequest, ListUsersRequest, Plan,
+    ResetSecondFactorRequest, SetUserDisabledRequest, SetUserPlanRequest, User,
 };
 use serde_json::json;
 
 use super::{
     Admin,
-    print::{self, json_line, table, time},
+    print::{self, Listing, json_line, table, time},
 };
 use crate::operator::refusal;
 
@@ -22,7 +22,7 @@ const PAGE: i32 = 200;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Create an account, also if sign-up is closed. It prints a random password, which is shown only once.
+    /// Create an account, also if sign-up is closed. It prints a link, which is shown only once, and with which the owner sets a password.
     Create {
         /// The e-mail address.
         email: String,
@@ -66,6 +66,19 @@ pub(super) enum Command {
         /// The e-mail address or the id of the account.
         user: String,
     },
+    /// Delete an account for ever, with its projects. It cannot be undone.
+    Delete {
+        /// The e-mail address or the id of the account.
+        user: String,
+        /// The e-mail address of the account once more, or the id of a service account: the confirmation that this account is meant.
+        #[arg(long, value_name = "E-MAIL|ID")]
+        confirm: String,
+    },
+    /// Remove the second factors of an account whose owner has lost them. Make sure before that it is the owner who asks.
+    ResetSecondFactor {
+        /// The e-mail address or the id of the account.
+        user: String,
+    },
     /// Change the plan of an account.
     Plan {
         /// The e-mail address or the id of the account.
@@ -98,6 +111,8 @@ pub(super) async fn run(admin: Admin, command: Command) -> Result<()> {
         Command::Show { user, json } => show(admin, user, json).await,
         Command::Disable { user } => set_disabled(admin, user, true).await,
         Command::Enable { user } => set_disabled(admin, user, false).await,
+        Command::Delete { user, confirm } => delete(admin, user, &confirm).await,
+        Command::ResetSecondFactor { user } => reset_second_factor(admin, user).await,
         Command::Plan { user, plan } => set_plan(admin, user, plan).await,
     }
 }
@@ -117,48 +132,51 @@ async fn create(mut admin: Admin, request: CreateUserRequest, as_json: bool) -> 
     let mut out = io::stdout().lock();
     if as_json {
         let mut value = json!({ "account": account });
-        if !answer.generated_password.is_empty() {
-            value["password"] = answer.generated_password.into();
+        if !answer.password_url.is_empty() {
+            value["passwordUrl"] = answer.password_url.into();
+            value["passwordExpireTime"] = json!(answer.password_expire_time);
         }
         return writeln!(out, "{}", json_line(&value)?).context("cannot write");
     }
     let user = account.user.unwrap_or_default();
     writeln!(out, "{} created with the id {}", print::text(&user.email), user.id)?;
-    if !answer.generated_password.is_empty() {
-        writeln!(out, "password: {}", answer.generated_password)?;
+    if !answer.password_url.is_empty() {
+        writeln!(out, "the owner sets a password with this link, once, until {}", time(answer.password_expire_time.as_ref()))?;
+        writeln!(out, "link: {}", answer.password_url)?;
     }
     Ok(())
 }
 
 async fn list(mut admin: Admin, query: String, as_json: bool) -> Result<()> {
-    let mut out = io::stdout().lock();
-    let mut rows = vec![["ID", "E-MAIL", "PLAN", "STATE", "CREATED"].map(str::to_owned)];
+    let mut listing = Listing::new(["ID", "E-MAIL", "KIND", "PLAN", "STATE", "CREATED"], as_json);
     let mut page_token = String::new();
     loop {
         let request = ListUsersRequest { query: query.clone(), page_size: PAGE, page_token };
         let page = admin.client.list_users(Context::background().request(request)).await.map_err(refusal)?.into_inner();
         for account in &page.accounts {
-            if as_json {
-                writeln!(out, "{}", json_line(account)?).context("cannot write")?;
-            } else {
-                rows.push(row(account));
-            }
+            listing.add(account, row(account))?;
         }
         page_token = page.next_page_token;
         if page_token.is_empty() {
-            break;
+            return listing.finish();
         }
     }
-    if !as_json {
-        write!(out, "{}", table(&rows)).context("cannot write")?;
-    }
-    Ok(())
 }
 
-fn row(account: &Account) -> [String; 5] {
+fn row(account: &Account) -> [String; 6] {
     let user = account.user.clone().unwrap_or_default();
     let created = time(user.create_time.as_ref());
-    [user.id.clone(), print::text(&user.email), user.plan().name().to_owned(), state(account).to_owned(), created]
+    let email = print::cell(&user.email);
+    [user.id.clone(), email, kind(account).to_owned(), user.plan().name().to_owned(), state(account).to_owned(), created]
+}
+
+fn kind(account: &Account) -> &'static str {
+    if account.kind() == AccountKind::Service { "service" } else { "person" }
+}
+
+/// How an operator recognises an account: its address, or the id of a service account.
+fn address(user: &User) -> String {
+    print::text(if user.email.is_empty() { &user.id } else { &user.email })
 }
 
 fn state(account: &Account) -> &'static str {
@@ -177,7 +195,9 @@ async fn show(mut admin: Admin, user: String, as_json: bool) -> Result<()> {
     let sessions = admin.client.list_user_sessions(request).await.map_err(refusal)?.into_inner().sessions;
     let rows = [
         ("id", user.id.clone()),
-        ("e-mail", print::text(&user.email)),
+        ("e-mail", print::cell(&user.email)),
+        ("kind", kind(&account).to_owned()),
+        ("owner", print::cell(&account.owner_id)),
         ("name", print::text(&user.display_name)),
         ("plan", user.plan().name().to_owned()),
         ("state", state(&account).to_owned()),
@@ -192,16 +212,34 @@ async fn set_disabled(mut admin: Admin, user: String, disabled: bool) -> Result<
     let request = SetUserDisabledRequest { user, disabled, operator: admin.operator };
     let answer = admin.client.set_user_disabled(Context::background().request(request)).await.map_err(refusal)?.into_inner();
     let account = answer.account.unwrap_or_default();
-    let email = print::text(&account.user.clone().unwrap_or_default().email);
+    let email = address(&account.user.clone().unwrap_or_default());
     let ended = if disabled { format!("; sessions ended: {}", answer.ended_sessions) } else { String::new() };
     writeln!(io::stdout(), "{email} is {}{ended}", state(&account)).context("cannot write")
+}
+
+async fn delete(mut admin: Admin, user: String, confirm: &str) -> Result<()> {
+    let found = admin.client.find_user(Context::background().request(FindUserRequest { user })).await.map_err(refusal)?.into_inner();
+    let user = found.account.unwrap_or_default().user.unwrap_or_default();
+    let expected = address(&user);
+    ensure!(expected.eq_ignore_ascii_case(&print::text(confirm.trim())), "--confirm must be {expected}");
+    let request = DeleteUserRequest { user: user.id, operator: admin.operator };
+    let answer = admin.client.delete_user(Context::background().request(request)).await.map_err(refusal)?.into_inner();
+    let email = address(&answer.account.unwrap_or_default().user.unwrap_or_default());
+    writeln!(io::stdout(), "{email} is deleted; sessions ended: {}", answer.ended_sessions).context("cannot write")
+}
+
+async fn reset_second_factor(mut admin: Admin, user: String) -> Result<()> {
+    let request = ResetSecondFactorRequest { user: user.clone(), operator: admin.operator };
+    let answer = admin.client.reset_second_factor(Context::background().request(request)).await.map_err(refusal)?.into_inner();
+    let outcome = if answer.was_removed { "the second factors are removed" } else { "there was no second factor" };
+    writeln!(io::stdout(), "{}: {outcome}", print::text(&user)).context("cannot write")
 }
 
 async fn set_plan(mut admin: Admin, user: String, plan: Plan) -> Result<()> {
     let request = SetUserPlanRequest { user, plan: plan.into(), operator: admin.operator };
     let answer = admin.client.set_user_plan(Context::background().request(request)).await.map_err(refusal)?.into_inner();
     let user = answer.account.unwrap_or_default().user.unwrap_or_default();
-    writeln!(io::stdout(), "{} has the plan {}", print::text(&user.email), user.plan().name()).context("cannot write")
+    writeln!(io::stdout(), "{} has the plan {}", address(&user), user.plan().name()).context("cannot write")
 }
 
 #[cfg(test)]

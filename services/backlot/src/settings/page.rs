@@ -64,7 +64,7 @@ type Names = BTreeSet<String>;
 fn groups() -> Vec<(&'static str, Names)> {
     let mut groups = vec![
         ("Addresses", addresses()),
-        ("The cluster secret", names(|env| drop(ClusterSecret::read(env, Caller::Gateway)))),
+        ("Keys and certificates of roles", names(|env| drop(ClusterSecret::read(env, Caller::Gateway)))),
         ("PostgreSQL", databases()),
         ("Redis", names(|env| drop(redis::Config::read(env)))),
         ("Logs, traces and error reports", names(|env| drop(telemetry::Config::read(env)))),

@@ -72,6 +72,7 @@ mod tests {
     use tower::{ServiceExt as _, service_fn};
 
     use super::*;
+    use crate::client::transport_error::TransportError;
 
     /// The result of a call on the connection: a status, or an error of the transport.
     #[derive(Debug)]
@@ -79,11 +80,6 @@ mod tests {
         Status(Status),
         Error(Box<dyn Error + Send + Sync>),
     }
-
-    /// An error whose text does not include its cause, like those of the transport.
-    #[derive(Debug, thiserror::Error)]
-    #[error("transport error")]
-    struct TransportError(#[source] Box<dyn Error + Send + Sync>);
 
     /// What the caller gets: code, reason and domain of the status, or the text of the error.
     async fn received(outcome: Outcome, deadline: bool) -> Result<(Code, String, String), String> {

@@ -73,7 +73,7 @@ impl Setting for http::Uri {
         match uri.scheme_str() {
             Some("http") => Ok(uri),
             // Without this check a role would connect and never get a response.
-            Some("https") => Err("must begin with http://: roles use HTTP/2 without TLS among each other; encrypt the network".to_owned()),
+            Some("https") => Err("must begin with http://: BACKLOT_TLS decides whether roles connect with TLS".to_owned()),
             _ => Err("must begin with http://".to_owned()),
         }
     }

@@ -49,8 +49,8 @@ struct Keys {
 impl Signer {
     #[must_use]
     pub fn new(me: Caller, secret: &ClusterSecret) -> Self {
-        let pairs = Caller::NAMED.into_iter().filter_map(|to| Some((to, secret.pair(me, to).map(key)?))).collect();
-        Self { me, keys: Arc::new(Keys { pairs, shared: secret.shared().map(key) }) }
+        let pairs = Caller::NAMED.into_iter().filter_map(|to| Some((to, key(*secret.pair(me, to).first()?)))).collect();
+        Self { me, keys: Arc::new(Keys { pairs, shared: secret.shared().first().copied().map(key) }) }
     }
 
     /// A token that `to` accepts for a minute. `client` is the address of the client at the gateway.

@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     net::{IpAddr, SocketAddr},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
@@ -20,6 +20,7 @@ use super::{
 use crate::{
     network::client_networks,
     share::{Exhausted, Holder, Share, Shares},
+    tls::Peer,
 };
 
 /// A connection. Each of its requests has it as an extension.
@@ -32,6 +33,8 @@ pub(super) struct State {
     peer: SocketAddr,
     /// Whether the peer is a proxy, so that the connection carries many clients.
     proxied: bool,
+    /// What TLS has proved about the peer. Unset while the connection is new.
+    pub(super) tls_peer: OnceLock<Peer>,
     /// Whether the peer has shown a valid caller token.
     trusted: AtomicBool,
     /// The penalty of this connection.
@@ -61,6 +64,7 @@ impl Connection {
             number,
             peer,
             proxied,
+            tls_peer: OnceLock::new(),
             trusted: AtomicBool::new(false),
             penalty: AtomicU64::new(0),
             max_penalty,
@@ -82,6 +86,12 @@ impl Connection {
     #[must_use]
     pub fn peer(&self) -> SocketAddr {
         self.0.peer
+    }
+
+    /// What TLS has proved about the peer.
+    #[must_use]
+    pub fn tls_peer(&self) -> Peer {
+        self.0.tls_peer.get().copied().unwrap_or(Peer::Plain)
     }
 
     /// Marks the peer as a service of the cluster. The connection is not closed when it is idle, resets streams, or could be replaced.

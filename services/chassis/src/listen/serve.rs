@@ -1,12 +1,6 @@
 //! Serves one connection.
 
-use std::{
-    convert::Infallible,
-    future::poll_fn,
-    pin::{Pin, pin},
-    sync::Arc,
-    time::Duration,
-};
+use std::{convert::Infallible, pin::pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -20,8 +14,9 @@ use tower::Service;
 use super::{
     Listener,
     connection::Connection,
-    pace::{PacedSocket, idle, stalled},
+    pace::{idle, stalled},
     response::{RequestContext, respond},
+    secure::{count_polls, secure},
 };
 
 /// How long the client may take to close after a graceful shutdown.
@@ -39,6 +34,13 @@ where
 {
     let _ = stream.set_nodelay(true);
     let limits = &listener.limits;
+    let socket = tokio::select! {
+        biased;
+        socket = secure(listener, stream, connection) => socket,
+        () = stop.cancelled() => None,
+        () = connection.0.replaced.cancelled() => None,
+    };
+    let Some(socket) = socket else { return };
     let context =
         RequestContext { connection: connection.clone(), unsent: Arc::clone(&listener.unsent), refuse: Arc::clone(&listener.refuse) };
     let context = Arc::new(context);
@@ -48,7 +50,7 @@ where
         respond(Arc::clone(&context), service.clone(), request)
     });
     let builder = listener.builder();
-    let io = TokioIo::new(PacedSocket::new(stream, limits, connection.clone()));
+    let io = TokioIo::new(socket);
     let mut serving = pin!(builder.serve_connection(io, service));
     let (mut request_timeout, mut close_timeout) = (None, CLOSE_TIMEOUT);
     tokio::select! {
@@ -81,12 +83,4 @@ where
         () = banned => {}
         () = stalled(connection, limits) => {}
     }
-}
-
-/// Counts the polls of the connection's future.
-fn count_polls<F: Future>(mut serving: Pin<&mut F>, connection: &Connection) -> impl Future<Output = F::Output> {
-    poll_fn(move |cx| {
-        connection.0.traffic.polled();
-        serving.as_mut().poll(cx)
-    })
 }

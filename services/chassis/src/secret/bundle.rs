@@ -22,11 +22,23 @@ pub(super) enum BadBundle {
     Lacks { purpose: String },
 }
 
+/// By purpose.
+type Keys = BTreeMap<String, Key>;
+
+/// A bundle as it is printed. The release before ignores `previous`.
 #[derive(Serialize, Deserialize)]
-pub(super) struct Bundle {
+struct Printed {
     role: String,
-    /// By purpose.
-    keys: BTreeMap<String, Key>,
+    keys: Keys,
+    /// The keys of the second secret, while the secret is replaced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    previous: Option<Keys>,
+}
+
+/// The keys of one role, derived from one secret.
+pub(super) struct Bundle {
+    role: Caller,
+    keys: Keys,
 }
 
 /// 32 bytes. They are serialised as base64url.
@@ -51,12 +63,12 @@ pub(super) fn pair(from: Caller, to: Caller) -> String {
     format!("{}>{}", from.name(), to.name())
 }
 
-/// The purposes of a role's keys.
-fn purposes(role: Caller) -> Vec<String> {
+/// The purposes of the keys that a role cannot do without.
+fn required(role: Caller) -> Vec<String> {
     let calls = Caller::NAMED.into_iter().flat_map(|other| [pair(role, other), pair(other, role)]);
     let own: &[&str] = match role {
         Caller::Gateway => &["session cookie name"],
-        Caller::Auth => &["auth signing keys"],
+        Caller::Auth => &[super::AUTH_KEYS],
         Caller::AgentStreaming => &["page tokens"],
         Caller::ProjectStorage => &["page tokens", "preview labels"],
         Caller::RateLimit | Caller::Compile | Caller::Operator | Caller::Direct => &[],
@@ -64,29 +76,37 @@ fn purposes(role: Caller) -> Vec<String> {
     calls.chain(own.iter().map(|purpose| (*purpose).to_owned())).collect()
 }
 
+/// The purposes of the keys that a role has with this release, but can do without.
+fn optional(role: Caller) -> &'static [&'static str] {
+    if role == Caller::AgentStreaming { &[super::AGENT_SEALED] } else { &[] }
+}
+
 impl Bundle {
-    pub(super) fn of(role: Caller, derive: impl Fn(&str) -> [u8; 32]) -> Self {
-        let keys = purposes(role).into_iter().map(|purpose| (purpose.clone(), Key(derive(&purpose)))).collect();
-        Self { role: role.name().to_owned(), keys }
+    pub(super) fn of(role: Caller, derive: impl Fn(&str) -> Option<[u8; 32]>) -> Self {
+        let purposes = required(role).into_iter().chain(optional(role).iter().map(|purpose| (*purpose).to_owned()));
+        Self { role, keys: purposes.filter_map(|purpose| Some((purpose.clone(), Key(derive(&purpose)?)))).collect() }
     }
 
-    pub(super) fn print(&self) -> String {
-        format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(serde_json::to_vec(self).unwrap_or_default()))
+    /// One line with this bundle and that of the second secret.
+    pub(super) fn print(self, previous: Option<Self>) -> String {
+        let printed = Printed { role: self.role.name().to_owned(), keys: self.keys, previous: previous.map(|bundle| bundle.keys) };
+        format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(serde_json::to_vec(&printed).unwrap_or_default()))
     }
 
-    /// Parses the bundle of a role. It must have every key that the role needs.
-    pub(super) fn parse(text: &str, role: Caller) -> Result<Self, BadBundle> {
+    /// Parses the bundle of a role, and that of the second secret. Each must have every key that the role cannot do without.
+    pub(super) fn parse(text: &str, role: Caller) -> Result<(Self, Option<Self>), BadBundle> {
         let body = text.trim().strip_prefix(PREFIX).and_then(|body| URL_SAFE_NO_PAD.decode(body).ok()).ok_or(BadBundle::Form)?;
-        let bundle: Self = serde_json::from_slice(&body).map_err(|_| BadBundle::Form)?;
+        let printed: Printed = serde_json::from_slice(&body).map_err(|_| BadBundle::Form)?;
         // The fault shows only names of known roles.
-        let found = Caller::named(&bundle.role).ok_or(BadBundle::Form)?;
+        let found = Caller::named(&printed.role).ok_or(BadBundle::Form)?;
         if found != role {
             return Err(BadBundle::Role { found: found.name().to_owned(), role: role.name() });
         }
-        match purposes(role).into_iter().find(|purpose| !bundle.keys.contains_key(purpose)) {
+        let complete = |keys: Keys| match required(role).into_iter().find(|purpose| !keys.contains_key(purpose)) {
             Some(purpose) => Err(BadBundle::Lacks { purpose }),
-            None => Ok(bundle),
-        }
+            None => Ok(Self { role, keys }),
+        };
+        Ok((complete(printed.keys)?, printed.previous.map(complete).transpose()?))
     }
 
     pub(super) fn key(&self, purpose: &str) -> Option<[u8; 32]> {
@@ -117,7 +137,9 @@ mod tests {
     #[test]
     fn a_bundle_has_exactly_the_keys_of_its_role() {
         for role in Caller::NAMED {
-            let bundle = Bundle::parse(&root().bundle(role).expect("printed"), role).unwrap_or_else(|e| panic!("{role:?}: {e}"));
+            let (bundle, previous) =
+                Bundle::parse(&root().bundle(role).expect("printed"), role).unwrap_or_else(|e| panic!("{role:?}: {e}"));
+            assert!(previous.is_none(), "{role:?}");
             assert!(bundle.keys.iter().all(|(purpose, key)| root().derive(purpose) == key.0), "{role:?}");
             let foreign = bundle.keys.keys().filter(|purpose| purpose.contains('>'));
             assert!(
@@ -125,10 +147,10 @@ mod tests {
                     && foreign.clone().all(|p| p.split('>').any(|name| name == role.name())),
                 "{role:?}"
             );
-            let shared = root().shared().expect("a secret");
-            assert!(bundle.all().all(|key| key != shared), "{role:?} has the shared key");
+            let shared = root().shared();
+            assert!(bundle.all().all(|key| !shared.contains(&key)), "{role:?} has the shared key");
         }
-        let gateway = Bundle::of(Caller::Gateway, |purpose| root().derive(purpose));
+        let gateway = Bundle::of(Caller::Gateway, |purpose| Some(root().derive(purpose)));
         assert_eq!((gateway.key("auth signing keys"), gateway.key("caller tokens"), gateway.key("auth>rate-limit")), (None, None, None));
     }
 
@@ -137,11 +159,14 @@ mod tests {
         let good = root().bundle(Caller::Auth).expect("printed");
         assert_eq!(good.lines().count(), 1);
         assert_eq!(faults(&[("BACKLOT_ROLE_KEYS", &good)], Caller::Auth), "");
-        let empty = Bundle { role: "auth".into(), keys: BTreeMap::new() }.print();
+        let empty = || Bundle { role: Caller::Auth, keys: BTreeMap::new() };
+        let complete = || Bundle::of(Caller::Auth, |purpose| Some(root().derive(purpose)));
+        let (empty, second) = (empty().print(None), complete().print(Some(empty())));
         let cut = &good[..good.len() - 9];
         let old = good.replacen('1', "0", 1);
         for (text, problem) in [
             (empty.as_str(), "lacks the key for auth>gateway"),
+            (second.as_str(), "lacks the key for auth>gateway"),
             (cut, "must be the line"),
             (old.as_str(), "must be the line"),
             ("backlot-keys-1.", "must be the line"),
@@ -162,5 +187,29 @@ mod tests {
     fn a_bundle_cannot_make_the_bundle_of_another_role() {
         let mut env = Env::of([("BACKLOT_ROLE_KEYS", root().bundle(Caller::Auth).expect("printed"))]);
         assert_eq!(ClusterSecret::read(&mut env, Caller::Auth).bundle(Caller::Gateway), None);
+    }
+
+    #[test]
+    fn one_line_has_the_keys_of_both_secrets() {
+        let next = ClusterSecret::of_bytes(b"b7f4a90c5d3e1182ac64de07f93b5510");
+        let line = next.clone().and_previous(&root()).bundle(Caller::Gateway).expect("printed");
+        let mut env = Env::of([("BACKLOT_ROLE_KEYS", line)]);
+        let secret = ClusterSecret::read(&mut env, Caller::Gateway);
+        env.check().expect("good");
+        let cookie = "session cookie name";
+        assert_eq!(secret.accepted(cookie), [next.derive(cookie), root().derive(cookie)]);
+        assert_eq!(secret.pair(Caller::Gateway, Caller::Auth).len(), 2);
+        assert!(secret.pair(Caller::Auth, Caller::RateLimit).is_empty() && secret.accepted(crate::secret::AUTH_KEYS).is_empty());
+    }
+
+    #[test]
+    fn a_bundle_of_the_release_before_has_no_key_for_sealed_values() {
+        let role = Caller::AgentStreaming;
+        let mut old = Bundle::of(role, |purpose| Some(root().derive(purpose)));
+        assert!(old.keys.remove(crate::secret::AGENT_SEALED).is_some());
+        let mut env = Env::of([("BACKLOT_ROLE_KEYS", old.print(None))]);
+        let secret = ClusterSecret::read(&mut env, role);
+        env.check().expect("good");
+        assert!(secret.accepted(crate::secret::AGENT_SEALED).is_empty());
     }
 }

@@ -20,7 +20,7 @@ use proto::error::{ErrorCode, Fault, FieldViolation};
 use tokio::{sync::Semaphore, time::Instant};
 use tonic::body::Body;
 
-pub(super) use self::fields::RequestTypes;
+pub(super) use self::fields::Methods;
 use self::pieces::Pieces;
 use crate::share::Share;
 
@@ -224,9 +224,9 @@ pub(super) struct Message {
 }
 
 impl Message {
-    /// The path of the first field beyond `most` fields, see [`RequestTypes::first_excess_field`].
-    pub(super) fn first_excess_field(&self, most: usize, types: &RequestTypes, path: &str) -> Option<String> {
-        types.first_excess_field(most, path, self.content.clone())
+    /// The path of the first field beyond `most` fields, see [`Methods::first_excess_field`].
+    pub(super) fn first_excess_field(&self, most: usize, methods: &Methods, path: &str) -> Option<String> {
+        methods.first_excess_field(most, path, self.content.clone())
     }
 
     pub(super) fn into_body(self) -> Body {

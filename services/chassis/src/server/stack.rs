@@ -7,9 +7,10 @@
 //! 5. the message, complete and within its size limit: a client that sends it slowly holds no slot;
 //! 6. load shedding: a slot, with a share for each connection, address and person. Health and reflection need none;
 //! 7. messages that cannot be decoded: the library's status is replaced by a fault that names the field;
-//! 8. deadline: limits the time of the handler and of its response stream;
+//! 8. deadline: limits the time of the handler and of its response stream. The stream also ends with the session of its user;
 //! 9. panics become INTERNAL: innermost, so that all other steps also apply to them.
 
+mod sessions;
 mod streams;
 
 use std::{
@@ -34,10 +35,10 @@ use tracing::{Instrument, field::Empty, info_span};
 
 use super::{
     Config, Rule, Scope, Size,
-    message::{self, Bounds, ReadError, RequestTypes},
+    message::{self, Bounds, Methods, ReadError},
     metrics,
     reflection::MAX_QUERY_BYTES,
-    undecodable,
+    scope, undecodable,
 };
 use crate::{
     client::{CALLER_HEADER, MAX_MESSAGE_BYTES},
@@ -48,6 +49,7 @@ use crate::{
     limit::General,
     listen::{Connection, OnBehalfOf},
     propagation::{self, Sender},
+    revocations::Revocations,
     share::{Holder, Share, Shares},
     task::Tasks,
     verifier::Verifier,
@@ -76,11 +78,13 @@ const ORDINARY_BYTES: usize = 4 * 1024 * 1024;
 /// The state that all connections of a server share.
 pub(super) struct Shared {
     pub(super) me: Caller,
-    verifier: Arc<Verifier>,
+    pub(super) verifier: Arc<Verifier>,
     rules: &'static [Rule],
     /// The full names of the services of this server.
     pub(super) names: Vec<&'static str>,
     pub(super) general: Option<General>,
+    /// The sessions whose tokens are refused.
+    pub(super) revocations: Option<Arc<Revocations>>,
     edge: Edge,
     /// Open calls of direct callers, until their response has ended.
     direct: Arc<Shares>,
@@ -89,7 +93,7 @@ pub(super) struct Shared {
     /// Requests whose response has not begun.
     running: Arc<Shares>,
     body_timeout: Duration,
-    request_types: RequestTypes,
+    methods: Methods,
     /// The most fields of a message of a direct caller.
     max_fields: usize,
     /// The most messages of a reflection stream.
@@ -115,12 +119,13 @@ impl Shared {
             rules,
             names: Vec::new(),
             general: None,
+            revocations: None,
             edge: config.edge,
             direct: shares(config.direct_calls),
             receiving: shares(config.receiving),
             running: shares(config.max_concurrent_requests),
             body_timeout: config.body_timeout,
-            request_types: RequestTypes::default(),
+            methods: Methods::default(),
             max_fields: config.message_fields,
             max_reflection_messages: config.max_reflection_messages,
         }
@@ -128,7 +133,7 @@ impl Shared {
 
     /// Wraps the routes. `tasks` gets the cleanup task of the guard.
     pub(super) fn wrap(mut self, routes: Routes, tasks: &Tasks) -> Result<Stack, DescriptorError> {
-        self.request_types = RequestTypes::of(&self.names)?;
+        self.methods = Methods::of(&self.names)?;
         let guard = Guard::new(self.edge, self.me.name(), tasks);
         Ok(Stack { shared: Arc::new(self), guard, routes: routes.prepare() })
     }
@@ -148,7 +153,7 @@ impl Shared {
         // A client can invent names, so all unknown RPCs have the same one.
         let name = if self.rule(&path).is_some() || LIBRARY.contains(&path.as_str()) { path.clone() } else { UNKNOWN.to_owned() };
         let started = Instant::now();
-        let caller = self.caller(request.headers());
+        let caller = self.caller(request.headers(), &connection);
         let is_cluster = caller.as_ref().is_ok_and(|(caller, _)| *caller != Caller::Direct);
         // Before a span is made and headers are copied, so that a flood costs little.
         if !is_cluster && let Err(wait) = guard.check(connection.peer().ip()) {
@@ -199,7 +204,7 @@ impl Shared {
         {
             general.check(&context).await?;
         }
-        let person = context.user.as_ref().map(|user| user.id);
+        let (person, session) = context.user.as_ref().map(|user| (user.id, user.session_id)).unzip();
         let holder = Holder { connection: direct.then(|| head.connection.number()), address: context.client_address, person };
         let until_end = |response: Response<Body>| match call {
             Some(call) => response.map(|body| call.attach_to(body)),
@@ -225,6 +230,7 @@ impl Shared {
         // Clients of health and reflection expect the statuses of the libraries.
         if !of_library {
             response = undecodable::replace_status(self.me.name(), response);
+            response = self.until_session_ends(&head.path, session, response);
         }
         if let Some(person) = person {
             response.extensions_mut().insert(OnBehalfOf(person));
@@ -269,7 +275,7 @@ impl Shared {
                 self.fault(ErrorCode::InvalidArgument, "BODY_BROKEN", "the message ended early")
             }
         })?;
-        if !of_cluster && let Some(field) = message.first_excess_field(self.max_fields, &self.request_types, &head.path) {
+        if !of_cluster && let Some(field) = message.first_excess_field(self.max_fields, &self.methods, &head.path) {
             return Err(self.too_many_fields(field));
         }
         Ok((Request::from_parts(parts, message.into_body()), receiving))
@@ -282,10 +288,10 @@ impl Shared {
     }
 
     /// The calling process, and the address of its client.
-    fn caller(&self, headers: &HeaderMap) -> Result<(Caller, Option<IpAddr>), Fault> {
+    fn caller(&self, headers: &HeaderMap, connection: &Connection) -> Result<(Caller, Option<IpAddr>), Fault> {
         match headers.get(CALLER_HEADER).map(|v| v.to_str()) {
             None => Ok((Caller::Direct, None)),
-            Some(Ok(token)) => Ok(self.verifier.caller(token)?),
+            Some(Ok(token)) => self.verifier.caller_of(connection.tls_peer(), token),
             Some(Err(_)) => Err(self.fault(ErrorCode::Unauthenticated, "TOKEN_INVALID", "the caller token is not text")),
         }
     }
@@ -312,8 +318,11 @@ impl Shared {
             let text = format!("{} may not call {}", caller.name(), rule.rpc);
             return Err(self.fault(ErrorCode::Forbidden, "CALLER_DENIED", text));
         }
-        if let Some(token) = bearer(headers) {
-            context.user = Some(self.verifier.user(token).await?);
+        if let Some(user) = self.user(headers).await? {
+            if let Some(scope) = user.grant.as_ref().and_then(|grant| scope::missing(rule, grant)) {
+                return Err(scope::refusal(self.me, scope));
+            }
+            context.user = Some(user);
         }
         if rule.user {
             let user = context.user()?;
@@ -349,12 +358,6 @@ impl Shared {
             }
         }
     }
-}
-
-fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let text = headers.get(http::header::AUTHORIZATION)?.to_str().ok()?;
-    let (scheme, token) = text.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
 }
 
 /// The code of a response without a body, which is in its headers. The code in the trailers of a stream is not known here.

@@ -1,17 +1,15 @@
 //! Issues access tokens in tests of services other than auth. It has a key of its own, and serves auth's key set and revocations.
 
-use std::{
-    pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+mod key_server;
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
 };
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use futures::Stream;
 use proto::{
-    auth::{self, JsonWebKey, auth_service_server::AuthService},
+    auth::{self, JsonWebKey},
     id::{SessionId, UserId},
 };
 use ring::{
@@ -21,9 +19,9 @@ use ring::{
 use serde_json::{Map, Value};
 use tokio::{net::TcpListener, sync::watch};
 use tokio_stream::wrappers::TcpListenerStream;
-use tonic::{Request, Response, Status};
 
-use crate::identity::{AUDIENCE, Claims, ISSUER, TOKEN_TYPE, unix_now};
+use self::key_server::KeyServer;
+use crate::identity::{AUDIENCE, Claims, Grant, ISSUER, LIMITED_AUDIENCE, TOKEN_TYPE, unix_now};
 
 const KID: &str = "test";
 
@@ -74,6 +72,17 @@ impl Issuer {
         self.token_of(SessionId::generate(), user, private, exp)
     }
 
+    /// A token of a key that is valid for five minutes.
+    ///
+    /// # Panics
+    /// If the key does not sign.
+    #[must_use]
+    pub fn token_of_key(&self, user: UserId, private: impl Into<Map<String, Value>>, grant: &Grant) -> String {
+        let mut private = private.into();
+        private.extend(grant.claims());
+        self.token(user, private)
+    }
+
     /// Revokes a session.
     pub fn end(&self, session: SessionId) {
         self.ended.send_modify(|ended| ended.push(session));
@@ -91,10 +100,24 @@ impl Issuer {
     /// If the key does not sign.
     #[must_use]
     pub fn token_of(&self, session: SessionId, user: UserId, private: impl Into<Map<String, Value>>, exp: u64) -> String {
-        let iat = exp - 300;
-        let claims = Claims {
+        self.token_with(&Self::claims(session, user, private, exp))
+    }
+
+    /// A token of a person who proved at `auth_time` who they are, in seconds since 1970.
+    ///
+    /// # Panics
+    /// If the key does not sign.
+    #[must_use]
+    pub fn token_proved_at(&self, user: UserId, private: impl Into<Map<String, Value>>, auth_time: u64) -> String {
+        let claims = Self::claims(SessionId::generate(), user, private, unix_now() + 300);
+        self.token_with(&Claims { auth_time, ..claims })
+    }
+
+    fn claims(session: SessionId, user: UserId, private: impl Into<Map<String, Value>>, exp: u64) -> Claims {
+        let (iat, private) = (exp - 300, private.into());
+        Claims {
             iss: ISSUER.into(),
-            aud: AUDIENCE.into(),
+            aud: if private.contains_key("scope") { LIMITED_AUDIENCE } else { AUDIENCE }.into(),
             sub: user.to_string(),
             sid: session.to_string(),
             jti: SessionId::generate().to_string(),
@@ -102,10 +125,13 @@ impl Issuer {
             nbf: iat,
             exp,
             auth_time: iat,
-            private: private.into(),
-        };
+            private,
+        }
+    }
+
+    fn token_with(&self, claims: &Claims) -> String {
         let header = serde_json::json!({"alg": "ES256", "typ": TOKEN_TYPE, "kid": KID});
-        self.sign(&header.to_string(), &serde_json::to_string(&claims).expect("claims"))
+        self.sign(&header.to_string(), &serde_json::to_string(claims).expect("claims"))
     }
 
     /// Signs this header and these claims without a check.
@@ -136,121 +162,5 @@ fn public(pair: &EcdsaKeyPair) -> JsonWebKey {
         kid: KID.into(),
         x: URL_SAFE_NO_PAD.encode(&point[..32]),
         y: URL_SAFE_NO_PAD.encode(&point[32..]),
-    }
-}
-
-struct KeyServer {
-    key: JsonWebKey,
-    ended: watch::Sender<Vec<SessionId>>,
-    recorded: Arc<AtomicUsize>,
-}
-
-type Watch = Pin<Box<dyn Stream<Item = Result<auth::WatchRevocationsResponse, Status>> + Send>>;
-
-#[tonic::async_trait]
-impl AuthService for KeyServer {
-    type WatchRevocationsStream = Watch;
-
-    async fn get_key_set(&self, _: Request<auth::GetKeySetRequest>) -> Result<Response<auth::GetKeySetResponse>, Status> {
-        Ok(Response::new(auth::GetKeySetResponse { keys: vec![self.key.clone()] }))
-    }
-
-    async fn sign_up(&self, _: Request<auth::SignUpRequest>) -> Result<Response<auth::SignUpResponse>, Status> {
-        Err(Status::unimplemented("keys only"))
-    }
-
-    async fn sign_in(&self, _: Request<auth::SignInRequest>) -> Result<Response<auth::SignInResponse>, Status> {
-        Err(Status::unimplemented("keys only"))
-    }
-
-    async fn sign_out(&self, _: Request<auth::SignOutRequest>) -> Result<Response<auth::SignOutResponse>, Status> {
-        Err(Status::unimplemented("keys only"))
-    }
-
-    async fn get_session(&self, _: Request<auth::GetSessionRequest>) -> Result<Response<auth::GetSessionResponse>, Status> {
-        Err(Status::unimplemented("keys only"))
-    }
-
-    async fn list_sessions(&self, _: Request<auth::ListSessionsRequest>) -> Result<Response<auth::ListSessionsResponse>, Status> {
-        Err(Status::unimplemented("keys only"))
-    }
-
-    async fn revoke_session(&self, _: Request<auth::RevokeSessionRequest>) -> Result<Response<auth::RevokeSessionResponse>, Status> {
-        Err(Status::unimplemented("keys only"))
-    }
-
-    async fn revoke_sessions(&self, _: Request<auth::RevokeSessionsRequest>) -> Result<Response<auth::RevokeSessionsResponse>, Status> {
-        Err(Status::unimplemented("keys only"))
-    }
-
-    async fn change_password(&self, _: Request<auth::ChangePasswordRequest>) -> Result<Response<auth::ChangePasswordResponse>, Status> {
-        Err(Status::unimplemented("keys only"))
-    }
-
-    async fn create_refresh_token(
-        &self,
-        _: Request<auth::CreateRefreshTokenRequest>,
-    ) -> Result<Response<auth::CreateRefreshTokenResponse>, Status> {
-        Err(Status::unimplemented("keys only"))
-    }
-
-    async fn record_access_token_use(
-        &self,
-        _: Request<auth::RecordAccessTokenUseRequest>,
-    ) -> Result<Response<auth::RecordAccessTokenUseResponse>, Status> {
-        self.recorded.fetch_add(1, Ordering::SeqCst);
-        Ok(Response::new(auth::RecordAccessTokenUseResponse {}))
-    }
-
-    async fn create_access_token(
-        &self,
-        _: Request<auth::CreateAccessTokenRequest>,
-    ) -> Result<Response<auth::CreateAccessTokenResponse>, Status> {
-        Err(Status::unimplemented("keys only"))
-    }
-
-    async fn verify_email(&self, _: Request<auth::VerifyEmailRequest>) -> Result<Response<auth::VerifyEmailResponse>, Status> {
-        Err(Status::unimplemented("keys only"))
-    }
-
-    async fn send_verification(
-        &self,
-        _: Request<auth::SendVerificationRequest>,
-    ) -> Result<Response<auth::SendVerificationResponse>, Status> {
-        Err(Status::unimplemented("keys only"))
-    }
-
-    async fn request_password_reset(
-        &self,
-        _: Request<auth::RequestPasswordResetRequest>,
-    ) -> Result<Response<auth::RequestPasswordResetResponse>, Status> {
-        Err(Status::unimplemented("keys only"))
-    }
-
-    async fn confirm_password_reset(
-        &self,
-        _: Request<auth::ConfirmPasswordResetRequest>,
-    ) -> Result<Response<auth::ConfirmPasswordResetResponse>, Status> {
-        Err(Status::unimplemented("keys only"))
-    }
-
-    /// Like auth: the first message has the current cursor, and each revocation after it is sent once.
-    async fn watch_revocations(&self, request: Request<auth::WatchRevocationsRequest>) -> Result<Response<Watch>, Status> {
-        let ended = self.ended.subscribe();
-        let current = ended.borrow().len() as u64;
-        let after = request.into_inner().after;
-        let from = if after == 0 { current } else { after.min(current) };
-        let first = futures::stream::iter([Ok(auth::WatchRevocationsResponse { cursor: from, ..Default::default() })]);
-        // The clone of the sender keeps the channel open while the stream is read.
-        let rest = futures::stream::unfold((from, self.ended.clone()), move |(cursor, sender)| {
-            let mut ended = ended.clone();
-            async move {
-                ended.wait_for(|all| all.len() as u64 > cursor).await.ok()?;
-                let session = *ended.borrow().get(usize::try_from(cursor).ok()?)?;
-                let message = auth::WatchRevocationsResponse { cursor: cursor + 1, session_id: session.to_string(), ..Default::default() };
-                Some((Ok(message), (cursor + 1, sender)))
-            }
-        });
-        Ok(Response::new(Box::pin(futures::StreamExt::chain(first, rest))))
     }
 }

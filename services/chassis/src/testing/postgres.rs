@@ -28,6 +28,26 @@ pub struct TestDatabase {
     pub url: String,
 }
 
+impl TestDatabase {
+    /// The tables with a row that has the text in any column, sorted by name. Bytes are compared as hexadecimal digits.
+    ///
+    /// # Panics
+    /// The database failed.
+    pub async fn tables_with(&self, text: &str) -> Vec<String> {
+        let names = "SELECT table_name::text FROM information_schema.tables WHERE table_schema = 'public' ORDER BY 1";
+        let names: Vec<String> = sqlx::query_scalar(names).fetch_all(&self.pool).await.expect("tables");
+        assert!(!names.is_empty(), "a database without tables");
+        let mut found = Vec::new();
+        for name in names {
+            let select = AssertSqlSafe(format!("SELECT EXISTS (SELECT 1 FROM \"{name}\" t WHERE strpos(t::text, $1) > 0)"));
+            if sqlx::query_scalar(select).bind(text).fetch_one(&self.pool).await.expect("rows") {
+                found.push(name);
+            }
+        }
+        found
+    }
+}
+
 /// Creates an empty database with this schema.
 ///
 /// # Panics

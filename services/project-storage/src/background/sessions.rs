@@ -1,10 +1,10 @@
 //! Follows auth's log of ended sessions, and deletes the previews that those sessions created. The position in the log and the ended
 //! sessions are in the database, so a replica continues where another one stopped, and a preview that was created at the same moment
-//! is refused.
+//! is refused. Requests and streams of the ended sessions are refused and ended by [`chassis::revocations`], which needs no database.
 
 use std::time::Duration;
 
-use chassis::{client::ServiceChannel, context::Context};
+use chassis::{client::ServiceChannel, context::Context, revocations::SILENCE};
 use proto::{
     auth::{WatchRevocationsRequest, auth_service_client::AuthServiceClient},
     id::SessionId,
@@ -13,8 +13,6 @@ use tokio_util::sync::CancellationToken;
 
 use crate::store::{Pool, StoreError, sessions};
 
-/// The stream is given up when two of auth's heartbeats are missing.
-const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(12);
 /// The wait between two attempts to open the stream.
 const RETRY_DELAY: Duration = Duration::from_millis(500);
 
@@ -46,11 +44,10 @@ pub(crate) async fn follow(pool: Pool, auth: ServiceChannel, stop: CancellationT
 async fn follow_once(pool: &Pool, auth: &ServiceChannel) -> Result<(), StreamError> {
     let after = sessions::last_cursor(pool).await?;
     let request = Context::background().stream_request(WatchRevocationsRequest { after: u64::try_from(after).unwrap_or(0) });
-    let mut stream =
-        tokio::time::timeout(HEARTBEAT_TIMEOUT, AuthServiceClient::new(auth.clone()).watch_revocations(request)).await??.into_inner();
-    // The first message has the present end of the log. If it is before the stored position, auth has another database.
+    let mut stream = tokio::time::timeout(SILENCE, AuthServiceClient::new(auth.clone()).watch_revocations(request)).await??.into_inner();
+    // If the stream starts before the stored position, auth has another database.
     let mut is_first = true;
-    while let Some(message) = tokio::time::timeout(HEARTBEAT_TIMEOUT, stream.message()).await?? {
+    while let Some(message) = tokio::time::timeout(SILENCE, stream.message()).await?? {
         let (cursor, session) = (i64::try_from(message.cursor).unwrap_or(i64::MAX), message.session_id.parse::<SessionId>().ok());
         if session.is_some() || is_first {
             if is_first && cursor < after {

@@ -9,7 +9,7 @@ use proto::{error::Violations, project_storage as pb};
 use ring::digest::{SHA256, digest};
 use tonic::{Request, Status, Streaming};
 
-use super::{decode, encode, stream_status, text};
+use super::{decode, encode, restriction, stream_status, text};
 use crate::{
     app::App,
     commit::{
@@ -57,6 +57,7 @@ pub(super) async fn upload(app: &App, request: Request<Streaming<pb::UploadFileR
     let _slot = app.upload_slots.take(&context)?;
     let mut rest = request.into_inner();
     let mut wire = rest.message().await.map_err(|status| Error::Fault(stream_fault(SERVICE, &status)))?.unwrap_or_default();
+    restriction::of_stream(&context, &wire.project_id)?;
     let first = Some(std::mem::take(&mut wire.data));
     let path = decode::path("path".to_owned(), &wire.path)?;
     let mut violations = Violations::default();

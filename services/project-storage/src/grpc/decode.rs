@@ -45,6 +45,11 @@ pub(super) fn user(context: &chassis::context::Context) -> Result<project::User,
     Ok(project::User { id: user.id, plan: Plan::from_claims(&user.private_claims) })
 }
 
+/// The only projects that the access token reaches; `None` for all of the user.
+pub(super) fn only(context: &chassis::context::Context) -> Result<Option<Vec<ProjectId>>, Error> {
+    Ok(context.user()?.projects().map(<[ProjectId]>::to_vec))
+}
+
 /// A project, named by exactly one of its two ids.
 pub(super) fn target(violations: &mut Violations, project_id: &str, draft_id: &str) -> Option<Target> {
     match (project_id.is_empty(), draft_id.is_empty()) {

@@ -60,7 +60,8 @@ pub(super) async fn merge(app: &App, request: Request<pb::MergeProjectRequest>) 
 }
 
 pub(super) async fn list(app: &App, request: Request<pb::ListForksRequest>) -> Result<pb::ListForksResponse, Error> {
-    let user = decode::user(&Context::of(&request))?;
+    let context = Context::of(&request);
+    let (user, only) = (decode::user(&context)?, decode::only(&context)?);
     let pb::ListForksRequest { project_id, page_size, page_token } = request.into_inner();
     let mut violations = Violations::default();
     let parent = decode::project_id(&mut violations, &project_id);
@@ -68,7 +69,7 @@ pub(super) async fn list(app: &App, request: Request<pb::ListForksRequest>) -> R
     let parent = decode::checked(violations, parent)?;
     let scope = format!("ListForks/{}/{parent}", user.id);
     let after = app.page_tokens.open::<Uuid>(&scope, &page_token)?.map(ProjectId);
-    let (forks, next) = forks::list(app.pool(), user.id, parent, Page { size, after }).await?;
+    let (forks, next) = forks::list(app.pool(), (user.id, only.as_deref()), parent, Page { size, after }).await?;
     Ok(pb::ListForksResponse {
         forks: forks.iter().map(encode::project).collect(),
         next_page_token: next.map(|id| app.page_tokens.seal(&scope, &id.0)).unwrap_or_default(),

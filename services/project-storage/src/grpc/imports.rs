@@ -10,7 +10,7 @@ use tokio::{sync::watch, time::Instant};
 use tokio_util::task::AbortOnDropHandle;
 use tonic::{Request, Status, Streaming};
 
-use super::{decode, encode, text};
+use super::{decode, encode, restriction, text};
 use crate::{
     app::App,
     archive::read::{Contents, ReadFile, SkipReason, SkippedEntry},
@@ -36,7 +36,13 @@ pub(super) async fn import(app: &Arc<App>, request: Request<Streaming<pb::Import
     let slot = app.import_slots.take(&context)?;
     let mut messages = request.into_inner();
     let first = messages.message().await.map_err(stream_error)?.unwrap_or_default();
-    let import = decode_settings(&context, first.settings.unwrap_or_default())?;
+    let settings = first.settings.unwrap_or_default();
+    // It would create a project, or name one by its draft id.
+    if settings.project_id.is_empty() && context.user()?.projects().is_some() {
+        return Err(restriction::of_no_project());
+    }
+    restriction::of_stream(&context, &settings.project_id)?;
+    let import = decode_settings(&context, settings)?;
     let data = stream::once(async move { Ok(first.data) })
         .chain(messages.map(|message| message.map(|message| message.data).map_err(stream_error)));
     let (progress, changes) = watch::channel(None);
@@ -46,7 +52,9 @@ pub(super) async fn import(app: &Arc<App>, request: Request<Streaming<pb::Import
     let work = spawn(async move {
         let _slot = slot;
         let policy = SavePolicy::new(app.limiter.clone(), &context);
-        import::import(app.writer(), policy, import, source, now()).await
+        let mut done = import::import(app.writer(), policy, import, source, now()).await?;
+        done.saved.project.hide_origin(|project| context.user.as_ref().is_none_or(|user| user.reaches(project)));
+        Ok::<_, Error>(done)
     });
     let mut running = Running { work: AbortOnDropHandle::new(work), changes, next_at: Instant::now() };
     // A request that is refused before its archive is read has an ordinary error.

@@ -56,7 +56,8 @@ fn fingerprint(encoded: &[u8]) -> Vec<u8> {
 }
 
 pub(super) async fn list(app: &App, request: Request<pb::ListProjectsRequest>) -> Result<pb::ListProjectsResponse, Error> {
-    let user = decode::user(&Context::of(&request))?;
+    let context = Context::of(&request);
+    let (user, only) = (decode::user(&context)?, decode::only(&context)?);
     let pb::ListProjectsRequest { page_size, page_token, deleted, query, metadata } = request.into_inner();
     let mut scope = format!("{}/{}", if deleted { "ListProjects/deleted" } else { "ListProjects" }, user.id);
     if !query.is_empty() || !metadata.is_empty() {
@@ -68,7 +69,11 @@ pub(super) async fn list(app: &App, request: Request<pb::ListProjectsRequest>) -
     metadata::check(&mut violations, "metadata", &metadata, EmptyValue::Refused);
     decode::checked(violations, Some(()))?;
     let after: Option<ListKey> = app.page_tokens.open::<(i64, Uuid)>(&scope, &page_token)?.map(|(micros, id)| (micros.into(), id));
-    let (projects, next) = member::list(app.pool(), user.id, &ProjectFilter::new(deleted, &query, metadata), Page { size, after }).await?;
+    let filter = ProjectFilter::new(deleted, &query, metadata).with_only(only.clone());
+    let (mut projects, next) = member::list(app.pool(), user.id, &filter, Page { size, after }).await?;
+    if let Some(only) = only {
+        projects.iter_mut().for_each(|project| project.hide_origin(|origin| only.contains(&origin)));
+    }
     let token = |(micros, id): ListKey| app.page_tokens.seal(&scope, &(i64::try_from(micros).unwrap_or(i64::MAX), id));
     Ok(pb::ListProjectsResponse {
         projects: projects.iter().map(encode::project).collect(),

@@ -104,7 +104,7 @@ pub(super) async fn messages(app: &App, request: Request<pb::SearchMessagesReque
         return Err(Error::Field { field: "query".to_owned(), problem: "must have a letter or a digit".to_owned() });
     }
     let after = after.map(|(project, message)| (ProjectId(project), MessageId(message)));
-    let search = MessageSearch { user: user.id, project, query };
+    let search = MessageSearch { user: user.id, project, only: decode::only(&context)?, query };
     // A search keeps a connection busy for up to a second.
     let _slot = app.load_slots.take(&context).await?;
     let (hits, next) = message_search::search(app.pool(), &search, Page { size, after }).await?;

@@ -17,7 +17,7 @@ use tokio::sync::oneshot;
 use tokio_util::task::AbortOnDropHandle;
 use tonic::{Request, Status, Streaming};
 
-use super::{archives, blobs, decode, text};
+use super::{archives, blobs, decode, restriction, text};
 use crate::{
     app::App,
     commit::{
@@ -45,7 +45,9 @@ pub(super) async fn publish(app: &Arc<App>, request: Request<Streaming<pb::Publi
     let context = Context::of(&request);
     let mut messages = request.into_inner();
     let first = messages.message().await.map_err(stream_error)?.unwrap_or_default();
-    let deploy = decode_settings(&context, first.settings.unwrap_or_default())?;
+    let settings = first.settings.unwrap_or_default();
+    restriction::of_stream(&context, &settings.project_id)?;
+    let deploy = decode_settings(&context, settings)?;
     let parts: Parts = messages.map(|message| message.map_err(stream_error).and_then(decode_part)).boxed();
     let (sender, source) = oneshot::channel();
     let app = Arc::clone(app);

@@ -1,6 +1,9 @@
 //! Filters of lists of projects, and changes of what an owner can set.
 
-use proto::metadata::{MAX_KEYS, Metadata};
+use proto::{
+    id::ProjectId,
+    metadata::{MAX_KEYS, Metadata},
+};
 
 use crate::{error::Error, model::project::Project};
 
@@ -11,13 +14,19 @@ pub(crate) struct ProjectFilter {
     pub(crate) deleted: bool,
     /// Entries that a project must have.
     pub(crate) metadata: Metadata,
+    /// The only projects; `None` for all.
+    pub(crate) only: Option<Vec<ProjectId>>,
     /// Lower-case texts that its name must have.
     words: Vec<String>,
 }
 
 impl ProjectFilter {
     pub(crate) fn new(deleted: bool, query: &str, metadata: Metadata) -> Self {
-        Self { deleted, metadata, words: query.to_lowercase().split_whitespace().map(str::to_owned).collect() }
+        Self { deleted, metadata, only: None, words: query.to_lowercase().split_whitespace().map(str::to_owned).collect() }
+    }
+
+    pub(crate) fn with_only(self, only: Option<Vec<ProjectId>>) -> Self {
+        Self { only, ..self }
     }
 
     /// Whether names are compared.

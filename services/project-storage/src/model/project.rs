@@ -68,6 +68,13 @@ pub(crate) struct ForkOrigin {
 }
 
 impl Project {
+    /// Hides the project that it was forked from, if it may not be read.
+    pub(crate) fn hide_origin(&mut self, may_read: impl FnOnce(ProjectId) -> bool) {
+        if let Some(origin) = &mut self.forked_from {
+            origin.project = origin.project.filter(|project| may_read(*project));
+        }
+    }
+
     pub(crate) fn limits(&self) -> Limits {
         Limits::of_plan(self.plan)
     }

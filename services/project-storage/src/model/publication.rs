@@ -13,7 +13,7 @@ pub(crate) struct Publication {
     /// The site as the publication left it.
     pub(crate) site: Site,
     pub(crate) deployment: Deployment,
-    /// Sorted by file and place.
+    /// Sorted as compile sorts them.
     pub(crate) findings: Vec<Finding>,
 }
 

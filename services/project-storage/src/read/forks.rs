@@ -15,15 +15,18 @@ use crate::{
 /// Forks that one page looks at. Those that the user may not read count as well.
 const MAX_SCANNED: i64 = 1000;
 
-/// A page of the direct forks that the user may read, the newest first, with the key of the next page.
+/// A page of the direct forks that the user may read, of some projects or of all, the newest first, with the key of the next page.
 pub(crate) async fn list(
     pool: &Pool,
-    user: UserId,
+    (user, only): (UserId, Option<&[ProjectId]>),
     parent: ProjectId,
     page: Page<ProjectId>,
 ) -> Result<(Vec<Project>, Option<ProjectId>), Error> {
     member::find(pool, user, &Target::Id(parent), Role::Viewer).await?;
-    let scanned = forks::ids(pool, parent, user, page.after, MAX_SCANNED).await?;
+    let mut scanned = forks::ids(pool, parent, user, page.after, MAX_SCANNED).await?;
+    if let Some(only) = only {
+        scanned.iter_mut().for_each(|(id, readable)| *readable &= only.contains(id));
+    }
     let (ids, next) = select(&scanned, page.size, MAX_SCANNED);
     let projects = if ids.is_empty() { Vec::new() } else { forks::projects(pool, user, &ids).await? };
     Ok((projects, next))

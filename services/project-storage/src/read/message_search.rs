@@ -35,7 +35,15 @@ pub(crate) struct MessageSearch {
     pub(crate) user: UserId,
     /// `None` for all projects that the user may read.
     pub(crate) project: Option<ProjectId>,
+    /// The only projects; `None` for all.
+    pub(crate) only: Option<Vec<ProjectId>>,
     pub(crate) query: String,
+}
+
+impl MessageSearch {
+    fn reaches(&self, project: ProjectId) -> bool {
+        self.only.as_ref().is_none_or(|only| only.contains(&project))
+    }
 }
 
 /// A message in which the query was found.
@@ -56,7 +64,7 @@ pub(crate) async fn search(pool: &Pool, search: &MessageSearch, page: Page<Key>)
     let mut projects = Projects::new(pool, search, page.after).await?;
     let mut after = page.after;
     let mut hits: Vec<MessageHit> = Vec::new();
-    while let Some(project) = projects.next(pool, search.user).await? {
+    while let Some(project) = projects.next(pool, search).await? {
         let mut last = after.filter(|(before, _)| *before == project).map(|(_, message)| message);
         loop {
             let Batch { found, last: end, is_end } = messages::search(pool, project, search.user, &search.query, last).await?;
@@ -92,22 +100,26 @@ struct Projects {
 impl Projects {
     async fn new(pool: &Pool, search: &MessageSearch, after: Option<Key>) -> Result<Self, Error> {
         if let Some(project) = search.project {
+            if !search.reaches(project) {
+                return Err(Error::ProjectNotFound);
+            }
             member::find(pool, search.user, &Target::Id(project), Role::Viewer).await?;
             return Ok(Self { ids: [project].into(), has_more: false, last: None });
         }
         let mut ids = VecDeque::new();
         // The project in which the last page ended comes first, if the user may still read it.
-        if let Some((project, _)) = after {
+        if let Some((project, _)) = after.filter(|(project, _)| search.reaches(*project)) {
             ids.push_back(project);
         }
         Ok(Self { ids, has_more: true, last: after.map(|(project, _)| project) })
     }
 
-    async fn next(&mut self, pool: &Pool, user: UserId) -> Result<Option<ProjectId>, Error> {
-        if self.ids.is_empty() && self.has_more {
-            self.ids = members::projects_before(pool, user, self.last, PROJECTS).await?.into();
+    async fn next(&mut self, pool: &Pool, search: &MessageSearch) -> Result<Option<ProjectId>, Error> {
+        while self.ids.is_empty() && self.has_more {
+            self.ids = members::projects_before(pool, search.user, self.last, PROJECTS).await?.into();
             self.has_more = self.ids.len() as i64 == PROJECTS;
             self.last = self.ids.back().copied().or(self.last);
+            self.ids.retain(|project| search.reaches(*project));
         }
         Ok(self.ids.pop_front())
     }

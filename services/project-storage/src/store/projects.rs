@@ -204,6 +204,7 @@ pub(crate) async fn page(
     limit: i64,
 ) -> Result<Vec<Project>, StoreError> {
     let (changed, id) = super::key_columns(after);
+    let only: Option<Vec<Uuid>> = filter.only.as_ref().map(|only| only.iter().map(|id| id.0).collect());
     let query = sqlx::query!(
         r#"SELECT p.id, p.store_id, p.owner_id, p.draft_id, p.display_name, p.plan, p.created_at, p.updated_at, p.edited_at, p.deleted_at,
                   p.metadata AS "metadata: Json<Metadata>",
@@ -214,6 +215,7 @@ pub(crate) async fn page(
            LEFT JOIN lineage f ON f.project_id = p.id AND f.depth = 1
            LEFT JOIN members n ON n.project_id = f.ancestor_id AND n.user_id = $1
            WHERE p.owner_id = $1 AND (p.updated_at, p.id) < ($2, $3) AND (p.deleted_at IS NOT NULL) = $6 AND p.metadata @> $7
+             AND ($8::uuid[] IS NULL OR p.id = ANY ($8))
            ORDER BY p.updated_at DESC, p.id DESC
            LIMIT $4"#,
         owner.0,
@@ -223,6 +225,7 @@ pub(crate) async fn page(
         MAIN,
         filter.deleted,
         Json(&filter.metadata) as _,
+        only.as_deref(),
     );
     let rows = chassis::postgres::query("select projects", query.fetch_all(db)).await?;
     Ok(rows.into_iter().map(|row| project_row!(row).project()).collect::<Result<_, _>>()?)
@@ -284,6 +287,12 @@ pub(crate) async fn lock_all(db: &mut Connection, id: ProjectId) -> Result<(), S
     let refs = sqlx::query!("SELECT name FROM refs WHERE project_id = $1 ORDER BY name <> $2, name FOR UPDATE", id.0, MAIN);
     chassis::postgres::query("lock refs", refs.fetch_all(&mut *db)).await?;
     lock(db, id).await
+}
+
+/// The store of a project, whether it is deleted or not.
+pub(crate) async fn store_of(db: &mut Connection, id: ProjectId) -> Result<Option<StoreId>, StoreError> {
+    let query = sqlx::query_scalar!("SELECT store_id FROM projects WHERE id = $1", id.0);
+    Ok(chassis::postgres::query("select store of project", query.fetch_optional(&mut *db)).await?.map(StoreId))
 }
 
 /// Keeps a project from being purged until the end of the transaction. Returns `false` if it does not exist.

@@ -1,8 +1,11 @@
 //! Who may call each RPC.
 
-use chassis::identity::Caller;
+use std::time::Duration;
+
+use chassis::{identity::Caller, testing::eventually};
 use proto::{
-    error::Fault,
+    error::{ErrorCode, Fault},
+    id::SessionId,
     project_storage::{
         BeginTurnRequest, EndTurnRequest, GetProjectRequest, ListProjectsRequest, ReadPreviewFileRequest, TurnEnd,
         project_storage_service_client::ProjectStorageServiceClient,
@@ -38,6 +41,25 @@ async fn clients_reach_public_rpcs_only() {
         "CALLER_DENIED"
     );
     assert_eq!(reason(answer(cluster.agent().begin_turn(without_user(BeginTurnRequest::default())).await)), "TOKEN_MISSING");
+}
+
+#[tokio::test]
+async fn a_token_of_an_ended_session_is_refused_also_by_a_replica_that_starts_later() {
+    let cluster = Cluster::start().await;
+    let (person, session) = (cluster.person(), SessionId::generate());
+    let token = cluster.in_session(&person, session).token;
+    let direct = |uri: &http::Uri| ProjectStorageServiceClient::new(Endpoint::from(uri.clone()).connect_lazy());
+    let list = |uri: &http::Uri| {
+        let (mut client, request) = (direct(uri), with_token(ListProjectsRequest::default(), &token));
+        async move { answer(client.list_projects(request).await) }
+    };
+    list(cluster.uri()).await.expect("the session is open");
+    cluster.end_session(session);
+    let refused = eventually(Duration::from_secs(120), || async { list(cluster.uri()).await.err() }).await;
+    assert_eq!((refused.code, refused.reason.as_str()), (ErrorCode::Unauthenticated, "SESSION_ENDED"));
+    let (later, _running) = cluster.replica().await;
+    assert_eq!(reason(list(&later).await), "SESSION_ENDED");
+    answer(direct(&later).list_projects(with_token(ListProjectsRequest::default(), &person.token)).await).expect("another session");
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use chassis::{
     client::{self, MAX_MESSAGE_BYTES, ServiceChannel},
     config::Env,
     context::Context,
-    identity::Caller,
+    identity::{Caller, Grant},
     secret::ClusterSecret,
     task,
     testing::{self, Issuer, TestDatabase},
@@ -97,6 +97,11 @@ impl Cluster {
     pub(crate) fn in_session(&self, person: &Person, session: SessionId) -> Person {
         let exp = chassis::clock::now().unix_timestamp().unsigned_abs() + 300;
         Person { token: self.issuer.token_of(session, person.id, Plan::Free, exp), ..person.clone() }
+    }
+
+    /// The user with the access token of a key.
+    pub(crate) fn with_key(&self, person: &Person, grant: &Grant) -> Person {
+        Person { token: self.issuer.token_of_key(person.id, Plan::Free, grant), ..person.clone() }
     }
 
     /// Ends a session, as auth reports it.

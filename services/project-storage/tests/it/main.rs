@@ -1,6 +1,7 @@
 //! Tests of the service through its `serve`, with a real database and a real rate-limit.
 
 mod access;
+mod accounts;
 mod blame;
 mod conflicts;
 mod contents;
@@ -34,6 +35,7 @@ mod purged;
 mod quotas;
 mod races;
 mod replaces;
+mod restricted_keys;
 mod reverts;
 mod saves;
 mod search;

@@ -147,7 +147,11 @@ async fn a_page_is_an_index_range() {
         ("x.id > $3 ORDER BY x.id LIMIT", "messages_visible_idx", [&project, &person, key, "51", "", "", "", ""]),
         ("ORDER BY m.id DESC LIMIT $3", "messages_visible_idx", [&project, key, "51", key, "", "", "", ""]),
         ("ORDER BY g.seq DESC", "ref_log_pkey", [&project, &person, main, "2500", "51", "", "", ""]),
-        ("ORDER BY p.updated_at DESC", "projects_owner_id_updated_at_id_idx", [&person, "now()", key, "51", main, "false", "'{}'", ""]),
+        (
+            "ORDER BY p.updated_at DESC",
+            "projects_owner_id_updated_at_id_idx",
+            [&person, "now()", key, "51", main, "false", "'{}'", "NULL::uuid[]"],
+        ),
         ("AND l.seq < $3", "ref_log_pkey", [&project, main, "2500", "51", "", "", "", ""]),
         ("AND l.created_at >= coalesce($3", "ref_log_created_at_idx", [&project, main, "NULL", "now()", "NULL", "NULL", "51", ""]),
         ("AND l.user_id = $3", "ref_log_user_id_created_at_idx", [&project, main, &person, "NULL", "now()", "NULL", "NULL", "51"]),

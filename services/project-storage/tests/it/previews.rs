@@ -411,7 +411,7 @@ async fn a_preview_ends_with_the_session_that_created_it() {
     // The access token is still valid, but cannot create another preview.
     let request = ann.request(CreatePreviewRequest { project_id: project.id.clone(), ..Default::default() });
     let fault = answer(ann.client.clone().create_preview(request).await).expect_err("an ended session");
-    assert_eq!((fault.code, fault.reason.as_str()), (ErrorCode::Unauthenticated, "TOKEN_INVALID"));
+    assert_eq!((fault.code, fault.reason.as_str()), (ErrorCode::Unauthenticated, "SESSION_ENDED"));
     cluster.end_session(other);
     eventually(LIMIT, || async { read(&cluster, &theirs, "", "").await.is_err().then_some(()) }).await;
     assert_eq!(reason(read(&cluster, &theirs, "", "").await), "PREVIEW_NOT_FOUND");

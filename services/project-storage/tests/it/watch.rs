@@ -190,7 +190,7 @@ async fn a_stream_ends_with_the_access_of_its_watcher() {
     let mut ended = Watch::open(&cluster.in_session(&bob, one), &far, &project, Some(1)).await.expect("a stream");
     let mut open = Watch::open(&cluster.in_session(&bob, other), &far, &project, Some(1)).await.expect("a stream");
     cluster.end_session(one);
-    assert_eq!(ended.end().await, "TOKEN_INVALID");
+    assert_eq!(ended.end().await, "SESSION_ENDED");
     save(&ann, &project, "2").await;
     assert_eq!(open.numbers_to(2).await, [2]);
     let removed = sqlx::query("DELETE FROM members WHERE user_id = $1").bind(bob.id.0).execute(&cluster.database.pool).await;

@@ -40,6 +40,7 @@ pub(super) fn failure(error: &ProviderError) -> Failure {
         ErrorClass::Truncated => Reason::Truncated,
         ErrorClass::EmptyAnswer => Reason::EmptyAnswer,
         ErrorClass::TooLong => Reason::LimitExceeded,
+        ErrorClass::KeyMissing => Reason::ProviderKeyMissing,
     };
     let too_long = error.retry_after.filter(|wait| error.retryable && *wait > MAX_PAUSE);
     let wait = too_long.map_or_else(String::new, |wait| {

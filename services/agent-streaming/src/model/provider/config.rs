@@ -189,8 +189,7 @@ fn max_tokens_field(env: &mut Env, url: &BaseUrl) -> MaxTokensField {
     match word.as_str() {
         "max_tokens" => MaxTokensField::MaxTokens,
         "max_completion_tokens" => MaxTokensField::MaxCompletionTokens,
-        "auto" if url.is_openai() => MaxTokensField::MaxCompletionTokens,
-        "auto" => MaxTokensField::MaxTokens,
+        "auto" => url.max_tokens_field(),
         _ => {
             env.fault(name, "must be auto, max_tokens or max_completion_tokens");
             MaxTokensField::MaxTokens
@@ -215,6 +214,15 @@ impl BaseUrl {
         let mut url = self.0.clone();
         url.set_path(&format!("{}/{}", self.0.path().trim_end_matches('/'), path.trim_start_matches('/')));
         url
+    }
+
+    pub(crate) fn new(url: Url) -> Self {
+        Self(url)
+    }
+
+    /// The field of the server that limits an answer.
+    pub(super) fn max_tokens_field(&self) -> MaxTokensField {
+        if self.is_openai() { MaxTokensField::MaxCompletionTokens } else { MaxTokensField::MaxTokens }
     }
 
     pub(super) fn is_openai(&self) -> bool {

@@ -2,8 +2,9 @@
 
 use std::{collections::VecDeque, error::Error as _, time::Duration};
 
+use chassis::outbound;
 use http::{HeaderMap, HeaderValue, header};
-use reqwest::{Client, Response, Url, redirect};
+use reqwest::{Client, ClientBuilder, Method, Response, Url, redirect};
 use serde_json::Value;
 use time::{OffsetDateTime, format_description::well_known::Rfc2822};
 use tokio::time::timeout;
@@ -23,9 +24,17 @@ const DRAIN_TIMEOUT: Duration = Duration::from_millis(50);
 /// The client and its limits.
 pub(super) struct Http {
     /// An error on machines without root certificates. Then every request fails with it, and only `demo` works.
-    client: Result<Client, String>,
+    client: Result<Sender, String>,
     idle: Duration,
     max_response_bytes: usize,
+}
+
+/// Who has set the address decides about the guard.
+enum Sender {
+    /// The operator.
+    Free(Client),
+    /// A person.
+    Guarded(outbound::Client),
 }
 
 /// A request.
@@ -52,18 +61,17 @@ impl From<ProviderError> for Refusal {
 }
 
 impl Http {
+    /// For an address that the operator has set.
     pub(super) fn new(config: &ProviderConfig) -> Self {
-        chassis::install_crypto();
-        let client = Client::builder()
-            .user_agent(concat!("backlot/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(config.connect_timeout)
-            .tcp_nodelay(true)
-            .tcp_keepalive(Duration::from_secs(30))
-            // The API key must not go to another host, whatever proxy variables or redirects say.
-            .no_proxy()
-            .redirect(redirect::Policy::none())
-            .referer(false)
-            .build();
+        Self::with(config, builder(config).build().map(Sender::Free))
+    }
+
+    /// For addresses that persons have set.
+    pub(super) fn guarded(config: &ProviderConfig, guard: &outbound::Guard) -> Self {
+        Self::with(config, guard.client(builder(config)).map(Sender::Guarded))
+    }
+
+    fn with(config: &ProviderConfig, client: reqwest::Result<Sender>) -> Self {
         Self { client: client.map_err(|e| chain(&e)), idle: config.idle_timeout, max_response_bytes: config.max_response_bytes }
     }
 
@@ -74,8 +82,13 @@ impl Http {
             ..ProviderError::new(ErrorClass::Connection, format!("the HTTP client could not be built: {e}"))
         })?;
         let body = serde_json::to_vec(call.body).map_err(|e| ProviderError::new(ErrorClass::InvalidRequest, e.to_string()))?;
-        let request = client
-            .post(call.url)
+        let request = match client {
+            Sender::Free(client) => client.post(call.url),
+            Sender::Guarded(client) => client
+                .request(Method::POST, call.url)
+                .map_err(|refused| ProviderError::new(ErrorClass::InvalidRequest, format!("the address of the stored key {refused}")))?,
+        };
+        let request = request
             .headers(call.headers.clone())
             .header(header::CONTENT_TYPE, "application/json")
             .header(header::ACCEPT, "text/event-stream")
@@ -83,7 +96,8 @@ impl Http {
             .header(header::ACCEPT_ENCODING, "identity")
             .body(body);
         let response = timeout(self.idle, request.send()).await.map_err(|_| stalled(call.provider, self.idle))?;
-        let response = response.map_err(|e| transport(call.provider, e))?;
+        let is_guarded = matches!(client, Sender::Guarded(_));
+        let response = response.map_err(|e| if is_guarded && e.is_connect() { unreached(e) } else { transport(call.provider, e) })?;
         tracing::debug!(
             provider = call.provider,
             status = response.status().as_u16(),
@@ -105,6 +119,19 @@ impl Http {
         }
         Ok(reader)
     }
+}
+
+fn builder(config: &ProviderConfig) -> ClientBuilder {
+    chassis::install_crypto();
+    Client::builder()
+        .user_agent(concat!("backlot/", env!("CARGO_PKG_VERSION")))
+        .connect_timeout(config.connect_timeout)
+        .tcp_nodelay(true)
+        .tcp_keepalive(Duration::from_secs(30))
+        // The API key must not go to another host, whatever proxy variables or redirects say.
+        .no_proxy()
+        .redirect(redirect::Policy::none())
+        .referer(false)
 }
 
 /// Reads the events of one response.
@@ -242,6 +269,15 @@ pub(super) fn malformed(provider: &str, what: &str) -> ProviderError {
     ProviderError::new(ErrorClass::ServerError, format!("{provider} sent {what}"))
 }
 
+/// The error for an address of a person to which there is no connection. One text for all causes, because they would tell which names and
+/// addresses there are in the network of the operator.
+fn unreached(error: reqwest::Error) -> ProviderError {
+    tracing::debug!(cause = chain(&error.without_url()), "the address of a stored key was not reached");
+    let text =
+        "the address of the stored key cannot be reached; it must lead to a server on the public internet, unless the operator allows it";
+    ProviderError::new(ErrorClass::Connection, text)
+}
+
 fn transport(provider: &str, error: reqwest::Error) -> ProviderError {
     let class = if error.is_timeout() && !error.is_connect() { ErrorClass::Timeout } else { ErrorClass::Connection };
     // The URL may carry credentials.
@@ -268,6 +304,11 @@ pub(super) fn secret_header(headers: &mut HeaderMap, name: &'static str, value: 
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use chassis::config::Env;
+    use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+
     use super::*;
 
     fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
@@ -276,6 +317,32 @@ mod tests {
 
     fn refused(status: u16, pairs: &[(&'static str, &str)], body: &str) -> ProviderError {
         refusal("anthropic", status, &headers(pairs), &ErrorBody::read(body))
+    }
+
+    /// Knows one name, which leads into a private network.
+    struct Names;
+
+    impl Resolve for Names {
+        fn resolve(&self, name: Name) -> Resolving {
+            let found =
+                if name.as_str() == "db.internal" { Ok(std::net::SocketAddr::from(([10, 0, 0, 1], 0))) } else { Err("no such name") };
+            Box::pin(async move { Ok(Box::new(std::iter::once(found?)) as Addrs) })
+        }
+    }
+
+    #[tokio::test]
+    async fn an_error_does_not_tell_which_names_there_are_in_a_private_network() {
+        let guard = outbound::Guard::with_names(outbound::Allowed::default(), Arc::new(Names));
+        let config = ProviderConfig::read(&mut Env::of(std::iter::empty::<(&str, &str)>()), 1);
+        let http = Http::guarded(&config, &guard);
+        let mut errors = Vec::new();
+        for url in ["https://db.internal/v1", "https://absent.internal/v1"] {
+            let post = Post { provider: "openai", url: url.parse().unwrap(), headers: &HeaderMap::new(), body: &Value::Null };
+            let Err(refusal) = http.post(post).await else { panic!("{url} was reached") };
+            errors.push((refusal.error.class, refusal.error.message));
+        }
+        assert_eq!(errors[0], errors[1]);
+        assert!(errors[0].1.contains("public internet") && !errors[0].1.contains("internal"), "{errors:?}");
     }
 
     #[test]

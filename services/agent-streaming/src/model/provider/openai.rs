@@ -11,6 +11,7 @@ mod usage;
 use std::sync::Arc;
 
 use async_stream::stream;
+use chassis::config::Secret;
 use futures::{StreamExt, stream::BoxStream};
 use http::HeaderMap;
 use reqwest::Url;
@@ -21,7 +22,7 @@ pub(super) use self::answer::Answer;
 use self::answer::Answer;
 use self::dialect::{Dialect, Dialects};
 use super::{
-    ModelEvent, ModelRequest, Provider, ProviderConfig, ProviderError,
+    BaseUrl, MaxTokensField, ModelEvent, ModelRequest, Provider, ProviderError,
     answer::{Progress, advance},
     http::{EventReader, Http, Post, Refusal, secret_header},
     output_limit::{self, OutputLimit},
@@ -58,19 +59,15 @@ struct Endpoint {
 }
 
 impl OpenAi {
-    pub(super) fn new(http: &Arc<Http>, config: &ProviderConfig) -> Self {
-        let base = &config.openai_url;
-        let key = config.openai_key.as_ref().map(chassis::config::Secret::expose);
+    pub(super) fn new(http: &Arc<Http>, base: &BaseUrl, key: Option<&Secret>, limit: MaxTokensField) -> Self {
+        let key = key.map(Secret::expose);
         let mut headers = HeaderMap::new();
         if let Some(key) = key {
             secret_header(&mut headers, "authorization", &format!("Bearer {key}"));
         }
         Self {
             endpoint: Endpoint { http: Arc::clone(http), url: base.join("chat/completions"), headers, is_openai: base.is_openai() },
-            known: Arc::new(KnownModels {
-                dialects: Dialects::new(config.openai_max_tokens_field),
-                limits: output_limit::KnownLimits::default(),
-            }),
+            known: Arc::new(KnownModels { dialects: Dialects::new(limit), limits: output_limit::KnownLimits::default() }),
             redaction: Redaction::new(key.into_iter().chain(base.password())),
         }
     }

@@ -4,14 +4,14 @@
 use std::collections::HashMap;
 
 use bytes::Buf;
-use prost_reflect::{DescriptorError, DescriptorPool, Kind, MessageDescriptor};
+use prost_reflect::{DescriptorError, DescriptorPool, Kind, MessageDescriptor, MethodDescriptor};
 
 /// The recursion limit of prost.
 const MAX_DEPTH: usize = 100;
 
-/// The types of a server's request messages, by the path of their RPC.
+/// The RPCs of a server, by their path.
 #[derive(Default)]
-pub(in crate::server) struct RequestTypes(HashMap<String, MessageDescriptor>);
+pub(in crate::server) struct Methods(HashMap<String, MethodDescriptor>);
 
 /// A message that is being scanned.
 struct Frame {
@@ -22,15 +22,20 @@ struct Frame {
     path: String,
 }
 
-impl RequestTypes {
+impl Methods {
     pub(in crate::server) fn of(services: &[&str]) -> Result<Self, DescriptorError> {
         let pool = DescriptorPool::decode(proto::DESCRIPTORS)?;
         let services = pool.services().filter(|service| services.contains(&service.full_name()));
-        let requests = services.flat_map(|service| {
+        let methods = services.flat_map(|service| {
             let path = |rpc: &str| format!("{}/{rpc}", service.full_name());
-            service.methods().map(|method| (path(method.name()), method.input())).collect::<Vec<_>>()
+            service.methods().map(|method| (path(method.name()), method)).collect::<Vec<_>>()
         });
-        Ok(Self(requests.collect()))
+        Ok(Self(methods.collect()))
+    }
+
+    /// Whether the response of the RPC is a stream.
+    pub(in crate::server) fn is_stream(&self, path: &str) -> bool {
+        self.0.get(path).is_some_and(MethodDescriptor::is_server_streaming)
     }
 
     /// The path of the first field beyond `most` fields. All fields count, at any depth, including unknown ones, so that the count also
@@ -38,7 +43,7 @@ impl RequestTypes {
     pub(super) fn first_excess_field(&self, most: usize, path: &str, mut bytes: impl Buf) -> Option<String> {
         let all = bytes.remaining();
         let mut left = most;
-        let mut stack = vec![Frame { kind: self.0.get(path)?.clone(), end: all, path: String::new() }];
+        let mut stack = vec![Frame { kind: self.0.get(path)?.input(), end: all, path: String::new() }];
         while stack.len() <= MAX_DEPTH {
             let at = all - bytes.remaining();
             while stack.last().is_some_and(|message| message.end <= at) {
@@ -111,7 +116,7 @@ mod tests {
     const SAVE: &str = "backlot.project_storage.v1.ProjectStorageService/SaveProject";
 
     fn excess(most: usize, bytes: &[u8]) -> Option<String> {
-        let types = RequestTypes::of(&["backlot.project_storage.v1.ProjectStorageService"]).expect("descriptors");
+        let types = Methods::of(&["backlot.project_storage.v1.ProjectStorageService"]).expect("descriptors");
         types.first_excess_field(most, SAVE, bytes)
     }
 

@@ -1,0 +1,49 @@
+//! Which scope of a grant an RPC needs.
+
+use proto::error::{ErrorCode, Fault};
+
+use super::{Rule, Scope};
+use crate::identity::{Caller, Grant};
+
+/// The name of the scope that an RPC needs and a grant does not have. `account` cannot be granted.
+pub(crate) fn missing(rule: &Rule, grant: &Grant) -> Option<&'static str> {
+    match rule.scope {
+        Scope::Open | Scope::Read => None,
+        Scope::Account => Some("account"),
+        // An internal RPC on behalf of a person changes something.
+        Scope::Internal if !rule.user => None,
+        Scope::Write | Scope::Internal => (!grant.can_write).then_some("write"),
+    }
+}
+
+/// The refusal of a grant without this scope.
+pub(crate) fn refusal(service: Caller, scope: &str) -> Fault {
+    let text = match scope {
+        "account" => "a key cannot use the account of its owner; sign in".to_owned(),
+        scope => format!("this needs a key with the scope `{scope}`"),
+    };
+    Fault::new(service.name(), ErrorCode::Forbidden, "SCOPE_REQUIRED", text).with("scope", scope)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::Size;
+
+    #[test]
+    fn a_grant_never_has_the_scope_of_the_account() {
+        let rule = |scope, user| Rule { rpc: "X", callers: &[], user, scope, size: Size::Ordinary };
+        for (scope, user, reader, writer) in [
+            (Scope::Open, false, None, None),
+            (Scope::Read, true, None, None),
+            (Scope::Write, true, Some("write"), None),
+            (Scope::Account, true, Some("account"), Some("account")),
+            (Scope::Account, false, Some("account"), Some("account")),
+            (Scope::Internal, true, Some("write"), None),
+            (Scope::Internal, false, None, None),
+        ] {
+            let missing = |can_write| missing(&rule(scope, user), &Grant { can_write, projects: None });
+            assert_eq!((missing(false), missing(true)), (reader, writer), "{scope:?} {user}");
+        }
+    }
+}
