@@ -21,7 +21,7 @@ const BUILD: StreamSize = StreamSize { message_bytes: 1024 * 1024 + 4096, messag
 const IMPORT: StreamSize = StreamSize { message_bytes: 1024 * 1024 + 4096, messages: 1024 * 1024, time: Duration::from_secs(4 * 3_600) };
 
 /// One row per RPC.
-pub(crate) const RULES: &[Rule] = &[
+pub const RULES: &[Rule] = &[
     Rule { rpc: "BuildPage", callers: BUILDERS, user: false, scope: Internal, size: Stream(BUILD) },
     Rule { rpc: "CheckTree", callers: BUILDERS, user: false, scope: Internal, size: Stream(BUILD) },
     Rule { rpc: "OutlineTree", callers: &[AgentStreaming], user: false, scope: Internal, size: Stream(BUILD) },

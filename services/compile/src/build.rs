@@ -147,7 +147,7 @@ impl Supply {
 impl Build<'_> {
     /// Compiles the tree and keeps the answer. `None` if something that it names was deleted meanwhile.
     async fn compile(&mut self) -> Result<Option<Page>, Error> {
-        let known = self.app.cache.facts(&self.tree).await?;
+        let known = self.app.cache.facts(&self.release, &self.tree).await?;
         let paths = known.iter().map(|facts| facts.path.as_str()).collect();
         self.read(self.tree.early(&paths, &self.app.limits)).await?;
         let mut supply = self.supply().await?;
@@ -161,9 +161,10 @@ impl Build<'_> {
             mode: self.options.mode().to_owned(),
             tools: supply.tools.clone(),
             tool_outputs: self.app.tool_outputs.get(&outputs_key),
+            release: hash::hex(&self.release),
             ..Request::default()
         };
-        let mut made = BuildOutput { reused: known, ..BuildOutput::default() };
+        let mut made = BuildOutput { reused: known, ..BuildOutput::of(&self.release) };
         for _ in 0..MAX_ROUNDS {
             request.files = self.tree.files();
             let mut answer = self.app.workers.compile(&self.holder, &request).await?;

@@ -1,6 +1,9 @@
 //! What is kept, and when its use is recorded: at most every ten minutes, so that reads seldom write.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashSet},
+    sync::Arc,
+};
 
 use chassis::clock;
 use compiler_client::message::{Module, Resource};
@@ -23,8 +26,9 @@ pub(crate) struct Cache {
 }
 
 /// What a build made and used.
-#[derive(Default)]
 pub(crate) struct BuildOutput {
+    /// The compiler of the modules.
+    pub(crate) release: Arc<[u8]>,
     pub(crate) compiled: Vec<Module>,
     /// Facts that earlier builds made.
     pub(crate) reused: Vec<KnownFacts>,
@@ -34,6 +38,12 @@ pub(crate) struct BuildOutput {
 }
 
 impl BuildOutput {
+    /// Nothing, by this compiler.
+    pub(crate) fn of(release: &Arc<[u8]>) -> Self {
+        let release = Arc::clone(release);
+        Self { release, compiled: Vec::new(), reused: Vec::new(), resources: Vec::new(), named: Vec::new() }
+    }
+
     /// The addresses of the modules.
     pub(crate) fn urls(&self) -> impl Iterator<Item = &str> {
         let compiled = self.compiled.iter().filter_map(|module| module.facts.as_ref()).map(|facts| facts.url.as_str());
@@ -58,14 +68,14 @@ impl Cache {
         Ok(Some(row.body))
     }
 
-    /// The facts of the files of a tree.
-    pub(crate) async fn facts(&self, tree: &Tree) -> Result<Vec<KnownFacts>, Error> {
-        Ok(self.known.of_tree(&self.pool, tree).await?)
+    /// The facts of the files of a tree that this release of the compiler made.
+    pub(crate) async fn facts(&self, release: &Arc<[u8]>, tree: &Tree) -> Result<Vec<KnownFacts>, Error> {
+        Ok(self.known.of_tree(&self.pool, release, tree).await?)
     }
 
-    /// The facts of one file with a content.
-    pub(crate) async fn facts_of(&self, path: &str, id: &str) -> Result<Vec<KnownFacts>, Error> {
-        Ok(self.known.of_file(&self.pool, path, id).await?)
+    /// Those of one file with a content.
+    pub(crate) async fn facts_of(&self, release: &Arc<[u8]>, path: &str, id: &str) -> Result<Vec<KnownFacts>, Error> {
+        Ok(self.known.of_file(&self.pool, release, path, id).await?)
     }
 
     /// Those of the contents that are kept.
@@ -107,10 +117,10 @@ impl Cache {
         if is_whole {
             let touched = touched.iter().map(|facts| facts.path.as_str());
             let changed: HashSet<&str> = touched.chain(facts.paths.iter().map(String::as_str)).collect();
-            self.known.forget(tree.pairs().filter(|(path, _)| changed.contains(path)));
+            self.known.forget(&made.release, tree.pairs().filter(|(path, _)| changed.contains(path)));
         } else {
             // A sweep deleted facts that are in memory.
-            self.known.forget(tree.pairs());
+            self.known.forget(&made.release, tree.pairs());
         }
         Ok(is_whole)
     }
@@ -118,7 +128,7 @@ impl Cache {
 
 /// The rows of facts, and the outputs by name.
 fn rows(made: &BuildOutput, tree: &Tree) -> (FactRows, BTreeMap<String, Vec<u8>>) {
-    let (mut rows, mut outputs) = (FactRows::default(), BTreeMap::new());
+    let (mut rows, mut outputs) = (FactRows { release: made.release.to_vec(), ..FactRows::default() }, BTreeMap::new());
     for module in &made.compiled {
         let Some(facts) = &module.facts else { continue };
         let Some((path, id)) = tree.owner(facts) else { continue };

@@ -34,6 +34,8 @@ pub struct Config {
     pub(crate) workers: usize,
     /// How long a worker may take.
     pub(crate) worker_timeout: Duration,
+    /// The processor time that one file may take.
+    pub(crate) file_timeout: Duration,
     /// How long a build may take, with the questions to its caller.
     pub(crate) build_timeout: Duration,
     /// Builds and checks at the same time.
@@ -60,7 +62,7 @@ impl Config {
         let compiler: Option<PathBuf> = env.derived(
             "BACKLOT_COMPILER",
             "`backlot-compiler` beside the running executable",
-            "the executable that compiles previews; without it, previews are not compiled",
+            "the executable that compiles previews and fetches their packages; without it, previews are not compiled",
         );
         let workers: Option<BoundedNumber<usize, 1, 256>> =
             env.derived("BACKLOT_COMPILE_WORKERS", "one per core, at most 256", "processes that compile at the same time");
@@ -72,6 +74,7 @@ impl Config {
             compiler: compiler.unwrap_or_else(beside_this),
             workers: workers.map_or(cores, |workers| workers.0),
             worker_timeout: env.get("BACKLOT_COMPILE_WORKER_TIMEOUT", "10s", "how long one process may compile"),
+            file_timeout: env.get("BACKLOT_COMPILE_FILE_TIMEOUT", "2500ms", "processor time that one file may take, except in a bundle"),
             build_timeout: env.get("BACKLOT_COMPILE_BUILD_TIMEOUT", "60s", "how long the build of a page or a check may take"),
             max_builds: number::<100_000>(env, "BACKLOT_COMPILE_MAX_BUILDS", "256", "builds and checks at the same time"),
             memory: number::<65_536>(env, "BACKLOT_COMPILE_MEMORY_MIB", "512", "memory for source files of all builds, in MiB") * MIB,
@@ -109,6 +112,7 @@ impl Config {
     fn check(&self, env: &mut Env) {
         env.require_positive([
             ("BACKLOT_COMPILE_WORKER_TIMEOUT", self.worker_timeout),
+            ("BACKLOT_COMPILE_FILE_TIMEOUT", self.file_timeout),
             ("BACKLOT_COMPILE_BUILD_TIMEOUT", self.build_timeout),
         ]);
         let year = Duration::from_secs(365 * 24 * 3_600);
@@ -150,6 +154,7 @@ mod tests {
         for (name, value) in [
             ("BACKLOT_COMPILE_WORKERS", "0"),
             ("BACKLOT_COMPILE_WORKER_TIMEOUT", "0s"),
+            ("BACKLOT_COMPILE_FILE_TIMEOUT", "0s"),
             ("BACKLOT_COMPILE_BUILD_TIMEOUT", "0s"),
             ("BACKLOT_COMPILE_MAX_BUILDS", "0"),
             ("BACKLOT_COMPILE_MEMORY_MIB", "0"),

@@ -37,8 +37,6 @@ pub(crate) enum Error {
     PackageDamaged { package: String, problem: &'static str },
     #[error("the kept packages would have more than {limit} bytes; set BACKLOT_COMPILE_VENDOR_MIB")]
     VendorFull { limit: u64 },
-    #[error("a thread failed: {0}")]
-    Thread(String),
     #[error("the database failed")]
     Store(#[from] StoreError),
     #[error("a stored row cannot be decoded")]
@@ -70,7 +68,7 @@ impl Error {
             Self::PackageDamaged { .. } => ErrorCode::Conflict,
             Self::VendorFull { .. } => ErrorCode::RateLimited,
             Self::Store(e) if e.is_transient() => ErrorCode::Unavailable,
-            Self::Store(_) | Self::Row(_) | Self::Thread(_) => ErrorCode::Internal,
+            Self::Store(_) | Self::Row(_) => ErrorCode::Internal,
         }
     }
 
@@ -88,7 +86,7 @@ impl Error {
             Self::PackageDamaged { .. } => "PACKAGE_DAMAGED",
             Self::VendorFull { .. } => "VENDOR_FULL",
             Self::Store(e) if e.is_transient() => "UNAVAILABLE",
-            Self::Store(_) | Self::Row(_) | Self::Thread(_) => "INTERNAL",
+            Self::Store(_) | Self::Row(_) => "INTERNAL",
         }
     }
 }

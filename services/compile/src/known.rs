@@ -32,14 +32,14 @@ pub(crate) struct KnownFacts {
     pub(crate) used_at: OffsetDateTime,
 }
 
-/// A path and the id of a content.
-type Key = (String, String);
+/// The release of the compiler, a path and the id of a content.
+type Key = (Arc<[u8]>, String, String);
 
 #[derive(Clone)]
 struct ByBytes;
 
 impl Weighter<Key, Arc<[KnownFacts]>> for ByBytes {
-    fn weight(&self, (path, _): &Key, facts: &Arc<[KnownFacts]>) -> u64 {
+    fn weight(&self, (_, path, _): &Key, facts: &Arc<[KnownFacts]>) -> u64 {
         let bytes = |facts: &KnownFacts| (facts.key.len() + facts.path.len() + facts.url.len() + facts.body.len()) as u64;
         path.len() as u64 + ENTRY_BYTES + facts.iter().map(bytes).sum::<u64>()
     }
@@ -53,53 +53,57 @@ impl KnownFiles {
         Self(Cache::with_weighter(ENTRIES, MAX_BYTES, ByBytes))
     }
 
-    /// The facts of the files of a tree.
-    pub(crate) async fn of_tree(&self, db: &Pool, tree: &Tree) -> Result<Vec<KnownFacts>, StoreError> {
+    /// The facts of the files of a tree that a release made.
+    pub(crate) async fn of_tree(&self, db: &Pool, release: &Arc<[u8]>, tree: &Tree) -> Result<Vec<KnownFacts>, StoreError> {
         let (mut known, mut absent) = (Vec::new(), Vec::new());
         for (path, id) in tree.pairs() {
-            let key = (path.to_owned(), id.to_owned());
+            let key = key(release, path, id);
             match self.0.get(&key) {
                 Some(facts) => known.extend(facts.iter().cloned()),
-                None => absent.push(key),
+                None => absent.push((key.1, key.2)),
             }
         }
         if !absent.is_empty() {
-            known.extend(self.read(db, absent).await?);
+            known.extend(self.read(db, release, absent).await?);
         }
         Ok(known)
     }
 
     /// The facts of one file.
-    pub(crate) async fn of_file(&self, db: &Pool, path: &str, id: &str) -> Result<Vec<KnownFacts>, StoreError> {
-        let key = (path.to_owned(), id.to_owned());
+    pub(crate) async fn of_file(&self, db: &Pool, release: &Arc<[u8]>, path: &str, id: &str) -> Result<Vec<KnownFacts>, StoreError> {
+        let key = key(release, path, id);
         match self.0.get(&key) {
             Some(facts) => Ok(facts.to_vec()),
-            None => self.read(db, vec![key]).await,
+            None => self.read(db, release, vec![(key.1, key.2)]).await,
         }
     }
 
-    /// Reads facts from the database, and keeps those that there are.
-    async fn read(&self, db: &Pool, files: Vec<Key>) -> Result<Vec<KnownFacts>, StoreError> {
+    /// Reads facts of files from the database, and keeps those that there are.
+    async fn read(&self, db: &Pool, release: &Arc<[u8]>, files: Vec<(String, String)>) -> Result<Vec<KnownFacts>, StoreError> {
         let (paths, ids): (Vec<_>, Vec<_>) = files.into_iter().unzip();
-        let mut rows = modules::facts(db, &paths, &ids).await?;
+        let mut rows = modules::facts(db, release, &paths, &ids).await?;
         rows.sort_by(|a, b| a.path.cmp(&b.path));
         let known: Vec<_> = rows.into_iter().map(of_row).collect();
         // Both are sorted by path.
         let mut files = paths.into_iter().zip(ids);
         for group in known.chunk_by(|a, b| a.path == b.path) {
-            if let Some(file) = files.find(|(path, _)| *path == group[0].path) {
-                self.0.insert(file, Arc::from(group));
+            if let Some((path, id)) = files.find(|(path, _)| *path == group[0].path) {
+                self.0.insert((Arc::clone(release), path, id), Arc::from(group));
             }
         }
         Ok(known)
     }
 
     /// Forgets files whose facts in the database have changed, or may have.
-    pub(crate) fn forget<'f>(&self, files: impl Iterator<Item = (&'f str, &'f str)>) {
+    pub(crate) fn forget<'f>(&self, release: &Arc<[u8]>, files: impl Iterator<Item = (&'f str, &'f str)>) {
         for (path, id) in files {
-            self.0.remove(&(path.to_owned(), id.to_owned()));
+            self.0.remove(&key(release, path, id));
         }
     }
+}
+
+fn key(release: &Arc<[u8]>, path: &str, id: &str) -> Key {
+    (Arc::clone(release), path.to_owned(), id.to_owned())
 }
 
 fn of_row(row: modules::FactRow) -> KnownFacts {

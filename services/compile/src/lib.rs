@@ -1,5 +1,6 @@
-//! compile: pages and modules of source trees for a browser, and checks of trees. It calls nobody but the npm registry. Callers send the files that it
-//! does not know. It never parses them: a worker process with the executable `backlot-compiler` does.
+//! compile: pages and modules of source trees for a browser, and checks of trees. It calls nobody. Callers send the files that it
+//! does not know. It never parses them: a worker process with the executable `backlot-compiler` does. Another process with it asks the npm
+//! registry, and reads what the registry sends.
 //!
 //! In reading order:
 //! - [`build`]: one build, from the first message to the answer. [`dialogue`]: the questions to the caller. [`tree`]: the files. [`findings`]: what is wrong with them.
@@ -52,8 +53,8 @@ use tokio::{net::TcpListener, sync::watch};
 use tokio_util::sync::CancellationToken;
 use tonic::codec::CompressionEncoding;
 
-use self::{access::RULES, app::App};
-pub use self::{config::Config, registry_url::RegistryUrl};
+use self::app::App;
+pub use self::{access::RULES, config::Config, registry_url::RegistryUrl};
 
 /// What the tests of the service use besides its RPCs.
 #[doc(hidden)]

@@ -1,13 +1,17 @@
 //! The npm packages that a page imports: resolved as npm does, fetched from the registry that the operator sets, and bundled by a worker.
 //!
 //! - [`Packages::provide`]: from specifiers to addresses. `plan`: which packages of a resolution they need. `stored`: rows.
-//! - `page_packages`: the result. `registry`: HTTP. `shared`: what all builds share. `fetcher`: what one build may fetch. `allowance`: what one person may fetch in an hour.
+//! - `page_packages`: the result. `shared`: what all builds share. `registry`: the registry, and whether it answers.
+//! - `jobs`: what processes that fetch are asked for. `conversation`: with one of them. `exchange`: one of its requests. `fetcher`: what one build may fetch. `allowance`: what one person may fetch in an hour.
 //! - `vendor`: keeps packages for machines without a registry. `build_tools`: which of them need no files.
 //! - `tools`: compilers that are packages. `refresh`: what exchanges components in an open page. `key_locks`: one build at a time for the same packages. `refusal`: errors as findings.
 
 mod allowance;
 mod build_tools;
+mod conversation;
+mod exchange;
 mod fetcher;
+mod jobs;
 mod key_locks;
 mod page_packages;
 mod plan;
@@ -22,16 +26,17 @@ mod vendor;
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
 };
 
 use chassis::{
     clock,
     share::{Holder, Share, Shares},
-    task,
 };
-use compiler_client::message::{File, Finding, PackagesAnswer, PackagesRequest};
-use npm::{Limits, Lock, PackageJson, Tree};
+use compiler_client::{
+    message::{File, Finding, PackagesAnswer, PackagesRequest},
+    worker::Workers,
+};
+use npm::Tree;
 use prost::Message as _;
 
 use self::{
@@ -57,6 +62,8 @@ use crate::{
 const RESOLVER: &[u8] = b"1";
 /// Additions, imports and exports of kept packages at the same time.
 const MAX_VENDORING: usize = 2;
+/// Processes that fetch at the same time.
+const MAX_PROCESSES: usize = 16;
 /// Bundlings of the same packages, each with the tools that the one before asked for. There are as many tools for packages as frameworks.
 const MAX_BUNDLINGS: usize = 4;
 /// Resolutions whose specifiers are remembered.
@@ -111,21 +118,14 @@ pub(crate) struct ImportRequest<'w> {
 impl Packages {
     pub(crate) fn new(config: &Config, pool: Pool) -> Self {
         let memory = Shares::new(config.packages_memory, config.server.limits.percent);
-        let limits = Limits {
-            packument_bytes: 32 << 20,
-            packuments_bytes: 1 << 30,
-            packuments: 3_000,
-            packed_bytes: 32 << 20,
-            unpacked_bytes: 128 << 20,
-            total_bytes: 256 << 20,
-            ..Limits::default()
-        };
         let shared = Shared {
             pool,
             registry: Registry::new(config.registry.clone()),
-            limits,
+            limits: ::fetcher::package_limits(),
             allowance: Allowance::new(config.registry_bytes),
             downloads: Shares::new(config.downloads, config.server.limits.percent),
+            fetchers: Workers { executable: config.compiler.clone(), deadline: config.build_timeout, file_time: config.file_timeout },
+            processes: Shares::new(MAX_PROCESSES, config.server.limits.percent),
             time: config.build_timeout,
         };
         Self {
@@ -255,23 +255,17 @@ impl Packages {
         let now = clock::now();
         let pool = &self.shared.pool;
         if let Some(body) = packages::resolution(pool, key, now, now - TOUCH).await? {
-            return Ok(stored::decode(&body)?);
+            return Ok(::fetcher::tree::decode(&body).map_err(Error::from)?);
         }
-        let limits = &self.shared.limits;
-        let manifest = PackageJson::parse(&imports.texts.manifest, limits)?;
         let lock = match (&imports.sources.lock, &imports.texts.lock) {
-            (Some((name, _)), Some(text)) => Some(Lock::parse(name, text, limits)?),
+            (Some((name, _)), Some(text)) => Some((name.as_str(), text.as_slice())),
             // The resolution was deleted after the caller had asked for it.
             (Some(_), None) => return Err(Error::TooManyRounds(1).into()),
             (None, _) => None,
         };
-        let fetcher = self.fetcher(imports, None);
-        // A preview runs what npm installs with --force.
-        let options = npm::Options { accepts_peer_conflicts: true, limits: *limits, ..npm::Options::default() };
-        let resolution =
-            compute(self.shared.time, move || async move { npm::resolve(&manifest, lock.as_ref(), &fetcher, &options).await }).await??;
-        let body = packages::put_resolution(pool, key, &stored::encode(&resolution), clock::now()).await?;
-        Ok(stored::decode(&body)?)
+        let resolved = jobs::resolve(&self.fetcher(imports, None), &imports.texts.manifest, lock, self.shared.time).await?;
+        let body = packages::put_resolution(pool, key, &resolved.tree, clock::now()).await?;
+        Ok(::fetcher::tree::decode(&body).map_err(Error::from)?)
     }
 
     fn fetcher(&self, imports: &ImportRequest<'_>, tree: Option<&Tree>) -> Fetcher {
@@ -291,7 +285,13 @@ impl Packages {
             return Ok(PagePackages { packages, findings, outputs: bundle.outputs, is_temporary: false });
         }
         let files = self.files(tree, plan, imports).await?;
-        let mut request = PackagesRequest { files, specifiers: plan.specifiers.clone(), mode: imports.mode.to_owned(), tools: Vec::new() };
+        let mut request = PackagesRequest {
+            files,
+            specifiers: plan.specifiers.clone(),
+            mode: imports.mode.to_owned(),
+            has_preact_for_react: plan.has_preact_for_react,
+            ..PackagesRequest::default()
+        };
         // A file that one tool has compiled can import one that needs another tool.
         for _ in 0..MAX_BUNDLINGS {
             let answer = imports.workers.bundle(imports.holder, &request).await?;
@@ -322,11 +322,8 @@ impl Packages {
     /// The files of the packages, from the registry.
     async fn files(&self, tree: &Tree, plan: &Plan, imports: &ImportRequest<'_>) -> Result<Vec<File>, refusal::Stop> {
         let fetcher = self.fetcher(imports, Some(tree));
-        let (wanted, limits, own) = (plan.paths.clone(), self.shared.limits, tree.clone());
-        let installed =
-            compute(self.shared.time, move || async move { npm::install(&own, |path, _| wanted.contains(path), &fetcher, &limits).await })
-                .await??;
-        let files = plan.files(tree, installed.packages);
+        let installed = jobs::install(&fetcher, tree, &plan.paths, self.shared.time).await?;
+        let files = plan.files(tree, installed);
         fetcher::release(&imports.memory);
         fetcher::hold(&imports.memory, files.iter().map(|file| file.size as usize).sum())?;
         Ok(files)
@@ -347,11 +344,4 @@ impl Packages {
         store::commit(tx).await?;
         Ok(PagePackages { packages: kept.packages, findings: kept.findings, outputs: bundle.outputs, is_temporary: false })
     }
-}
-
-/// Runs what computes between its reads on a thread of its own. It ends after `limit` although nobody waits for it any longer.
-async fn compute<T: Send + 'static, F: Future<Output = T>>(limit: Duration, work: impl FnOnce() -> F + Send + 'static) -> Result<T, Error> {
-    let runtime = tokio::runtime::Handle::current();
-    let done = task::blocking(move || runtime.block_on(async { tokio::time::timeout(limit, work()).await }));
-    done.await.map_err(|error| Error::Thread(error.to_string()))?.map_err(|_| Error::Timeout(limit))
 }

@@ -1,4 +1,5 @@
-//! The executable of the compiler. Its hash is part of the keys of pages, so that another release does not answer with old pages.
+//! The executable of the compiler. Its hash is part of the keys of all that is kept of its work, so that another release does not answer with old
+//! pages, and makes no new page of old modules.
 
 use std::{
     fs::{self, File},

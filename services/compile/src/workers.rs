@@ -33,7 +33,7 @@ pub(crate) struct Pool {
 impl Pool {
     pub(crate) fn new(config: &Config, percent: Percent) -> Self {
         Self {
-            workers: Workers { executable: config.compiler.clone(), deadline: config.worker_timeout },
+            workers: Workers { executable: config.compiler.clone(), deadline: config.worker_timeout, file_time: config.file_timeout },
             slots: Shares::new(config.workers, percent),
             release: Release::new(config.compiler.clone()),
         }

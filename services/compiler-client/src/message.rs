@@ -1,4 +1,5 @@
-//! What a worker is asked, and what it answers. The messages are private to Backlot: both sides come from one build.
+//! What a worker is asked, and what it answers. The messages are private to Backlot: both sides come from one build. What an answer has can be
+//! kept, and then a later build must not use it: see [`Request::release`].
 
 pub mod edit;
 pub mod facts;
@@ -48,6 +49,9 @@ pub struct Request {
     /// Answers of tools that an earlier answer had, so that the tools need not run again.
     #[prost(message, repeated, tag = "9")]
     pub tool_outputs: Vec<ToolOutput>,
+    /// The name of the compiler's build. It is part of the keys of modules, so that no other build uses them. Empty if none is kept.
+    #[prost(string, tag = "10")]
+    pub release: String,
 }
 
 /// A file of the tree.
@@ -81,7 +85,7 @@ pub struct Answer {
     /// The page; empty if an error or an absent content stands in its way. An undefined name does not.
     #[prost(string, tag = "1")]
     pub page: String,
-    /// Sorted by file and place. At most [`finding::MAX_FINDINGS`].
+    /// Errors first, both kinds sorted by file and place. At most [`finding::MAX_FINDINGS`].
     #[prost(message, repeated, tag = "2")]
     pub findings: Vec<Finding>,
     /// Modules that this answer compiled. To be kept by key.

@@ -22,6 +22,12 @@ impl<'t> Text<'t> {
         Self { text, starts }
     }
 
+    /// The text before a byte. `None` if the byte is inside of a character, or after the end.
+    #[must_use]
+    pub fn before(&self, offset: usize) -> Option<&'t str> {
+        self.text.get(..offset)
+    }
+
     /// The place of a byte. A byte after the end is at the end.
     #[must_use]
     pub fn place(&self, offset: usize) -> Place {

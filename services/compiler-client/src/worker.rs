@@ -22,11 +22,17 @@ use crate::{
 };
 
 /// The bytes of a worker's error output that are read.
-const MAX_DIAGNOSTICS: u64 = 64 << 10;
+pub(crate) const MAX_DIAGNOSTICS: u64 = 64 << 10;
 /// What a worker writes to its error output before each file.
 pub const PROGRESS: &str = "file: ";
 /// The processor time of a worker. It ends with a signal then.
 pub const PROCESSOR_TIME: Duration = Duration::from_secs(20);
+/// The status of a worker of which one file has used too much processor time.
+pub const FILE_TIME_EXCEEDED: i32 = 124;
+
+/// The argument of a worker that compiles a tree.
+pub const TREE: &str = "tree";
+
 /// The argument of a worker that bundles packages.
 pub const PACKAGES: &str = "packages";
 
@@ -39,7 +45,13 @@ pub const EDIT: &str = "edit";
 /// The argument of a worker that builds a site.
 pub const SITE: &str = "site";
 
-/// Settings of glibc for a process with one thread that ends soon: one arena, which grows in large steps and gives nothing back.
+/// The argument of a process that fetches packages. See [`crate::session`].
+pub const FETCH: &str = "fetch";
+
+/// Variables with the certificates that a process which fetches packages trusts.
+const CERTIFICATES: [&str; 2] = ["SSL_CERT_FILE", "SSL_CERT_DIR"];
+
+/// Settings of glibc for a process that ends soon: one arena, which grows in large steps and gives nothing back.
 const ALLOCATOR: (&str, &str) = (
     "GLIBC_TUNABLES",
     "glibc.malloc.arena_max=1:glibc.malloc.top_pad=4194304:glibc.malloc.trim_threshold=268435456:glibc.malloc.mmap_threshold=33554432",
@@ -52,6 +64,9 @@ pub struct Workers {
     pub executable: PathBuf,
     /// From start to answer. The worker is killed then.
     pub deadline: Duration,
+    /// The processor time of one file, in whole milliseconds, and at least one. A worker that bundles has only [`PROCESSOR_TIME`], and one that
+    /// fetches packages a limit of its own.
+    pub file_time: Duration,
 }
 
 /// Why there is no answer. `file` is the last file that the worker began, if it is known.
@@ -64,7 +79,7 @@ pub enum Error {
     RequestTooLarge { size: usize, limit: usize },
     #[error("the answer is larger than {} bytes", frame::MAX_ANSWER)]
     AnswerTooLarge,
-    /// The deadline, or [`PROCESSOR_TIME`].
+    /// The deadline, [`Workers::file_time`], or [`PROCESSOR_TIME`].
     #[error("no answer after {deadline:?}{}", at(file))]
     Timeout { deadline: Duration, file: Option<String> },
     #[error("the compiler needs more memory than a worker has{}", at(file))]
@@ -87,7 +102,7 @@ impl Workers {
     /// # Errors
     /// If the request is too large, or the worker does not answer: it crashed, or it exceeded its time, memory, stack or output.
     pub async fn compile(&self, request: &Request) -> Result<Answer, Error> {
-        self.ask(None, request).await
+        self.ask(TREE, request).await
     }
 
     /// Compiles changed modules in a worker.
@@ -95,7 +110,7 @@ impl Workers {
     /// # Errors
     /// As [`Self::compile`].
     pub async fn edit(&self, request: &EditRequest) -> Result<EditAnswer, Error> {
-        self.ask(Some(EDIT), request).await
+        self.ask(EDIT, request).await
     }
 
     /// Bundles packages in a worker, which has more memory than one that compiles a tree.
@@ -103,7 +118,7 @@ impl Workers {
     /// # Errors
     /// As [`Self::compile`].
     pub async fn bundle(&self, request: &PackagesRequest) -> Result<PackagesAnswer, Error> {
-        self.ask(Some(PACKAGES), request).await
+        self.ask(PACKAGES, request).await
     }
 
     /// Builds a site in a worker, which has the memory of one that bundles packages.
@@ -111,7 +126,7 @@ impl Workers {
     /// # Errors
     /// As [`Self::compile`].
     pub async fn build_site(&self, request: &SiteRequest) -> Result<SiteAnswer, Error> {
-        self.ask(Some(SITE), request).await
+        self.ask(SITE, request).await
     }
 
     /// Outlines files in a worker.
@@ -119,10 +134,10 @@ impl Workers {
     /// # Errors
     /// As [`Self::compile`].
     pub async fn outline(&self, request: &OutlineRequest) -> Result<OutlineAnswer, Error> {
-        self.ask(Some(OUTLINE), request).await
+        self.ask(OUTLINE, request).await
     }
 
-    async fn ask<A: Message + Default>(&self, argument: Option<&str>, request: &impl Message) -> Result<A, Error> {
+    async fn ask<A: Message + Default>(&self, argument: &str, request: &impl Message) -> Result<A, Error> {
         let size = request.encoded_len();
         let too_large = |_| Error::RequestTooLarge { size, limit: frame::MAX_REQUEST };
         let header = frame::header(size, frame::MAX_REQUEST).map_err(too_large)?;
@@ -134,13 +149,17 @@ impl Workers {
         A::decode(answer.as_slice()).map_err(Error::Answer)
     }
 
-    /// The worker gets no handle but its three streams, and no environment but the settings of its allocator.
-    fn start(&self, argument: Option<&str>) -> std::io::Result<Child> {
+    /// The worker gets no handle but its three streams, and no environment but the settings of its allocator; one that fetches packages also
+    /// gets [`CERTIFICATES`].
+    pub(crate) fn start(&self, argument: &str) -> std::io::Result<Child> {
         let mut command = Command::new(&self.executable);
-        command.args(argument).env_clear().current_dir("/").kill_on_drop(true);
+        command.arg(argument).arg(self.file_time.as_millis().max(1).to_string()).env_clear().current_dir("/").kill_on_drop(true);
         // Those that bundle have threads, and free much of what they read.
-        if ![Some(PACKAGES), Some(SITE)].contains(&argument) {
+        if ![PACKAGES, SITE].contains(&argument) {
             command.env(ALLOCATOR.0, ALLOCATOR.1);
+        }
+        if argument == FETCH {
+            command.envs(CERTIFICATES.into_iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
         }
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()
     }
@@ -168,6 +187,7 @@ impl Workers {
         match (answer, status.map_err(Error::Start)?) {
             (Received::Whole(answer), status) if status.success() => Ok(answer),
             (Received::TooLarge, _) => Err(Error::AnswerTooLarge),
+            (_, status) if status.code() == Some(FILE_TIME_EXCEEDED) => Err(Error::Timeout { deadline: self.file_time, file }),
             (_, status) => Err(explain(status, &diagnostics, file)),
         }
     }
@@ -212,7 +232,7 @@ fn last_file(diagnostics: &[u8]) -> Option<String> {
 }
 
 /// Rust's runtime names a full memory and a full stack before it aborts.
-fn explain(status: ExitStatus, diagnostics: &[u8], file: Option<String>) -> Error {
+pub(crate) fn explain(status: ExitStatus, diagnostics: &[u8], file: Option<String>) -> Error {
     if status.signal() == Some(libc::SIGXCPU) {
         return Error::Timeout { deadline: PROCESSOR_TIME, file };
     }

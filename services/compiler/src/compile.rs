@@ -12,7 +12,7 @@ use compiler_client::{
     message::{
         Answer, Facts, File, Finding, Request,
         facts::{Alias, Kind},
-        finding::{MAX_FINDINGS, code},
+        finding::{code, listed},
         tools::REFRESHES,
     },
 };
@@ -20,7 +20,7 @@ use serde::Serialize;
 
 use crate::{
     environment,
-    graph::{self, Checker, Graph, PAGE, Walk},
+    graph::{self, Checker, Classic, Graph, PAGE, Walk},
     module,
     page::{self, Additions, Item, Outline, Role},
     project::{Output, Project, vite_configuration},
@@ -53,6 +53,8 @@ pub(crate) struct Compilation<'c> {
     pub(crate) outline: Outline,
     pub(crate) graph: Graph<'c>,
     pub(crate) walk: Walk,
+    /// What scripts of the page define that are no modules.
+    classic: Classic,
     /// What is wrong with the project as a whole.
     found: Vec<Finding>,
     /// The framework is not compiled.
@@ -81,7 +83,7 @@ pub(crate) fn follow<T>(request: Request, output: Output, progress: &mut dyn FnM
     if html.is_none() && tree.has(PAGE) {
         tree.content(PAGE);
     }
-    let project = Project::read(&tree, output);
+    let project = Project::read(&tree, output).of_release(&request.release);
     let refused = refused(&tree, &project);
     let is_refused = refused.is_some();
     let is_foreign = is_refused || !tree.has(PAGE) && !project.expects_page(&tree);
@@ -96,8 +98,9 @@ pub(crate) fn follow<T>(request: Request, output: Output, progress: &mut dyn FnM
     let mut graph = Graph::new(&tree, &resolver, &project, &request.known, progress);
     graph.tools = Tools::new(request.tools, request.tool_outputs);
     let walk = Walk::of(&mut graph, &outline, &base, &request.packages);
+    let classic = Classic::of(&graph, std::iter::once((PAGE, &outline)));
     let (packages, checks_all) = (request.packages, request.check_all);
-    end(Compilation { html, outline, graph, walk, found: findings, is_refused, is_foreign, packages, checks_all })
+    end(Compilation { html, outline, graph, walk, classic, found: findings, is_refused, is_foreign, packages, checks_all })
 }
 
 impl Compilation<'_> {
@@ -112,15 +115,15 @@ impl Compilation<'_> {
         self.graph.wanted()
     }
 
-    /// All findings, sorted.
+    /// All findings, also more than an answer has room for.
     pub(crate) fn findings(&mut self) -> Vec<Finding> {
         let mut findings = std::mem::take(&mut self.found);
         findings.extend(graph::page_findings(&self.graph, PAGE, &self.outline));
         // What a browser cannot load is no fault of files that it does not get.
         let nothing = Walk::default();
         let walk = if self.is_refused { &nothing } else { &self.walk };
-        findings.extend(Checker::new(&self.graph, walk, &self.outline).of_other_tool(self.is_foreign).modules());
-        sorted(findings)
+        findings.extend(Checker::new(&self.graph, walk, &self.classic).of_other_tool(self.is_foreign).modules());
+        merged(findings)
     }
 
     /// Whether the page cannot run because of the finding.
@@ -148,7 +151,7 @@ impl Compilation<'_> {
             independent: graph::independent(&self.graph, &self.walk, &self.outline, &findings),
             configuration: self.graph.tree.configurations(),
             tool_outputs: self.graph.tools.take_outputs(),
-            findings: if is_eased { findings.into_iter().map(without_preview).collect() } else { findings },
+            findings: listed(if is_eased { findings.into_iter().map(without_preview).collect() } else { findings }),
             modules: mem::take(&mut self.graph.compiled),
             resources: mem::take(&mut self.walk.resources).into_values().collect(),
             // Nothing is fetched for a page that cannot be.
@@ -299,8 +302,8 @@ fn broken_json(tree: &Tree, is_all: bool) -> Vec<Finding> {
     findings
 }
 
-/// Sorted, without repetitions, with the page as the file of its inline scripts.
-fn sorted(mut findings: Vec<Finding>) -> Vec<Finding> {
+/// Sorted by file and without repetitions, with the page as the file of its inline scripts.
+fn merged(mut findings: Vec<Finding>) -> Vec<Finding> {
     for finding in &mut findings {
         if finding.file.starts_with("index.html.") && finding.file.ends_with(".js") {
             PAGE.clone_into(&mut finding.file);
@@ -312,7 +315,6 @@ fn sorted(mut findings: Vec<Finding>) -> Vec<Finding> {
     }
     findings.sort_by(|a, b| (&a.file, a.line, a.column, &a.code, &a.message).cmp(&(&b.file, b.line, b.column, &b.code, &b.message)));
     findings.dedup_by(|a, b| (&a.file, a.line, a.column, &a.code) == (&b.file, b.line, b.column, &b.code) && a.message == b.message);
-    findings.truncate(MAX_FINDINGS);
     findings
 }
 

@@ -15,7 +15,7 @@ use crate::{
 /// Compiles modules again. `progress` gets the path of each file before it is compiled.
 pub fn edit(request: EditRequest, progress: &mut dyn FnMut(&str)) -> EditAnswer {
     let tree = tree(request.files);
-    let project = Project::read(&tree, output(&request.mode));
+    let project = Project::read(&tree, output(&request.mode)).of_release(&request.release);
     let resolver = Resolver::new(&tree, Vec::new());
     let mut answer = EditAnswer { modules: Vec::new(), is_same: true };
     for change in &request.changes {
@@ -49,7 +49,7 @@ fn unplaced(facts: &Facts) -> Facts {
         import.place = None;
         import.names.iter_mut().for_each(|named| named.place = None);
     }
-    facts.undefined.iter_mut().for_each(|named| named.place = None);
+    facts.undefined.iter_mut().chain(&mut facts.jsx).for_each(|named| named.place = None);
     facts.members.iter_mut().filter_map(|member| member.named.as_mut()).for_each(|named| named.place = None);
     facts
 }

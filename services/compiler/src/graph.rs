@@ -1,6 +1,7 @@
 //! The modules of a project: compiled on demand, and followed from the page.
 
 mod check;
+mod classic;
 mod exports;
 mod generated;
 mod independent;
@@ -29,6 +30,7 @@ use prost::Message as _;
 use self::scss::Component;
 pub(crate) use self::{
     check::{Checker, is_builtin, page as page_findings},
+    classic::Classic,
     generated::{glob, inline_name},
     independent::{independent, is_whole},
     walk::{PAGE, Walk, resolve_in_page},
@@ -85,7 +87,7 @@ impl<'g> Graph<'g> {
         progress: &'g mut dyn FnMut(&str),
     ) -> Self {
         let mut by_name = BTreeMap::<Name, Vec<Facts>>::new();
-        // Both sides come from one build, so that what cannot be read does not occur.
+        // Facts of another build can be of another form. Those that are not decoded, or have another key, are not used.
         for facts in known.iter().filter_map(|body| Facts::decode(body.as_ref()).ok()) {
             by_name.entry((facts.path.clone(), facts.kind())).or_default().push(facts);
         }

@@ -11,6 +11,7 @@
 //! - [`outline`]: what files declare and import, in many languages. [`symbols`]: where it is noted.
 //! - [`tool`]: compilers that exist only in JavaScript, such as Svelte's, in an engine.
 //! - [`compile`]: a request to an answer. [`edit`]: modules of an answer whose contents have changed. [`worker`]: the process and its limits.
+//!   [`panics`]: those of libraries.
 
 #![forbid(unsafe_code)]
 
@@ -22,6 +23,7 @@ mod module;
 pub mod outline;
 pub mod packages;
 mod page;
+mod panics;
 mod project;
 pub mod site;
 mod symbols;

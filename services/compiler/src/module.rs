@@ -15,7 +15,7 @@ pub(crate) mod worker;
 pub(crate) use self::{
     css::imports_end,
     data::invalid as invalid_json,
-    script::{GLOB_PREFIX, Surface, hot_import, is_of_tools, outline as script_outline, runner, strings, surface},
+    script::{GLOB_PREFIX, Surface, classic, hot_import, is_of_tools, outline as script_outline, runner, strings, surface},
 };
 
 use compiler_client::message::{Facts, Module, facts::Kind, finding::code};
@@ -83,9 +83,9 @@ pub(crate) fn reads_content(kind: Kind) -> bool {
     kind != Kind::Address
 }
 
-/// The key of a module: whatever changes its facts or its code changes it.
+/// The key of a module: whatever changes its facts or its code changes it. The options have the release of the compiler.
 pub(crate) fn key(path: &str, kind: Kind, id: &str, options: &Options) -> String {
-    let parts = [env!("CARGO_PKG_VERSION"), path, id, &format!("{kind:?} {options:?}")];
+    let parts = [path, id, &format!("{kind:?} {options:?}")];
     hash(&parts.join("\0"))
 }
 

@@ -22,7 +22,7 @@ use std::{
 
 use compiler_client::message::{
     PackagesAnswer, PackagesRequest,
-    finding::{MAX_FINDINGS, code},
+    finding::{code, listed},
 };
 
 use rolldown::{BundleOutput, InputItem};
@@ -52,7 +52,7 @@ pub(crate) const MAX_RUNS: usize = 8;
 /// Bundles packages. The same request has the same answer. What cannot be bundled has a finding, and the others are bundled.
 pub fn bundle(request: PackagesRequest, threads: &Threads) -> PackagesAnswer {
     let mode = if request.mode == "production" { Mode::Production } else { Mode::Development };
-    let files = Arc::new(Files::new(request.files, mode));
+    let files = Arc::new(Files::new(request.files, mode).with_preact_for_react(request.has_preact_for_react));
     let notes = Arc::new(Notes::default());
     let (sheets, specifiers): (BTreeSet<String>, BTreeSet<String>) =
         request.specifiers.into_iter().partition(|specifier| tool::sheets::package(specifier).is_some());
@@ -69,8 +69,7 @@ pub fn bundle(request: PackagesRequest, threads: &Threads) -> PackagesAnswer {
     let PackagesAnswer { packages, modules, .. } = sheets::answer(&files, &sheets, &notes);
     answer.packages.extend(packages);
     answer.modules.extend(modules);
-    answer.findings = notes.sorted();
-    answer.findings.truncate(MAX_FINDINGS);
+    answer.findings = listed(notes.all());
     answer
 }
 

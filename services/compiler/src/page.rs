@@ -1,10 +1,16 @@
-//! `index.html`: what it loads, and the same page with other addresses.
+//! `index.html`: what it loads, and the same page with other addresses. `assets`: attributes that name files.
 
-use std::{cell::RefCell, collections::BTreeMap};
+mod assets;
+
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use compiler_client::message::Place;
 use lol_html::{
     RewriteStrSettings, element,
+    errors::AttributeNameError,
     html_content::{ContentType, Element},
     rewrite_str, text,
 };
@@ -19,10 +25,22 @@ pub(crate) struct Item {
     pub(crate) role: Role,
     pub(crate) tag: String,
     pub(crate) attribute: &'static str,
+    /// The number of the address in a list of addresses, else 0.
+    pub(crate) at: usize,
     /// The address, or the text of an inline script.
     pub(crate) value: String,
     pub(crate) place: Place,
 }
+
+impl Item {
+    /// Where its address is.
+    pub(crate) fn spot(&self) -> Spot {
+        (self.element, self.attribute, self.at)
+    }
+}
+
+/// A place for an address: the number of an element, its attribute, and the number in a list of addresses, else 0.
+pub(crate) type Spot = (usize, &'static str, usize);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
@@ -38,6 +56,9 @@ pub(crate) enum Role {
     File,
 }
 
+/// The relations of a `<link>` whose file a browser loads.
+const LOADED: [&str; 7] = ["icon", "stylesheet", "manifest", "apple-touch-icon", "mask-icon", "preload", "modulepreload"];
+
 #[derive(Debug, Default)]
 pub(crate) struct Outline {
     pub(crate) items: Vec<Item>,
@@ -49,8 +70,8 @@ pub(crate) struct Outline {
     pub(crate) has_base: bool,
     /// The text of the page.
     pub(crate) text: String,
-    /// The page has a script that is no module, which may define names for all others.
-    pub(crate) has_classic: bool,
+    /// Ids of elements, which are names for scripts.
+    pub(crate) ids: BTreeSet<String>,
     has_head: bool,
     /// Where the text of the current script belongs.
     inside: Inside,
@@ -71,13 +92,13 @@ enum Inside {
 /// What becomes of an element.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Edit {
-    /// An attribute gets a value.
-    Set(&'static str, String),
+    /// Another address.
+    Set(String),
+    /// The element is removed.
     Remove,
 }
 
-/// Edits by the numbers of the elements.
-pub(crate) type Edits = BTreeMap<usize, Edit>;
+pub(crate) type Edits = BTreeMap<Spot, Edit>;
 
 /// Additions to the head of a page.
 #[derive(Debug, Default)]
@@ -129,8 +150,9 @@ fn note(element: &Element, number: usize, lines: &Text, outline: &mut Outline) {
     let tag = element.tag_name();
     outline.has_head |= tag == "head";
     let value = |name: &str| element.get_attribute(name).map(|value| value.trim().to_owned());
+    outline.ids.extend(value("id"));
     let place = lines.place(element.source_location().bytes().start);
-    let item = |role, attribute, value| Item { element: number, role, tag: tag.clone(), attribute, value, place: place.clone() };
+    let item = |role, attribute, value| Item { element: number, role, tag: tag.clone(), attribute, at: 0, value, place: place.clone() };
     match tag.as_str() {
         "script" => {
             let kind = value("type").unwrap_or_default().to_ascii_lowercase();
@@ -142,7 +164,6 @@ fn note(element: &Element, number: usize, lines: &Text, outline: &mut Outline) {
                 (_, None) if is_code => Inside::Script,
                 _ => Inside::Other,
             };
-            outline.has_classic |= is_code;
             match (outline.inside, src) {
                 (Inside::Module, _) => outline.items.push(item(Role::InlineModule, "src", String::new())),
                 (Inside::Script, _) => outline.scripts.push(item(Role::Script, "src", String::new())),
@@ -153,22 +174,17 @@ fn note(element: &Element, number: usize, lines: &Text, outline: &mut Outline) {
         }
         "link" => {
             let relation = value("rel").unwrap_or_default().to_ascii_lowercase();
-            let is_loaded = relation
-                .split_ascii_whitespace()
-                .any(|one| ["icon", "stylesheet", "manifest", "apple-touch-icon", "mask-icon", "preload", "modulepreload"].contains(&one));
+            let is_loaded = relation.split_ascii_whitespace().any(|one| LOADED.contains(&one));
             let role = if relation == "stylesheet" { Role::Sheet } else { Role::File };
             if let Some(href) = value("href").filter(|_| is_loaded) {
                 outline.items.push(item(role, "href", href));
             }
         }
-        "img" | "source" | "video" | "audio" | "track" | "embed" => {
-            if let Some(src) = value("src") {
-                outline.items.push(item(Role::File, "src", src));
-            }
-        }
         "base" => outline.has_base = true,
         _ => {}
     }
+    let found = assets::of(&tag, &|name| element.get_attribute(name)).into_iter();
+    outline.items.extend(found.map(|(attribute, at, value)| Item { at, ..item(Role::File, attribute, value) }));
 }
 
 /// Whether the address may name a file of the tree: it is no foreign one, and no template's.
@@ -185,16 +201,7 @@ pub(crate) fn write(html: &str, outline: &Outline, edits: &Edits, head: &Additio
     let count = RefCell::new(0);
     let every = element!("*", |element| {
         let number = count.replace_with(|count| *count + 1);
-        match edits.get(&number) {
-            Some(Edit::Set(attribute, value)) => {
-                element.set_attribute(attribute, value)?;
-                if element.tag_name() == "script" {
-                    element.set_inner_content("", ContentType::Text);
-                }
-            }
-            Some(Edit::Remove) => element.remove(),
-            None => {}
-        }
+        change(element, number, edits)?;
         if element.tag_name() == "head" {
             element.prepend(&head.start, ContentType::Html);
             element.append(&head.end, ContentType::Html);
@@ -208,6 +215,26 @@ pub(crate) fn write(html: &str, outline: &Outline, edits: &Edits, head: &Additio
     let is_doctype = written.get(..9).is_some_and(|start| start.eq_ignore_ascii_case("<!doctype"));
     let at = if is_doctype { written.find('>').map_or(0, |at| at + 1) } else { 0 };
     Ok(format!("{}{}{}{}", &written[..at], head.start, head.end, &written[at..]))
+}
+
+/// Applies the edits of an element.
+fn change(element: &mut Element, number: usize, edits: &Edits) -> Result<(), AttributeNameError> {
+    for ((_, attribute, at), edit) in edits.range((number, "", 0)..(number + 1, "", 0)) {
+        match edit {
+            Edit::Set(address) if assets::is_list(attribute) => {
+                let list = element.get_attribute(attribute).unwrap_or_default();
+                element.set_attribute(attribute, &assets::with(&list, *at, address))?;
+            }
+            Edit::Set(address) => {
+                element.set_attribute(attribute, address)?;
+                if element.tag_name() == "script" {
+                    element.set_inner_content("", ContentType::Text);
+                }
+            }
+            Edit::Remove => element.remove(),
+        }
+    }
+    Ok(())
 }
 
 type Handlers<'h> = Vec<(std::borrow::Cow<'h, lol_html::Selector>, lol_html::ElementContentHandlers<'h>)>;
@@ -234,13 +261,15 @@ mod tests {
         let found: Vec<_> = outline.items.iter().map(|item| (item.role, item.value.as_str(), item.place.line)).collect();
         let expected = [(Role::File, "/a.svg", 2), (Role::Module, "/src/main.tsx", 4), (Role::InlineModule, "import './a'; '</b>'", 4)];
         assert_eq!(found, expected);
-        assert!(outline.has_classic);
+        let scripts: Vec<_> = outline.scripts.iter().map(|script| script.value.as_str()).collect();
+        assert_eq!((scripts, outline.ids), (vec!["let a"], BTreeSet::new()));
+        assert_eq!(read("<p id=a><b id=\"b\">").expect("a page").ids, BTreeSet::from(["a", "b"].map(str::to_owned)));
     }
 
     #[test]
     fn a_page_is_changed_only_where_it_has_to_be() {
         let outline = read(PAGE).expect("a page");
-        let edits = outline.items.iter().map(|item| (item.element, Edit::Set(item.attribute, format!("/{}", item.element)))).collect();
+        let edits = outline.items.iter().map(|item| (item.spot(), Edit::Set(format!("/{}", item.element)))).collect();
         let page = write(PAGE, &outline, &edits, &additions()).expect("a page");
         assert!(
             page.contains("<head><meta><link rel=icon href=\"/2\">")

@@ -1,10 +1,17 @@
 //! What `package.json` and the configurations of a project say about its modules. `version`: the version of a package that is installed.
+//! `postcss`: plugins of style sheets.
 
+mod postcss;
 mod version;
 
-use std::collections::BTreeSet;
+pub(crate) use self::postcss::has_nesting;
 
-use compiler_client::message::tools::{PREFRESH, REACT_REFRESH};
+use std::{collections::BTreeSet, sync::Arc};
+
+use compiler_client::message::{
+    packages,
+    tools::{PREFRESH, REACT_REFRESH},
+};
 use oxc_resolver::TsConfig;
 use serde_json::{Map, Value};
 
@@ -32,6 +39,9 @@ const FRAMEWORKS: [(&str, &str); 9] = [
     ("astro", "Astro needs a server; use Vite instead"),
     ("@remix-run/react", "Remix needs a server; use Vite with React instead"),
 ];
+
+/// Plugins of Vite whose JSX needs no import.
+const JSX_PLUGINS: [&str; 4] = ["@vitejs/plugin-react", "@vitejs/plugin-react-swc", "@vitejs/plugin-react-oxc", "@preact/preset-vite"];
 
 /// Packages of apps that a browser runs.
 const BROWSER: [&str; 4] = ["react-dom", "preact", "vue", "svelte"];
@@ -61,6 +71,10 @@ pub(crate) struct Project {
     pub(crate) is_plain: bool,
     /// See [`Options::is_hot`].
     pub(crate) is_hot: bool,
+    /// See [`Options::release`].
+    release: Arc<str>,
+    /// See [`Options::joins_names`].
+    joins_names: bool,
 }
 
 impl Project {
@@ -68,18 +82,25 @@ impl Project {
         let (is_production, is_bundled) = (output != Output::Development, output == Output::Bundle);
         let is_hot = output == Output::Development;
         let manifest: Option<Value> = tree.configuration("package.json").and_then(|text| serde_json::from_str(text).ok());
+        let joins_names = postcss::joins_names(tree, &Self::default().options(None));
         let Some(Value::Object(manifest)) = manifest else {
-            return Self { is_production, is_bundled, is_hot, ..Self::default() };
+            return Self { is_production, is_bundled, is_hot, joins_names, ..Self::default() };
         };
         let packages = packages(&manifest);
         let lists = LISTS.iter().filter_map(|list| manifest.get(*list)?.get("tailwindcss")?.as_str());
         let tailwind = lists.map(|range| version::major("tailwindcss", range, NEWEST_TAILWIND, tree)).min();
-        Self { has_manifest: true, packages, is_production, is_bundled, tailwind, is_plain: false, is_hot }
+        let release = Arc::default();
+        Self { has_manifest: true, packages, is_production, is_bundled, tailwind, is_plain: false, is_hot, release, joins_names }
     }
 
     /// Files that browsers get as they are.
     pub(crate) fn plain(tree: &Tree) -> Self {
-        Self { is_plain: true, is_hot: false, ..Self::read(tree, Output::Development) }
+        Self { is_plain: true, is_hot: false, joins_names: false, ..Self::read(tree, Output::Development) }
+    }
+
+    /// The modules are compiled by this release.
+    pub(crate) fn of_release(self, release: &str) -> Self {
+        Self { release: release.into(), ..self }
     }
 
     /// Whether the package is listed, or declares its types there.
@@ -108,7 +129,7 @@ impl Project {
         let text = |get: fn(&oxc_resolver::CompilerOptions) -> &Option<String>| options.and_then(|options| get(options).clone());
         let source = text(|options| &options.jsx_import_source).unwrap_or_else(|| self.jsx_source());
         let factory = text(|options| &options.jsx_factory);
-        let is_classic = text(|options| &options.jsx).as_deref() == Some("react") || factory.is_some();
+        let is_classic = factory.is_some() || text(|options| &options.jsx).as_deref() == Some("react") && !self.has_jsx_plugin();
         let jsx = if is_classic {
             Jsx::Classic { factory, fragment: text(|options| &options.jsx_fragment_factory) }
         } else {
@@ -119,6 +140,8 @@ impl Project {
         let refresh = self.refresh(&jsx);
         Options {
             jsx,
+            has_preact_for_react: self.has_preact_for_react(),
+            joins_names: self.joins_names,
             has_decorators: flag(|options| options.experimental_decorators) == Some(true),
             has_metadata: flag(|options| options.emit_decorator_metadata) == Some(true),
             strict_nulls: flag(|options| options.strict_null_checks.or(options.strict)) == Some(true),
@@ -132,7 +155,17 @@ impl Project {
             is_plain: self.is_plain,
             is_hot: self.is_hot,
             refresh,
+            release: Arc::clone(&self.release),
         }
+    }
+
+    /// Whether a plugin of Vite compiles JSX, whatever `jsx` of `tsconfig.json` says.
+    fn has_jsx_plugin(&self) -> bool {
+        JSX_PLUGINS.iter().any(|plugin| self.has(plugin))
+    }
+
+    pub(crate) fn has_preact_for_react(&self) -> bool {
+        packages::has_preact_for_react(|package| self.has(package))
     }
 
     /// What exchanges the components of an open page.
@@ -170,7 +203,9 @@ impl Project {
 
 /// The path of Vite's configuration.
 pub(crate) fn vite_configuration(tree: &Tree) -> Option<&'static str> {
-    ["vite.config.ts", "vite.config.js", "vite.config.mts", "vite.config.mjs"].into_iter().find(|path| tree.has(path))
+    ["vite.config.ts", "vite.config.js", "vite.config.mts", "vite.config.mjs", "vite.config.cts", "vite.config.cjs"]
+        .into_iter()
+        .find(|path| tree.has(path))
 }
 
 /// The packages that a manifest lists, and its own name.

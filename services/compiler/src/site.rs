@@ -12,7 +12,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use compiler_client::message::{
     File, SiteAnswer, SiteRequest,
-    finding::{MAX_FINDINGS, code},
+    finding::{code, listed},
 };
 use rolldown::{BundleOutput, InputItem};
 use serde_json::Value;
@@ -42,11 +42,12 @@ fn bundle(mut compilation: Compilation<'_>, packages: Vec<File>, threads: &Threa
     }
     let mut findings = compilation.findings();
     if findings.iter().any(|finding| compilation.is_broken_by(finding)) {
-        return SiteAnswer { findings, ..SiteAnswer::default() };
+        return SiteAnswer { findings: listed(findings), ..SiteAnswer::default() };
     }
     let define = define(&compilation);
     let modules = Arc::new(Modules::of(&mut compilation, &surroundings(&packages, &define)));
-    let files = Arc::new(Files::new(packages, Mode::Production));
+    let has_preact_for_react = compilation.graph.project.has_preact_for_react();
+    let files = Arc::new(Files::new(packages, Mode::Production).with_preact_for_react(has_preact_for_react));
     let components = Arc::new(Components::new(std::mem::take(&mut compilation.graph.tools)));
     let site = Site { modules, files, notes: Arc::new(Notes::default()), components, define };
     let bundled = site.run(threads);
@@ -54,13 +55,12 @@ fn bundle(mut compilation: Compilation<'_>, packages: Vec<File>, threads: &Threa
     if !wanted_tools.is_empty() {
         return SiteAnswer { wanted_tools, ..SiteAnswer::default() };
     }
-    let notes = site.notes.sorted();
+    let notes = site.notes.all();
     // A package that cannot be bundled stops the page of a preview, too.
     let is_whole = notes.iter().all(|finding| finding.is_warning);
-    findings.splice(0..0, notes);
-    findings.truncate(MAX_FINDINGS);
+    findings.extend(notes);
     let files = bundled.filter(|_| is_whole).map(|bundled| output::files(&compilation, &site, &bundled)).unwrap_or_default();
-    SiteAnswer { files, findings, ..SiteAnswer::default() }
+    SiteAnswer { files, findings: listed(findings), ..SiteAnswer::default() }
 }
 
 /// What the bundler gets.

@@ -1,17 +1,17 @@
 //! The process of the executable: limits, one request on the input, one answer on the output, and the end.
 //!
 //! Before it reads, the process gives up what it does not need. It has a bounded memory, processor time and stack, no core dump and no more
-//! file handles. On Linux a filter refuses every system call but the few of computing: it can open no file and no connection, start no
-//! program and no thread, and send no signal.
+//! file handles. One that does not bundle ends when one file has used too much processor time. On Linux a filter refuses every system call
+//! but the few of computing: it can open no file and no connection, start no program and no thread, and send no signal.
 
-#[cfg(target_os = "linux")]
-mod filter;
+mod clock;
 mod limits;
 
 use std::{
     io::{self, Write},
     process::ExitCode,
     thread,
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -22,23 +22,25 @@ use compiler_client::{
 };
 use prost::Message;
 
+pub use self::clock::SLOWNESS;
 use crate::{
     compile::compile,
     edit::edit,
     outline::outline,
     packages::{self, Threads},
-    site,
+    panics, site,
 };
 
 /// Parsers and printers recurse over the source.
 const STACK: usize = 64 << 20;
 
-/// Runs `work` in the sandbox. What it returns is the status of the process.
-pub fn run(work: fn() -> io::Result<()>) -> ExitCode {
-    run_in(limits::MEMORY, || Ok(()), move |()| work())
+/// Runs `work` in the sandbox. What it returns is the status of the process, which ends when a file has used `file_time` of processor time.
+/// A build without optimization gets [`SLOWNESS`] times as much.
+pub fn run(work: fn() -> io::Result<()>, file_time: Duration) -> ExitCode {
+    run_in(limits::MEMORY, move || clock::watch(file_time), move |()| work())
 }
 
-/// Bundles packages in the sandbox. The bundler's threads start before the filter, which lets none start.
+/// Bundles packages in the sandbox.
 pub fn run_packages() -> ExitCode {
     run_bundler(|threads| {
         let request: PackagesRequest = read()?;
@@ -54,12 +56,17 @@ pub fn run_site() -> ExitCode {
     })
 }
 
-fn run_bundler(work: fn(&Threads) -> io::Result<()>) -> ExitCode {
+/// Runs `work` in the sandbox of what bundles. The bundler's threads start before the filter, which lets none start.
+pub fn run_bundler(work: fn(&Threads) -> io::Result<()>) -> ExitCode {
     abort_on_panic();
     run_in(limits::PACKAGES_MEMORY, || Threads::start(STACK), move |threads| work(&threads))
 }
 
-fn run_in<T: 'static>(memory: u64, prepare: fn() -> io::Result<T>, work: impl FnOnce(T) -> io::Result<()> + Send + 'static) -> ExitCode {
+fn run_in<T: 'static>(
+    memory: u64,
+    prepare: impl FnOnce() -> io::Result<T> + Send + 'static,
+    work: impl FnOnce(T) -> io::Result<()> + Send + 'static,
+) -> ExitCode {
     let result = limits::set(memory).and_then(|()| {
         let sandboxed = move || {
             let prepared = prepare()?;
@@ -78,12 +85,14 @@ fn run_in<T: 'static>(memory: u64, prepare: fn() -> io::Result<T>, work: impl Fn
     }
 }
 
-/// A panic of one thread ends the process; the others would wait for it.
+/// A panic of one thread ends the process, unless it is caught; the others would wait for it.
 fn abort_on_panic() {
     let report = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         report(panic);
-        std::process::abort();
+        if !panics::is_caught() {
+            std::process::abort();
+        }
     }));
 }
 
@@ -124,14 +133,15 @@ fn write(answer: &impl Message) -> io::Result<()> {
     frame::write(&mut io::stdout().lock(), &answer.encode_to_vec(), frame::MAX_ANSWER)
 }
 
-/// The caller reads the last line if the process dies.
-fn progress(path: &str) {
+/// A file begins. The caller reads the last line if the process dies.
+pub fn progress(path: &str) {
+    clock::begin_file();
     let _ = writeln!(io::stderr(), "{PROGRESS}{}", path.replace('\n', " "));
 }
 
 #[cfg(target_os = "linux")]
 fn enter() -> io::Result<()> {
-    filter::enter()
+    fetcher::filter::enter(&[], &[])
 }
 
 /// Other systems have the limits alone.

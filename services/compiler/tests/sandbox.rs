@@ -8,7 +8,12 @@ use std::{
     os::unix::process::ExitStatusExt as _,
     process::{Command, ExitCode, Stdio},
     thread,
+    time::Duration,
 };
+
+use compiler::worker::{SLOWNESS, progress, run, run_bundler};
+use compiler_client::worker::FILE_TIME_EXCEEDED;
+use rustix::time::{ClockId, clock_gettime};
 
 /// Returns whether it was refused.
 type Attempt = fn() -> bool;
@@ -46,6 +51,17 @@ fn hang() -> io::Result<()> {
     }
 }
 
+/// Six files, each with half of its time.
+fn files() -> io::Result<()> {
+    let used = || Duration::try_from(clock_gettime(ClockId::ProcessCPUTime)).unwrap_or_default();
+    for _ in 0..6 {
+        progress("a.ts");
+        let start = used();
+        while used() - start < FILE_TIME * SLOWNESS / 2 {}
+    }
+    Ok(())
+}
+
 fn fill() -> io::Result<()> {
     let mut all = Vec::new();
     loop {
@@ -60,12 +76,22 @@ fn wait() -> io::Result<()> {
     io::stdin().read(&mut [0]).map(drop)
 }
 
+/// The processor time of a file.
+const FILE_TIME: Duration = Duration::from_millis(100);
+/// More than the processor time of a process.
+const NO_FILE_TIME: Duration = Duration::from_secs(60);
+
 fn main() -> ExitCode {
     match env::args().nth(1).as_deref() {
-        Some("wait") => compiler::worker::run(wait),
-        Some("attempt") => compiler::worker::run(attempt),
-        Some("hang") => compiler::worker::run(hang),
-        Some("fill") => compiler::worker::run(fill),
+        Some("wait") => run(wait, NO_FILE_TIME),
+        Some("wait in a bundler") => run_bundler(|_| wait()),
+        Some("attempt") => run(attempt, NO_FILE_TIME),
+        Some("attempt in a bundler") => run_bundler(|_| attempt()),
+        Some("attempt in a thread of a bundler") => run_bundler(|_| rayon::broadcast(|_| attempt()).into_iter().collect()),
+        Some("hang") => run(hang, NO_FILE_TIME),
+        Some("hang in a file") => run(hang, FILE_TIME),
+        Some("files") => run(files, FILE_TIME),
+        Some("fill") => run(fill, NO_FILE_TIME),
         _ if cfg!(target_os = "linux") => check(),
         _ => ExitCode::SUCCESS,
     }
@@ -76,29 +102,38 @@ fn start(work: &str) -> std::process::Output {
     Command::new(own).arg(work).env_clear().stdin(Stdio::null()).output().expect("a child")
 }
 
-/// The soft and the hard limit of a worker's processor time, in seconds.
-fn processor_limits() -> [String; 2] {
+/// The soft and the hard limit of a worker, by the name that the kernel has for it.
+fn limits(work: &str, name: &str) -> [String; 2] {
     let own = env::current_exe().expect("this program");
-    let mut worker = Command::new(own).arg("wait").env_clear().stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("a child");
+    let mut worker = Command::new(own).arg(work).env_clear().stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("a child");
     worker.stdout.take().expect("an output").read_exact(&mut [0]).expect("a sign");
     let limits = fs::read_to_string(format!("/proc/{}/limits", worker.id())).expect("limits");
     drop(worker.stdin.take());
     worker.wait().expect("the end");
-    let line = limits.lines().find(|line| line.starts_with("Max cpu time")).expect("a limit");
-    let mut numbers = line["Max cpu time".len()..].split_whitespace().map(str::to_owned);
+    let line = limits.lines().find(|line| line.starts_with(name)).expect("a limit");
+    let mut numbers = line[name.len()..].split_whitespace().map(str::to_owned);
     [numbers.next().expect("a number"), numbers.next().expect("a number")]
 }
 
 fn check() -> ExitCode {
-    let output = start("attempt");
-    let report = String::from_utf8_lossy(&output.stdout).into_owned();
     let expected: String = ATTEMPTS.iter().map(|(name, _)| format!("{name}: refused\n")).collect();
-    assert_eq!(report, expected, "{}", String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success());
+    // Workers for packages and for sites are bundlers.
+    for work in ["attempt", "attempt in a bundler", "attempt in a thread of a bundler"] {
+        let output = start(work);
+        let report = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert_eq!(report, expected, "{work}: {}", String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success(), "{work}");
+    }
     let output = start("fill");
     assert!(!output.status.success() && String::from_utf8_lossy(&output.stderr).contains("memory allocation of"), "{output:?}");
+    assert_eq!(start("hang in a file").status.code(), Some(FILE_TIME_EXCEEDED));
+    assert!(start("files").status.success(), "the time of a file begins with the file");
     // The signal that names the limit comes before the one that does not.
-    assert_eq!(processor_limits(), ["20", "25"]);
+    assert_eq!(limits("wait", "Max cpu time"), ["20", "25"]);
+    assert_eq!(limits("wait in a bundler", "Max cpu time"), ["20", "25"]);
+    let bytes = |mib: u64| [(mib << 20).to_string(), (mib << 20).to_string()];
+    assert_eq!(limits("wait", "Max address space"), bytes(512));
+    assert_eq!(limits("wait in a bundler", "Max address space"), bytes(1536));
     if env::var_os("BACKLOT_LONG").is_some() {
         assert_eq!(start("hang").status.signal(), Some(libc::SIGXCPU), "the limit of processor time");
     }

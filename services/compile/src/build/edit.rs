@@ -1,6 +1,8 @@
 //! A build that differs from the last one only in the code of some modules. Their facts are the same, so that the page has other addresses and
 //! nothing else, and the same bytes that a build of all files would give it.
 
+use std::sync::Arc;
+
 use compiler_client::message::{Change, EditRequest, Facts, Independent, Module};
 use proto::compile::Page;
 
@@ -9,6 +11,7 @@ use crate::{
     cache::{BuildOutput, Cache},
     dialogue::hold,
     error::Error,
+    hash,
     last_build::{Before, LastBuild},
 };
 
@@ -17,12 +20,12 @@ impl Build<'_> {
     pub(super) async fn edit(&mut self) -> Result<Option<Page>, Error> {
         let Some(last) = self.app.last_builds.get(&self.last_key) else { return Ok(None) };
         let Some(before) = last.changes(&self.tree) else { return Ok(None) };
-        let Some(changes) = facts_before(&self.app.cache, &before).await? else { return Ok(None) };
+        let Some(changes) = facts_before(&self.app.cache, &self.release, &before).await? else { return Ok(None) };
         let changed = before.iter().map(|before| &before.module.path);
         let paths: Vec<String> = changed.chain(last.configuration.iter()).cloned().collect();
         self.read(self.tree.absent(&paths)).await?;
         let files = paths.iter().filter_map(|path| self.tree.file(path)).collect();
-        let request = EditRequest { files, mode: self.options.mode().to_owned(), changes };
+        let request = EditRequest { files, mode: self.options.mode().to_owned(), changes, release: hash::hex(&self.release) };
         let answer = self.app.workers.edit(&self.holder, &request).await?;
         if !answer.is_same || answer.modules.len() != before.len() {
             return Ok(None);
@@ -40,7 +43,7 @@ impl Build<'_> {
         named.extend_from_slice(&last.generated);
         named.sort_unstable();
         named.dedup();
-        let made = BuildOutput { compiled: modules, named, ..BuildOutput::default() };
+        let made = BuildOutput { compiled: modules, named, ..BuildOutput::of(&self.release) };
         let body = prost::Message::encode_to_vec(&page);
         if !self.app.cache.put(Some((self.key.as_slice(), body.as_slice())), made, &self.tree).await? {
             self.app.last_builds.forget(&self.last_key);
@@ -52,10 +55,10 @@ impl Build<'_> {
 }
 
 /// The facts of the changed files, as they were. `None` if they are not kept.
-async fn facts_before(cache: &Cache, before: &[Before<'_>]) -> Result<Option<Vec<Change>>, Error> {
+async fn facts_before(cache: &Cache, release: &Arc<[u8]>, before: &[Before<'_>]) -> Result<Option<Vec<Change>>, Error> {
     let mut changes = Vec::new();
     for Before { module, id } in before {
-        let known = cache.facts_of(&module.path, id).await?;
+        let known = cache.facts_of(release, &module.path, id).await?;
         let Some(facts) = known.into_iter().find(|facts| facts.key == module.key) else { return Ok(None) };
         changes.push(Change { facts: facts.body, id: (*id).to_owned() });
     }

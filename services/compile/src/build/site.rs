@@ -21,7 +21,7 @@ use crate::{
 
 /// A built site.
 pub(crate) struct Site {
-    /// Sorted by file and place.
+    /// Errors first, both kinds sorted by file and place.
     pub(crate) findings: Vec<proto::compile::Finding>,
     /// Sorted by path. Empty if an error of a file or of a package stands in the way.
     pub(crate) files: Vec<SiteFile>,

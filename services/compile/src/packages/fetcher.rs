@@ -3,19 +3,22 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
 use bytes::Bytes;
 use chassis::{
     clock,
-    share::{Exhausted, Holder, Share},
+    share::{Holder, Share},
 };
 use npm::{Integrity, RegistryError, Tree};
 use tokio::time::Instant;
 
-use super::{registry, shared::Shared};
+use super::{
+    exchange::{Exchange, busy, lock},
+    shared::Shared,
+};
 use crate::{
     cache::TOUCH,
     error::Error,
@@ -27,13 +30,41 @@ use crate::{
 const WAIT: Duration = Duration::from_secs(30);
 
 pub(super) struct Fetcher {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     holder: Holder,
     memory: Arc<Mutex<Share>>,
     /// Whether what is fetched counts for its person.
     is_charged: bool,
     /// Published hashes by name and version.
     integrities: HashMap<(String, String), Integrity>,
+}
+
+/// What a request has got.
+pub(super) enum Answer {
+    /// The process has no copy of it.
+    Kept(Bytes),
+    /// The process has fetched it. A document is empty here.
+    Fetched(Bytes),
+}
+
+/// Why a request has got nothing.
+pub(super) enum ObtainError {
+    /// The process gets it, and may go on without the package.
+    Registry(RegistryError),
+    /// The database failed. The process does not get it: the job ends.
+    Store(StoreError),
+}
+
+impl From<RegistryError> for ObtainError {
+    fn from(error: RegistryError) -> Self {
+        Self::Registry(error)
+    }
+}
+
+impl From<StoreError> for ObtainError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
 }
 
 impl Fetcher {
@@ -54,6 +85,86 @@ impl Fetcher {
         lock(&self.memory).shrink(bytes);
     }
 
+    /// A place among the processes that fetch.
+    pub(super) async fn process(&self) -> Result<Share, Error> {
+        let exhausted = |by| Error::exhausted(by, "processes that fetch packages");
+        let mut place = self.shared.processes.try_take(&self.holder, 0).map_err(exhausted)?;
+        place.grow(1, Instant::now() + WAIT).await.map_err(exhausted)?;
+        Ok(place)
+    }
+
+    /// What the request asks for.
+    pub(super) async fn obtain(&self, exchange: &mut Exchange) -> Result<Answer, ObtainError> {
+        if exchange.wanted.version.is_empty() { self.packument(exchange).await } else { self.tarball(exchange).await }
+    }
+
+    async fn packument(&self, exchange: &mut Exchange) -> Result<Answer, ObtainError> {
+        let name = exchange.wanted.name.clone();
+        if self.shared.registry.is_away(Instant::now())
+            && let Some(packument) = self.kept(&name).await?
+        {
+            return Ok(Answer::Kept(packument));
+        }
+        match self.fetch(exchange, self.shared.limits.packument_bytes).await {
+            Ok((size, body)) => {
+                // The process keeps only what it reads of it.
+                self.release(size);
+                Ok(Answer::Fetched(body))
+            }
+            Err(RegistryError::Failed(problem)) => {
+                let kept = self.kept(&name).await?;
+                kept.map(Answer::Kept).ok_or(ObtainError::Registry(RegistryError::Failed(problem)))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The document of the versions that an operator keeps.
+    async fn kept(&self, name: &str) -> Result<Option<Bytes>, StoreError> {
+        vendored::packument(&self.shared.pool, name).await
+    }
+
+    async fn tarball(&self, exchange: &mut Exchange) -> Result<Answer, ObtainError> {
+        let (name, version) = (exchange.wanted.name.clone(), exchange.wanted.version.clone());
+        let integrity = self.integrities.get(&(name.clone(), version.clone()));
+        if let Some(stored) = self.stored(&name, &version, integrity).await? {
+            return Ok(Answer::Kept(stored));
+        }
+        let (_, body) = self.fetch(exchange, self.shared.limits.packed_bytes).await?;
+        if let Some(integrity) = integrity
+            && integrity.matches(&body)
+        {
+            packages::put_tarball(&self.shared.pool, &integrity.to_string(), &body, clock::now()).await?;
+        }
+        Ok(Answer::Fetched(body))
+    }
+
+    /// How many bytes were fetched, which are counted in memory, and those that the process has passed on.
+    async fn fetch(&self, exchange: &mut Exchange, limit: usize) -> Result<(usize, Bytes), RegistryError> {
+        let _slot = self.slot().await?;
+        let addresses = self.shared.registry.addresses().await?;
+        let fetched = exchange.fetch(addresses, limit, &self.memory).await;
+        if let Some(is_away) = fetched.is_away {
+            self.shared.registry.note(is_away);
+        }
+        let charged = self.charge(fetched.bytes, fetched.body.is_ok());
+        let body = fetched.body?;
+        if let Err(error) = charged {
+            self.release(fetched.bytes);
+            return Err(error);
+        }
+        Ok((fetched.bytes, body))
+    }
+
+    /// Counts an answer for the person. One without a body costs nothing.
+    fn charge(&self, bytes: usize, is_whole: bool) -> Result<(), RegistryError> {
+        if !self.is_charged || (bytes == 0 && !is_whole) {
+            return Ok(());
+        }
+        let charged = self.shared.allowance.charge(self.holder.person, bytes as u64, Instant::now());
+        charged.map_err(|limit| RegistryError::Failed(format!("more than {limit} bytes were fetched within an hour")))
+    }
+
     /// A place among the requests that run.
     async fn slot(&self) -> Result<Share, RegistryError> {
         let mut slot = self.shared.downloads.try_take(&self.holder, 0).map_err(|by| busy(&by))?;
@@ -61,79 +172,18 @@ impl Fetcher {
         Ok(slot)
     }
 
-    async fn body(&self, response: reqwest::Response, limit: usize) -> Result<Bytes, RegistryError> {
-        let mut kept = 0;
-        let read = registry::body(response, limit, |part| {
-            lock(&self.memory).try_grow(part).map_err(|by| busy(&by))?;
-            kept += part;
-            Ok(())
-        })
-        .await;
-        let bytes = read.as_ref().map_or(kept, Bytes::len);
-        let charge = || self.shared.allowance.charge(self.holder.person, bytes as u64, Instant::now());
-        let charged = if self.is_charged { charge() } else { Ok(()) };
-        let read = read.and_then(|body| {
-            charged.map(|()| body).map_err(|limit| RegistryError::Failed(format!("more than {limit} bytes were fetched within an hour")))
-        });
-        if read.is_err() {
-            lock(&self.memory).shrink(kept);
-        }
-        read
-    }
-
-    /// The document of the registry.
-    async fn published(&self, name: &str) -> Result<Bytes, RegistryError> {
-        let _slot = self.slot().await?;
-        let response = self.shared.registry.packument(name).await?;
-        let body = self.body(response, self.shared.limits.packument_bytes).await?;
-        // The caller keeps only what it reads of it.
-        lock(&self.memory).shrink(body.len());
-        Ok(body)
-    }
-
     /// A tarball that need not be fetched.
-    async fn stored(&self, name: &str, version: &str, integrity: Option<&Integrity>) -> Result<Option<Bytes>, RegistryError> {
+    async fn stored(&self, name: &str, version: &str, integrity: Option<&Integrity>) -> Result<Option<Bytes>, ObtainError> {
         let (pool, now) = (&self.shared.pool, clock::now());
         let Some(integrity) = integrity else { return Ok(None) };
-        let cached = packages::tarball(pool, &integrity.to_string(), now, now - TOUCH).await.map_err(failed)?;
+        let cached = packages::tarball(pool, &integrity.to_string(), now, now - TOUCH).await?;
         let found = match cached {
             Some(tarball) => Some(tarball),
-            None => vendored::tarball(pool, name, version, integrity).await.map_err(failed)?,
+            None => vendored::tarball(pool, name, version, integrity).await?,
         };
         let Some(tarball) = found else { return Ok(None) };
         lock(&self.memory).try_grow(tarball.len()).map_err(|by| busy(&by))?;
         Ok(Some(tarball.into()))
-    }
-}
-
-impl npm::Registry for Fetcher {
-    async fn packument(&self, name: &str) -> Result<Bytes, RegistryError> {
-        let kept = async || vendored::packument(&self.shared.pool, name).await.map_err(failed);
-        if self.shared.registry.is_away(Instant::now())
-            && let Some(packument) = kept().await?
-        {
-            return Ok(packument);
-        }
-        match self.published(name).await {
-            Err(RegistryError::Failed(problem)) => kept().await?.ok_or(RegistryError::Failed(problem)),
-            answer => answer,
-        }
-    }
-
-    async fn tarball(&self, name: &str, version: &str) -> Result<Bytes, RegistryError> {
-        let integrity = self.integrities.get(&(name.to_owned(), version.to_owned()));
-        if let Some(stored) = self.stored(name, version, integrity).await? {
-            return Ok(stored);
-        }
-        let _slot = self.slot().await?;
-        let response = self.shared.registry.tarball(name, version).await?;
-        let body = self.body(response, self.shared.limits.packed_bytes).await?;
-        if let Some(integrity) = integrity
-            && integrity.matches(&body)
-        {
-            packages::put_tarball(&self.shared.pool, &integrity.to_string(), &body, clock::now()).await.map_err(failed)?;
-        }
-        Ok(body)
     }
 }
 
@@ -147,16 +197,4 @@ pub(super) fn release(memory: &Mutex<Share>) {
 /// Counts bytes in memory.
 pub(super) fn hold(memory: &Mutex<Share>, bytes: usize) -> Result<(), Error> {
     lock(memory).try_grow(bytes).map_err(|by| Error::exhausted(by, "bytes of packages in memory"))
-}
-
-fn lock(memory: &Mutex<Share>) -> std::sync::MutexGuard<'_, Share> {
-    memory.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn busy(exhausted: &Exhausted) -> RegistryError {
-    RegistryError::Failed(format!("too much is fetched at once: {exhausted:?}"))
-}
-
-fn failed(error: StoreError) -> RegistryError {
-    RegistryError::Failed(chassis::error::chain(&error))
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use compiler_client::message::{
     File,
-    packages::{is_bundled, package_of},
+    packages::{has_preact_for_react, is_bundled, package_of},
     tools::packages_of,
 };
 use npm::Tree;
@@ -32,6 +32,8 @@ pub(super) struct Plan {
     pub(super) absent: BTreeSet<String>,
     /// Paths of packages.
     pub(super) paths: BTreeSet<String>,
+    /// Preact stands in for React.
+    pub(super) has_preact_for_react: bool,
 }
 
 impl Plan {
@@ -41,7 +43,9 @@ impl Plan {
         let is_wanted = |specifier: &&String| packages_of(specifier).iter().all(is_installed);
         let wanted: BTreeSet<_> = specifiers.iter().filter(is_wanted).cloned().collect();
         let absent = packages().filter(|package| !is_installed(package)).map(str::to_owned).collect();
-        let mut open: Vec<_> = packages().filter_map(|package| tree.dependencies.get(package)).cloned().collect();
+        let has_preact_for_react = has_preact_for_react(|package| tree.dependencies.contains_key(package));
+        let named = packages().chain(has_preact_for_react.then_some("preact"));
+        let mut open: Vec<_> = named.filter_map(|package| tree.dependencies.get(package)).cloned().collect();
         let mut paths = BTreeSet::new();
         while let Some(path) = open.pop() {
             let Some(package) = tree.packages.get(&path) else { continue };
@@ -50,13 +54,14 @@ impl Plan {
             }
             open.extend(package.dependencies.values().chain(&package.link).cloned());
         }
-        Self { specifiers: wanted.into_iter().collect(), absent, paths }
+        Self { specifiers: wanted.into_iter().collect(), absent, paths, has_preact_for_react }
     }
 
     /// What a bundle depends on.
     pub(super) fn key(&self, tree: &Tree, mode: &str, release: &[u8]) -> Vec<u8> {
         let mut parts: Vec<Vec<u8>> = vec![b"bundle".to_vec(), release.to_vec(), mode.as_bytes().to_vec()];
         parts.extend(self.specifiers.iter().map(|specifier| specifier.clone().into_bytes()));
+        parts.extend(self.has_preact_for_react.then(|| b"preact for react".to_vec()));
         for path in &self.paths {
             let package = &tree.packages[path];
             let integrity = package.integrity.as_ref().map(ToString::to_string).unwrap_or_default();
@@ -76,10 +81,9 @@ impl Plan {
             }
         }
         for (path, contents) in installed {
-            let package = &tree.packages[&path];
-            let integrity = package.integrity.as_ref().map(ToString::to_string).unwrap_or_default();
             for (name, bytes) in contents.into_iter().filter(|(name, _)| is_bundled(name)) {
-                let id = hash::hex(hash::of_parts(&[integrity.as_bytes(), name.as_bytes()]));
+                // The id is part of addresses, which all persons share. So it names the content, and not what the process that fetches says.
+                let id = hash::hex(hash::of_parts(&[bytes.as_ref()]));
                 files.push(File {
                     path: format!("{path}/{name}"),
                     id: id[..ID_DIGITS].to_owned(),
@@ -143,6 +147,38 @@ mod tests {
         assert_ne!(plan.key(&tree, "development", b"1"), key);
         tree.packages.get_mut("node_modules/vite").expect("vite").version = "2.0.0".to_owned();
         assert_eq!(plan.key(&tree, "development", b"1"), Plan::new(&tree, &specifiers).key(&tree, "development", b"1"));
+    }
+
+    #[test]
+    fn the_id_of_a_file_is_that_of_its_content() {
+        let mut tree = Tree::default();
+        tree.packages.insert("node_modules/a".to_owned(), package(&[]));
+        tree.dependencies.insert("a".to_owned(), "node_modules/a".to_owned());
+        let plan = Plan::new(&tree, &["a".to_owned()]);
+        let id = |content: &'static str| {
+            let files = Files::from([("x.png".to_owned(), Bytes::from_static(content.as_bytes()))]);
+            plan.files(&tree, BTreeMap::from([("node_modules/a".to_owned(), files)]))[0].id.clone()
+        };
+        assert_eq!(id("a"), id("a"));
+        assert_ne!(id("a"), id("b"));
+    }
+
+    #[test]
+    fn preact_comes_with_every_package_if_it_stands_in_for_react() {
+        let mut tree = Tree::default();
+        for name in ["a", "preact"] {
+            tree.packages.insert(format!("node_modules/{name}"), package(&[]));
+            tree.dependencies.insert(name.to_owned(), format!("node_modules/{name}"));
+        }
+        let specifiers = ["a".to_owned()];
+        let own = Plan::new(&tree, &specifiers);
+        assert!(own.paths.len() == 1 && !own.has_preact_for_react);
+        tree.dependencies.insert("@preact/preset-vite".to_owned(), "node_modules/@preact/preset-vite".to_owned());
+        let both = Plan::new(&tree, &specifiers);
+        assert!(both.paths.contains("node_modules/preact") && both.has_preact_for_react);
+        assert_eq!(both.specifiers, ["a"]);
+        tree.dependencies.insert("react".to_owned(), "node_modules/react".to_owned());
+        assert!(!Plan::new(&tree, &specifiers).has_preact_for_react);
     }
 
     #[test]

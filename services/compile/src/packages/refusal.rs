@@ -20,6 +20,16 @@ pub(super) enum Stop {
     Failed(Error),
 }
 
+impl Stop {
+    /// For an operator, who gets it as an error.
+    pub(super) fn into_error(self) -> Error {
+        match self {
+            Self::Refused(refusal) => Error::Package(refusal.0),
+            Self::Failed(error) => error,
+        }
+    }
+}
+
 impl From<npm::Error> for Stop {
     fn from(error: npm::Error) -> Self {
         Self::Refused(Refusal(error))

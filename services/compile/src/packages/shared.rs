@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use chassis::share::Shares;
+use compiler_client::worker::Workers;
 use npm::Limits;
 
 use super::{allowance::Allowance, registry::Registry};
@@ -15,6 +16,10 @@ pub(super) struct Shared {
     pub(super) limits: Limits,
     pub(super) allowance: Allowance,
     pub(super) downloads: Arc<Shares>,
+    /// How processes that fetch are started.
+    pub(super) fetchers: Workers,
+    /// Those that run.
+    pub(super) processes: Arc<Shares>,
     /// How long packages are resolved or fetched.
     pub(super) time: Duration,
 }

@@ -7,13 +7,14 @@ use std::{
 };
 
 use chassis::share::Holder;
+use fetcher::message::Version;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
-use npm::{Excerpt, Lock, PackageJson, Registry as _, RegistryError, Resolution, Tree};
+use npm::{PackageJson, Tree};
 use proto::compile::{Bundle, KeptPackage, ResolvedPackages, add_packages_response::Part};
 use tokio::sync::mpsc::Sender;
 
 use super::{
-    ImportRequest, Packages, Sources, Texts, build_tools::is_build_tool, compute, fetcher::Fetcher, plan::Plan, refresh, refusal, tools,
+    ImportRequest, Packages, Sources, Texts, build_tools::is_build_tool, fetcher::Fetcher, jobs, plan::Plan, refresh, refusal::Stop, tools,
 };
 use crate::{error::Error, findings, store::modules, vendored, workers};
 
@@ -47,7 +48,7 @@ impl Packages {
         let holder = Holder::default();
         let _slot = self.vendor_slot()?;
         let manifest = PackageJson::parse(&addition.manifest, &self.shared.limits).map_err(Error::Package)?;
-        let Resolution { tree, considered, .. } = self.resolve_for_operator(&manifest, addition.lock.as_ref(), &holder).await?;
+        let (tree, considered) = self.resolve_for_operator(&addition, &holder).await?;
         let mut needs = needs(&tree, considered, &manifest);
         let refreshes = refresh::versions(|framework| needs.keys().any(|(name, _)| name == framework));
         needs.extend(refreshes.into_iter().map(|version| (version, true)));
@@ -70,20 +71,14 @@ impl Packages {
         Ok(())
     }
 
-    async fn resolve_for_operator(
-        &self,
-        manifest: &PackageJson,
-        lock: Option<&(String, Vec<u8>)>,
-        holder: &Holder,
-    ) -> Result<Resolution, Error> {
-        let limits = self.shared.limits;
-        let lock = lock.map(|(name, text)| Lock::parse(name, text, &limits)).transpose().map_err(Error::Package)?;
+    /// The tree, and the versions that were looked at.
+    async fn resolve_for_operator(&self, addition: &Addition, holder: &Holder) -> Result<(Tree, BTreeSet<(String, String)>), Error> {
         let memory = Arc::new(Mutex::new(self.memory(holder)?));
         let fetcher = Fetcher::new(Arc::clone(&self.shared), *holder, memory, None).for_operator();
-        let options = npm::Options { accepts_peer_conflicts: true, limits, ..npm::Options::default() };
-        let manifest = manifest.clone();
-        let work = move || async move { npm::resolve(&manifest, lock.as_ref(), &fetcher, &options).await };
-        compute(RESOLVE_TIMEOUT, work).await?.map_err(Error::Package)
+        let lock = addition.lock.as_ref().map(|(name, text)| (name.as_str(), text.as_slice()));
+        let resolved = jobs::resolve(&fetcher, &addition.manifest, lock, RESOLVE_TIMEOUT).await.map_err(Stop::into_error)?;
+        let (tree, _) = ::fetcher::tree::decode(&resolved.tree)?;
+        Ok((tree, resolved.considered))
     }
 
     /// Keeps one version, unless it is kept.
@@ -92,22 +87,12 @@ impl Packages {
         if let Some(kept) = vendored::find(pool, name, version, needs_tarball).await? {
             return Ok(kept);
         }
-        let label = || format!("{name}@{version}");
-        let failed = |error| match error {
-            RegistryError::NotFound => Error::Package(npm::Error::NoPackage { package: label(), by: String::new() }),
-            RegistryError::Failed(problem) => Error::Package(npm::Error::Registry { package: label(), problem }),
-        };
-        let packument = fetcher.packument(name).await.map_err(failed)?;
-        let excerpt = Excerpt::of(name, version, &packument, &self.shared.limits).map_err(Error::Package)?;
-        let excerpt = excerpt.ok_or_else(|| failed(RegistryError::NotFound))?;
-        // Without a published hash no page can use it.
-        let tarball = if needs_tarball && excerpt.integrity().is_some() {
-            let tarball = fetcher.tarball(name, version).await.map_err(failed)?;
+        let wanted = Version { name: name.to_owned(), version: version.to_owned(), needs_tarball };
+        let (excerpt, tarball) = jobs::version(fetcher, wanted, RESOLVE_TIMEOUT).await.map_err(Stop::into_error)?;
+        let tarball = tarball.map(|tarball| {
             fetcher.release(tarball.len());
-            Some(tarball.to_vec())
-        } else {
-            None
-        };
+            tarball.to_vec()
+        });
         vendored::keep(pool, excerpt, tarball, self.vendor_bytes).await
     }
 
@@ -121,11 +106,7 @@ impl Packages {
         let memory = Arc::new(Mutex::new(self.memory(holder)?));
         let imports = ImportRequest { sources: &Sources::default(), texts, specifiers, mode, holder, workers, memory };
         let plan = Plan::new(tree, specifiers);
-        let provided = match self.bundled(tree, &plan, &imports).await {
-            Ok(provided) => provided,
-            Err(refusal::Stop::Refused(refusal)) => return Err(Error::Package(refusal.0)),
-            Err(refusal::Stop::Failed(error)) => return Err(error),
-        };
+        let provided = self.bundled(tree, &plan, &imports).await.map_err(Stop::into_error)?;
         let bytes = modules::bytes(&self.shared.pool, &provided.outputs).await?;
         let specifiers = provided.packages.into_iter().map(|package| package.specifier).collect();
         Ok(Bundle { specifiers, bytes: bytes as u64, findings: findings::sorted(provided.findings.iter()) })

@@ -6,9 +6,11 @@ use time::OffsetDateTime;
 
 use super::StoreError;
 
-/// Facts as they are stored, one list per column.
+/// Facts that one release made, as they are stored, one list per column.
 #[derive(Debug, Default)]
 pub(crate) struct FactRows {
+    /// That of all of them.
+    pub(crate) release: Vec<u8>,
     pub(crate) keys: Vec<String>,
     pub(crate) paths: Vec<String>,
     pub(crate) blob_ids: Vec<String>,
@@ -29,22 +31,23 @@ pub(crate) struct FactRow {
     pub(crate) used_at: OffsetDateTime,
 }
 
-/// The facts of files whose code is kept, for pairs of path and content.
-pub(crate) async fn facts(db: impl PgExecutor<'_>, paths: &[String], ids: &[String]) -> Result<Vec<FactRow>, StoreError> {
+/// The facts that a release made of files whose code is kept, for pairs of path and content.
+pub(crate) async fn facts(db: impl PgExecutor<'_>, release: &[u8], paths: &[String], ids: &[String]) -> Result<Vec<FactRow>, StoreError> {
     let select = sqlx::query_as!(
         FactRow,
         "select f.key, f.path, f.output, f.body, f.used_at from unnest($1::text[], $2::text[]) as file (path, id) join facts f on f.blob_id = file.id and f.path = file.path
-         where f.output = '' or exists (select from outputs o where o.name = f.output)",
+         where f.release = $3 and (f.output = '' or exists (select from outputs o where o.name = f.output))",
         paths,
         ids,
+        release,
     );
     query("select facts", select.fetch_all(db)).await
 }
 
 pub(crate) async fn put_facts(db: impl PgExecutor<'_>, rows: &FactRows, now: OffsetDateTime) -> Result<(), StoreError> {
     let insert = sqlx::query!(
-        "insert into facts (key, path, blob_id, output, body, used_at)
-         select key, path, id, output, body, $6
+        "insert into facts (key, path, blob_id, output, body, used_at, release)
+         select key, path, id, output, body, $6, $7
          from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bytea[]) as new (key, path, id, output, body)
          order by key on conflict (key) do nothing",
         &rows.keys,
@@ -53,6 +56,7 @@ pub(crate) async fn put_facts(db: impl PgExecutor<'_>, rows: &FactRows, now: Off
         &rows.outputs,
         &rows.bodies,
         now,
+        rows.release.as_slice(),
     );
     query("insert facts", insert.execute(db)).await?;
     Ok(())

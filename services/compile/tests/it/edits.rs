@@ -33,11 +33,11 @@ impl Notes {
         replica(database, &[("BACKLOT_COMPILER", self.executable().to_str().expect("UTF-8"))]).await
     }
 
-    /// What was asked since the last call, without packages.
+    /// What was asked since the last call, without packages and what fetches them.
     fn asked(&self) -> String {
         let text = fs::read_to_string(self.log()).unwrap_or_default();
         let _ = fs::remove_file(self.log());
-        text.lines().filter(|line| *line != "packages").collect::<Vec<_>>().join(" ")
+        text.lines().filter(|line| !["packages", "fetch"].contains(line)).collect::<Vec<_>>().join(" ")
     }
 }
 
@@ -103,4 +103,25 @@ async fn a_build_whose_outputs_were_deleted_is_made_anew() {
     for name in built.modules.iter().filter(|name| page.modules.contains(name)) {
         replica.module(name).await.expect("a module that was made again");
     }
+}
+
+/// The name of a release is the hash of its executable, and two notes have two executables.
+#[tokio::test(flavor = "multi_thread")]
+async fn another_release_makes_its_page_of_its_own_modules() {
+    let (first, second, database) = (Notes::new(), Notes::new(), database().await);
+    let rows = async || -> Vec<(Vec<u8>, i64)> {
+        let select = sqlx::query_as("select release, count(*) from facts group by release order by min(used_at)");
+        select.fetch_all(&database.pool).await.expect("numbers")
+    };
+    let (one, other, mut project) = (first.replica(&database).await, second.replica(&database).await, react());
+    one.build(&project).await.expect("a page");
+    let before = rows().await;
+    let [(_, count)] = before.as_slice() else { panic!("{before:?}") };
+    other.build(&project).await.expect("a page");
+    let after = rows().await;
+    assert!(after.len() == 2 && after.iter().all(|(_, number)| number == count), "each has made every module: {after:?}");
+    project.insert("src/greet.ts", "export const greet = (name: string): string => `Good day, ${name}`;\n".to_owned());
+    other.build(&project).await.expect("a page");
+    one.build(&project).await.expect("a page");
+    assert!(rows().await.iter().all(|(_, number)| *number == count + 1), "an edit is one module of each release");
 }

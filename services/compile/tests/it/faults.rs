@@ -8,7 +8,10 @@ use proto::{
     error::{ErrorCode, Fault},
 };
 
-use crate::harness::{database, files, react, replica, start};
+use crate::{
+    harness::{database, files, react, replica, start},
+    packages::{project, rows},
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_missing_compiler_is_named() {
@@ -46,6 +49,46 @@ async fn a_crash_costs_one_request() {
     std::fs::remove_file(&trap).expect("no trap");
     assert_ne!(replica.build(&react()).await.expect("a page").page.html, "", "a crash is not kept");
     std::fs::remove_dir_all(&folder).expect("removed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_without_an_end_is_named() {
+    let database = database().await;
+    let replica = replica(&database, &[("BACKLOT_COMPILE_FILE_TIMEOUT", "500ms")]).await;
+    let mut project = react();
+    project.insert("src/main.tsx", "import './loop.scss';\n".to_owned());
+    project.insert("src/loop.scss", "@while true {}\n".to_owned());
+    let fault = replica.build(&project).await.expect_err("no end");
+    assert_eq!((fault.code, fault.reason.as_str()), (ErrorCode::Timeout, "COMPILER_TIMEOUT"));
+    assert_eq!(fault.metadata.get("file").map(String::as_str), Some("src/loop.scss"));
+    assert!(fault.message.contains("500ms"), "{}", fault.message);
+}
+
+/// The error is not the registry's, so that no page shows it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_fails_while_packages_are_fetched_is_an_error_of_the_service() {
+    let database = database().await;
+    let replica = replica(&database, &[]).await;
+    let rename = async |text: &'static str| sqlx::query(text).execute(&database.pool).await.expect("renamed");
+    rename("alter table tarballs rename to elsewhere").await;
+    assert_eq!(replica.build(&react()).await.expect_err("no table").reason, "INTERNAL");
+    rename("alter table elsewhere rename to tarballs").await;
+    assert_ne!(replica.build(&react()).await.expect("a page").page.html, "");
+}
+
+/// An optional package that the registry does not have is left out for good. One that the database cannot look up is not.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_fails_while_versions_are_found_keeps_no_resolution() {
+    let database = database().await;
+    let replica = replica(&database, &[("BACKLOT_NPM_REGISTRY", "none")]).await;
+    let own = project(r#"{"optionalDependencies": {"a": "1"}}"#, &["a"]);
+    let rename = async |text: &'static str| sqlx::query(text).execute(&database.pool).await.expect("renamed");
+    rename("alter table vendored_packages rename to elsewhere").await;
+    assert_eq!(replica.build(&own).await.expect_err("no table").reason, "INTERNAL");
+    assert_eq!(rows(&database.pool, "resolutions").await, 0);
+    rename("alter table elsewhere rename to vendored_packages").await;
+    replica.build(&own).await.expect("a page");
+    assert_eq!(rows(&database.pool, "resolutions").await, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,6 +3,7 @@
 mod builds;
 mod edits;
 mod faults;
+mod fetching;
 mod harness;
 mod outlines;
 mod packages;
@@ -12,5 +13,7 @@ mod planted_faults;
 mod refresh;
 mod sites;
 mod tools;
+#[path = "../../../../tests/support/src/upstream.rs"]
+#[allow(unreachable_pub, reason = "a module of test-support, which depends on this crate")]
 mod upstream;
 mod vendored;

@@ -28,6 +28,9 @@ pub struct EditRequest {
     pub mode: String,
     #[prost(message, repeated, tag = "3")]
     pub changes: Vec<Change>,
+    /// As that of the answer's request.
+    #[prost(string, tag = "4")]
+    pub release: String,
 }
 
 /// A changed file, as it was.

@@ -62,6 +62,15 @@ pub struct Facts {
     /// contents are part of the key. Empty for a module without SCSS and Sass.
     #[prost(string, repeated, tag = "20")]
     pub reads: Vec<String>,
+    /// Exports that are types alone, which the code does not have.
+    #[prost(string, repeated, tag = "21")]
+    pub types: Vec<String>,
+    /// Those of `undefined` that are components of JSX, such as `<Name />`.
+    #[prost(string, repeated, tag = "22")]
+    pub components: Vec<String>,
+    /// Names that JSX calls after it is compiled and that the file does not define, such as `React` of `React.createElement`.
+    #[prost(message, repeated, tag = "23")]
+    pub jsx: Vec<Named>,
 }
 
 /// A style sheet in a file of Svelte or Vue.
@@ -134,7 +143,7 @@ pub struct Member {
     pub named: Option<Named>,
 }
 
-/// A call of `import.meta.glob`, which the page answers from the tree.
+/// A call of `import.meta.glob`, or an address with variables, which the page answers from the tree.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct Glob {
     /// The specifier of the generated module.
@@ -154,6 +163,24 @@ pub struct Glob {
     /// Keys are relative to this folder, or absolute if it is not set.
     #[prost(string, optional, tag = "6")]
     pub folder: Option<String>,
+    /// What the generated module exports.
+    #[prost(enumeration = "GlobForm", tag = "7")]
+    pub form: i32,
+    /// The mark of the generated module in `Facts::marked`, if the script of a worker has the call.
+    #[prost(string, tag = "8")]
+    pub mark: String,
+}
+
+/// The default export of the module of a [`Glob`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, prost::Enumeration)]
+#[repr(i32)]
+pub enum GlobForm {
+    /// An object with the files by their keys.
+    Files = 0,
+    /// A function from the text of an `import()` to a promise of the module.
+    Import = 1,
+    /// A function from the first argument of `new URL` to the address.
+    Address = 2,
 }
 
 /// A prefix of specifiers, and the path from the root of the project that replaces it.

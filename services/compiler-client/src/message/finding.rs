@@ -43,6 +43,8 @@ pub mod code {
     pub const NESTED_TOO_DEEPLY: &str = "NESTED_TOO_DEEPLY";
     /// Syntax, a query or a kind of file that is not compiled.
     pub const UNSUPPORTED: &str = "UNSUPPORTED";
+    /// The address in an `import()` or a `new URL` has variables, and does not say which files it can name.
+    pub const UNKNOWN_ADDRESS: &str = "UNKNOWN_ADDRESS";
     /// The registry has no such package, or no such version of it.
     pub const UNKNOWN_PACKAGE: &str = "UNKNOWN_PACKAGE";
     /// A dependency has a name, a value or a source that is not installed.
@@ -61,6 +63,19 @@ pub mod code {
     pub const NOT_BUNDLED: &str = "NOT_BUNDLED";
     /// The tree has no `index.html`.
     pub const MISSING_PAGE: &str = "MISSING_PAGE";
+}
+
+/// The findings that an answer has room for: errors before warnings, and both sorted by file and place. What the findings decide is decided
+/// before.
+pub fn listed(mut findings: Vec<Finding>) -> Vec<Finding> {
+    findings.sort_by(|a, b| order(a).cmp(&order(b)));
+    findings.truncate(MAX_FINDINGS);
+    findings
+}
+
+fn order(finding: &Finding) -> (bool, &str, u32, u32, &str, &str) {
+    let Finding { code, file, line, column, message, is_warning, .. } = finding;
+    (*is_warning, file, *line, *column, code, message)
 }
 
 /// A place in a file.
@@ -102,4 +117,20 @@ pub struct Finding {
     /// The page works in spite of it.
     #[prost(bool, tag = "8")]
     pub is_warning: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_come_before_the_cut() {
+        let finding = |file: &str, line, is_warning| Finding { file: file.to_owned(), line, is_warning, ..Finding::default() };
+        let mut findings: Vec<_> = (1..=210).rev().map(|line| finding("a.ts", line, true)).collect();
+        findings.extend([finding("z.ts", 2, false), finding("z.ts", 1, false), finding("b.ts", 9, false)]);
+        let listed = listed(findings);
+        let places: Vec<_> = listed.iter().map(|finding| (finding.file.as_str(), finding.line)).collect();
+        assert_eq!(places[..4], [("b.ts", 9), ("z.ts", 1), ("z.ts", 2), ("a.ts", 1)]);
+        assert_eq!((places.len(), places[199]), (MAX_FINDINGS, ("a.ts", 197)));
+    }
 }

@@ -17,6 +17,9 @@ pub struct PackagesRequest {
     /// Compilers of files in packages. Those that lack are in [`PackagesAnswer::wanted_tools`].
     #[prost(message, repeated, tag = "4")]
     pub tools: Vec<Tool>,
+    /// Preact stands in for React in the packages, too ([`has_preact_for_react`]).
+    #[prost(bool, tag = "5")]
+    pub has_preact_for_react: bool,
 }
 
 /// Bundled packages. The same request has the same answer.
@@ -59,6 +62,25 @@ pub fn is_bundled(path: &str) -> bool {
     !UNUSED.iter().any(|end| path.ends_with(end))
 }
 
+/// Whether Preact stands in for React, as `@preact/preset-vite` has it. `lists` says whether the project lists a package. One that lists
+/// React has React.
+pub fn has_preact_for_react(lists: impl Fn(&str) -> bool) -> bool {
+    lists("@preact/preset-vite") && lists("preact") && !lists("react")
+}
+
+/// The specifier that stands in for one of React, with the aliases of the preset.
+#[must_use]
+pub fn preact_for(specifier: &str) -> Option<String> {
+    match specifier {
+        "react/jsx-runtime" => Some("preact/jsx-runtime".to_owned()),
+        "react-dom/test-utils" => Some("preact/test-utils".to_owned()),
+        _ => {
+            let package = package_of(specifier);
+            ["react", "react-dom"].contains(&package).then(|| format!("preact/compat{}", &specifier[package.len()..]))
+        }
+    }
+}
+
 /// The name of the package of a specifier: `@a/b` of `@a/b/c`.
 #[must_use]
 pub fn package_of(specifier: &str) -> &str {
@@ -74,6 +96,31 @@ mod tests {
     fn declarations_and_maps_are_in_no_bundle() {
         assert!(["react/index.js", "a/package.json", "a/x.css", "a/x.woff2", "a/x.ts"].iter().all(|path| is_bundled(path)));
         assert!(["a/index.d.ts", "a/x.js.map", "a/README.md"].iter().all(|path| !is_bundled(path)));
+    }
+
+    #[test]
+    fn preact_stands_in_with_its_preset() {
+        for (listed, expected) in [
+            (vec!["preact", "@preact/preset-vite"], true),
+            (vec!["preact", "@preact/preset-vite", "react"], false),
+            (vec!["preact"], false),
+            (vec!["@preact/preset-vite"], false),
+        ] {
+            assert_eq!(has_preact_for_react(|package| listed.contains(&package)), expected, "{listed:?}");
+        }
+        for (specifier, expected) in [
+            ("react", Some("preact/compat")),
+            ("react-dom", Some("preact/compat")),
+            ("react-dom/client", Some("preact/compat/client")),
+            ("react/jsx-runtime", Some("preact/jsx-runtime")),
+            ("react/jsx-dev-runtime", Some("preact/compat/jsx-dev-runtime")),
+            ("react-dom/test-utils", Some("preact/test-utils")),
+            ("react-router", None),
+            ("@scope/react", None),
+            ("./react", None),
+        ] {
+            assert_eq!(preact_for(specifier).as_deref(), expected, "{specifier}");
+        }
     }
 
     #[test]

@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use compiler_client::message::{Answer, Finding, Request, facts::Kind};
+use compiler_client::message::{Answer, Finding, Request, facts::Kind, finding::listed};
 use serde_json::Value;
 
-use super::{broken_json, inline, outline, read_page, sorted, tree};
+use super::{broken_json, inline, merged, outline, read_page, tree};
 use crate::{
-    graph::{self, Checker, Graph, Name, PAGE, Target, Walk},
+    graph::{self, Checker, Classic, Graph, Name, PAGE, Target, Walk},
     module,
     page::{self, Outline, Role},
     project::Project,
@@ -25,7 +25,7 @@ pub(super) fn check(request: Request, progress: &mut dyn FnMut(&str)) -> Answer 
     for page in &pages.absent {
         tree.content(page);
     }
-    let project = Project::plain(&tree);
+    let project = Project::plain(&tree).of_release(&request.release);
     let resolver = Resolver::exact(&tree);
     let mut graph = Graph::new(&tree, &resolver, &project, &request.known, progress);
     for name in graph.sources() {
@@ -44,15 +44,15 @@ pub(super) fn check(request: Request, progress: &mut dyn FnMut(&str)) -> Answer 
     }
     let walk = Walk::of_reached(reached(&graph, &pages));
     let maps = pages.mapped();
-    let has_classic = pages.outlines.iter().any(|(_, outline)| outline.has_classic);
-    let checker = Checker::plain(&graph, &walk, has_classic, maps.iter().map(String::as_str).collect());
+    let classic = Classic::of(&graph, pages.outlines.iter().map(|(page, outline)| (page.as_str(), outline)));
+    let checker = Checker::plain(&graph, &walk, &classic, maps.iter().map(String::as_str).collect());
     findings.extend(checker.of_other_tool(is_foreign).modules());
     for finding in &mut findings {
         if let Some(page) = pages.inline.get(&finding.file) {
             finding.file.clone_from(page);
         }
     }
-    Answer { findings: sorted(findings), modules: graph.compiled, ..Answer::default() }
+    Answer { findings: listed(merged(findings)), modules: graph.compiled, ..Answer::default() }
 }
 
 /// The pages of a tree.

@@ -8,7 +8,7 @@ use compiler_client::message::{
     finding::{MAX_FINDINGS, code},
 };
 
-use super::{Graph, Name, Target, Walk, walk};
+use super::{Classic, Graph, Name, Target, Walk, walk};
 use crate::{
     module,
     page::{Item, Outline, Role},
@@ -54,6 +54,10 @@ const BUILTINS: [&str; 34] = [
     "zlib",
 ];
 
+/// What to do about a type that is imported as a value.
+const IMPORT_TYPE: &str = "Write `import type`, or `export type` where it is exported again.";
+/// What to do about a name that compiled JSX calls.
+const JSX_CALLS: &str = "JSX calls it. Import it, or set \"jsx\" to \"react-jsx\" in tsconfig.json.";
 /// The folder of a build.
 const BUILT: &str = "/dist/";
 
@@ -70,11 +74,14 @@ pub(crate) fn is_builtin(specifier: &str) -> bool {
 pub(crate) struct Checker<'c, 'g> {
     graph: &'c Graph<'g>,
     walk: &'c Walk,
+    /// What scripts of the page define that are no modules.
+    classic: &'c Classic,
     /// Names that scripts and declaration files define for all.
     globals: BTreeSet<&'c str>,
     ambient: Vec<&'c str>,
-    /// Scripts that are no modules may define any name.
     checks_names: bool,
+    /// Names that modules import from packages.
+    imported: OnceCell<BTreeSet<String>>,
     /// The keys of import maps, for files that browsers get as they are.
     mapped: BTreeSet<&'c str>,
     /// See [`Checker::of_other_tool`].
@@ -85,14 +92,16 @@ pub(crate) struct Checker<'c, 'g> {
 }
 
 impl<'c, 'g> Checker<'c, 'g> {
-    pub(crate) fn new(graph: &'c Graph<'g>, walk: &'c Walk, outline: &Outline) -> Self {
+    pub(crate) fn new(graph: &'c Graph<'g>, walk: &'c Walk, classic: &'c Classic) -> Self {
         let all = || graph.facts.values();
         Self {
             graph,
             walk,
-            globals: all().flat_map(|facts| &facts.globals).map(String::as_str).collect(),
+            classic,
+            globals: all().flat_map(|facts| &facts.globals).chain(&classic.names).map(String::as_str).collect(),
             ambient: all().flat_map(|facts| &facts.ambient).map(String::as_str).collect(),
-            checks_names: !outline.has_classic,
+            checks_names: true,
+            imported: OnceCell::new(),
             mapped: BTreeSet::new(),
             is_foreign: false,
             nested: OnceCell::new(),
@@ -100,10 +109,10 @@ impl<'c, 'g> Checker<'c, 'g> {
         }
     }
 
-    /// Checks files that browsers get as they are. `has_classic`: a page has a script that is no module.
-    /// `mapped` are the keys of the import maps of the pages.
-    pub(crate) fn plain(graph: &'c Graph<'g>, walk: &'c Walk, has_classic: bool, mapped: BTreeSet<&'c str>) -> Self {
-        Self { mapped, checks_names: !has_classic, ..Self::new(graph, walk, &Outline::default()) }
+    /// Checks files that browsers get as they are. `mapped` are the keys of the import maps of the pages. Scripts of other origins are how
+    /// such pages get their libraries, so that with one no name is checked.
+    pub(crate) fn plain(graph: &'c Graph<'g>, walk: &'c Walk, classic: &'c Classic, mapped: BTreeSet<&'c str>) -> Self {
+        Self { mapped, checks_names: !classic.is_open, ..Self::new(graph, walk, classic) }
     }
 
     /// The files are built or run by another tool if `is_foreign`. Its addresses, aliases and generated modules are not known.
@@ -115,7 +124,9 @@ impl<'c, 'g> Checker<'c, 'g> {
     /// Checks every module that is loaded.
     pub(crate) fn modules(mut self) -> Vec<Finding> {
         for (name, facts) in &self.graph.facts {
-            self.findings.extend(facts.findings.iter().cloned());
+            // A server or a tool finds such files when it runs.
+            let is_reached = self.is_reached(name);
+            self.findings.extend(facts.findings.iter().filter(|found| is_reached || found.code != code::UNKNOWN_ADDRESS).cloned());
             // A script that no page loads can be one of a server or of a tool.
             if self.graph.project.is_plain && module::is_script(&name.0) && !self.is_reached(name) {
                 continue;
@@ -188,15 +199,22 @@ impl<'c, 'g> Checker<'c, 'g> {
         for Named { name: export, place } in &import.names {
             let is_started = module::worker::Form::of(path::split_query(&import.specifier).1).is_some();
             let is_there = if is_started { export == "default" } else { self.graph.exports(target, export) };
-            if !is_there {
-                let message = if export == "default" {
-                    format!("{} has no default export", import.written)
-                } else {
-                    format!("{} has no export named {export}", import.written)
-                };
-                let help = self.exported(target);
-                self.add(name, code::MISSING_EXPORT, place.as_ref(), &message).help = help;
+            if is_there {
+                continue;
             }
+            let is_type = !is_started && self.graph.exports_type(target, export);
+            // Another tool can know of all files which exports are types.
+            if is_type && !self.is_reached(name) {
+                continue;
+            }
+            let written = &import.written;
+            let message = match export.as_str() {
+                _ if is_type => format!("{written} exports {export} only as a type, which no code has"),
+                "default" => format!("{written} has no default export"),
+                _ => format!("{written} has no export named {export}"),
+            };
+            let help = if is_type { IMPORT_TYPE.to_owned() } else { self.exported(target) };
+            self.add(name, code::MISSING_EXPORT, place.as_ref(), &message).help = help;
         }
     }
 
@@ -279,8 +297,29 @@ impl<'c, 'g> Checker<'c, 'g> {
             if self.globals.contains(used.as_str()) || is_tool && module::is_of_tools(used) {
                 continue;
             }
-            self.add(name, code::UNDEFINED_NAME, place.as_ref(), &format!("{used} is not defined"));
+            let is_doubtful = self.classic.is_open && !facts.components.contains(used) && !self.is_of_package(used);
+            self.undefined(name, place.as_ref(), used, is_doubtful);
         }
+        // Another tool may compile JSX in another way.
+        for Named { name: used, place } in &facts.jsx {
+            if is_tool || self.globals.contains(used.as_str()) {
+                continue;
+            }
+            self.undefined(name, place.as_ref(), used, self.classic.is_open).help = JSX_CALLS.to_owned();
+        }
+    }
+
+    fn undefined(&mut self, name: &Name, place: Option<&Place>, used: &str, is_doubtful: bool) -> &mut Finding {
+        let end = if is_doubtful { ", unless a script that the page loads from elsewhere defines it" } else { "" };
+        let found = self.add(name, code::UNDEFINED_NAME, place, &format!("{used} is not defined{end}"));
+        found.is_warning = is_doubtful;
+        found
+    }
+
+    /// Whether a name is probably an import that is absent: it is that of a hook, or other modules import it from a package.
+    fn is_of_package(&self, used: &str) -> bool {
+        let is_hook = used.strip_prefix("use").is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_uppercase()));
+        is_hook || self.imported.get_or_init(|| imported(self.graph)).contains(used)
     }
 
     fn member(&mut self, name: &Name, member: &Member) {
@@ -293,6 +332,13 @@ impl<'c, 'g> Checker<'c, 'g> {
             self.add(name, code::MISSING_CLASS, named.place.as_ref(), &message).is_warning = true;
         }
     }
+}
+
+/// The names that modules import from packages.
+fn imported(graph: &Graph) -> BTreeSet<String> {
+    let imports = graph.facts.iter().flat_map(|(name, facts)| facts.imports.iter().map(move |import| (name, import)));
+    let of_packages = imports.filter(|(name, import)| matches!(graph.target(name, import), Target::Package(_)));
+    of_packages.flat_map(|(_, import)| &import.names).map(|named| named.name.clone()).collect()
 }
 
 /// Files that a page refers to and that are not there.

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use compiler_client::message::facts::{Import, Kind};
+use compiler_client::message::{
+    Facts,
+    facts::{Import, Kind},
+};
 
 use super::{Graph, Name, Target};
 
@@ -10,6 +13,11 @@ impl Graph<'_> {
     /// Whether a module exports the name, or may export it.
     pub(super) fn exports(&self, name: &Name, export: &str) -> bool {
         self.exports_below(name, export, &mut BTreeSet::new())
+    }
+
+    /// Whether a module exports the name as a type, which its code does not have.
+    pub(super) fn exports_type(&self, name: &Name, export: &str) -> bool {
+        self.exports_type_below(name, export, &mut BTreeSet::new())
     }
 
     fn exports_below(&self, name: &Name, export: &str, seen: &mut BTreeSet<Name>) -> bool {
@@ -26,12 +34,26 @@ impl Graph<'_> {
         }
         // A star does not export the default.
         export != "default"
-            && facts.stars.iter().any(|specifier| {
-                let import = Import { specifier: specifier.clone(), ..Import::default() };
-                match self.target(name, &import) {
-                    Target::File(other) => self.exports_below(&other, export, seen),
-                    _ => true,
-                }
+            && self.stars(name, facts).any(|target| match target {
+                Target::File(other) => self.exports_below(&other, export, seen),
+                _ => true,
             })
+    }
+
+    fn exports_type_below(&self, name: &Name, export: &str, seen: &mut BTreeSet<Name>) -> bool {
+        let Some(facts) = self.facts.get(name).filter(|_| seen.insert(name.clone())) else { return false };
+        if facts.types.iter().any(|known| known == export) {
+            return true;
+        }
+        export != "default"
+            && self.stars(name, facts).any(|target| match target {
+                Target::File(other) => self.exports_type_below(&other, export, seen),
+                _ => false,
+            })
+    }
+
+    /// What a module exports with `export * from`.
+    fn stars(&self, name: &Name, facts: &Facts) -> impl Iterator<Item = Target> {
+        facts.stars.iter().map(move |specifier| self.target(name, &Import { specifier: specifier.clone(), ..Import::default() }))
     }
 }

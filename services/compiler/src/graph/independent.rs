@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use compiler_client::message::{Facts, Finding, Independent, facts::Kind, finding::MAX_FINDINGS};
+use compiler_client::message::{Facts, Finding, Independent, facts::Kind};
 
 use super::{Graph, Walk};
 use crate::{
@@ -15,11 +15,11 @@ use crate::{
 const MODULES: &str = "@m/";
 
 /// The modules of an answer that can change alone. Their files are read for nothing else, the page serves none of them as it is, and nothing
-/// that was found is in them.
+/// that was found is in them. `findings` has all of them.
 pub(crate) fn independent(graph: &Graph, walk: &Walk, outline: &Outline, findings: &[Finding]) -> Vec<Independent> {
     // The scripts of workers are named by all that they load. A page with such an address could not be told from one with its own.
     let is_named = graph.facts.keys().any(|(_, kind)| *kind == Kind::Worker) || outline.text.contains(MODULES);
-    if is_named || findings.len() >= MAX_FINDINGS {
+    if is_named {
         return Vec::new();
     }
     let found: HashSet<&str> = findings.iter().map(|finding| finding.file.as_str()).collect();

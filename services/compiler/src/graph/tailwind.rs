@@ -17,6 +17,7 @@ use self::sources::Pattern;
 use super::{Graph, Name};
 use crate::{
     module::{self, Source, tailwind},
+    project,
     text::Text,
     tool::{
         Failure,
@@ -203,7 +204,7 @@ impl Graph<'_> {
             "targets": parts.targets,
             "files": parts.files,
             "configuration": parts.configuration,
-            "hasNesting": sheet.version == Version::Three && self.has_nesting(),
+            "hasNesting": sheet.version == Version::Three && project::has_nesting(self.tree, &self.project.options(None)),
         });
         let output = self.tools.run_unless_known(&tool, input);
         let output = output.and_then(|output| serde_json::from_value::<Output>(output).map_err(|error| Failure(error.to_string())));

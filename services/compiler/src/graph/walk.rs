@@ -14,7 +14,7 @@ use super::{
 use crate::{
     environment,
     module::{self, helpers},
-    page::{self, Edit, Item, Outline, Role},
+    page::{self, Edit, Item, Outline, Role, Spot},
     tool,
     tree::{path, resolve::PUBLIC},
 };
@@ -65,8 +65,8 @@ struct Importer<'i> {
 /// A style sheet of Tailwind, and who loads it.
 #[derive(Debug)]
 enum Waiting {
-    /// An element of the page: its number and attribute.
-    Element(usize, &'static str, Name),
+    /// An address in the page.
+    Element(Spot, Name),
     /// A module by its address, with its specifier.
     Module(String, String, Name),
 }
@@ -118,21 +118,23 @@ impl Walk {
             }
             _ => {
                 let url = self.file(graph, &file);
-                self.edits.insert(item.element, Edit::Set(item.attribute, format!("{}{url}", self.base)));
+                // An element of a picture is its fragment.
+                let fragment = item.value.find('#').map_or("", |at| &item.value[at..]);
+                self.edits.insert(item.spot(), Edit::Set(format!("{}{url}{fragment}", self.base)));
                 return;
             }
         };
         let Some(facts) = graph.load(&name) else { return };
         if tailwind::waits(facts) {
-            self.waiting.push(Waiting::Element(item.element, item.attribute, name));
+            self.waiting.push(Waiting::Element(item.spot(), name));
             return;
         }
-        self.load_in_page(graph, item.element, item.attribute, &name);
+        self.load_in_page(graph, item.spot(), &name);
     }
 
-    fn load_in_page(&mut self, graph: &mut Graph, element: usize, attribute: &'static str, name: &Name) {
+    fn load_in_page(&mut self, graph: &mut Graph, spot: Spot, name: &Name) {
         let url = if name.1 == Kind::Sheet { self.sheet(graph, name) } else { graph.facts[name].url.clone() };
-        self.edits.insert(element, Edit::Set(attribute, format!("{}{url}", self.base)));
+        self.edits.insert(spot, Edit::Set(format!("{}{url}", self.base)));
         if name.1 != Kind::Sheet {
             self.links.enter(links::id(name));
         }
@@ -143,13 +145,13 @@ impl Walk {
     fn write_waiting(&mut self, graph: &mut Graph, page: &str) {
         let words = graph.words(&self.reached, page);
         for waiting in std::mem::take(&mut self.waiting) {
-            let (Waiting::Element(_, _, name) | Waiting::Module(_, _, name)) = &waiting;
+            let (Waiting::Element(_, name) | Waiting::Module(_, _, name)) = &waiting;
             let is_written = graph.facts.get(name).is_some_and(|facts| !tailwind::waits(facts)) || graph.expand(name, &words);
             let errors = graph.facts.get(name).into_iter().flat_map(|facts| &facts.findings).filter(|finding| !finding.is_warning);
             self.blocking.extend(errors.map(|finding| finding.file.clone()));
             match waiting {
                 _ if !is_written => {}
-                Waiting::Element(element, attribute, name) => self.load_in_page(graph, element, attribute, &name),
+                Waiting::Element(spot, name) => self.load_in_page(graph, spot, &name),
                 Waiting::Module(importer, specifier, name) => {
                     self.map(&specifier, graph.facts[&name].url.clone(), &importer);
                     self.add(&name, true);

@@ -5,7 +5,7 @@ mod maps;
 
 use compiler_client::message::{
     Facts, Finding, Module, Place,
-    facts::{Kind, Style},
+    facts::{Kind, Named, Style},
     finding::code,
     tools::{SVELTE, VUE, packages_of},
 };
@@ -209,12 +209,16 @@ fn place(lines: &Text, text: &str, facts: &mut Facts) {
     for named in &mut facts.undefined {
         named.place = Some(at(whole(&named.name)));
     }
+    let is_element = |named: &&Named| text.contains(&format!("<{}", named.name));
+    facts.components = facts.undefined.iter().filter(is_element).map(|named| named.name.clone()).collect();
+    // The tool has compiled the elements.
+    facts.jsx.clear();
     for member in facts.members.iter_mut().filter_map(|member| member.named.as_mut()) {
         member.place = Some(at(whole(&member.name)));
     }
     for finding in &mut facts.findings {
-        let (code, message) = (std::mem::take(&mut finding.code), std::mem::take(&mut finding.message));
-        *finding = lines.finding(&code, &facts.path, &crate::text::start(), &message);
+        let moved = lines.finding(&finding.code, &facts.path, &crate::text::start(), &finding.message);
+        *finding = Finding { is_warning: finding.is_warning, help: std::mem::take(&mut finding.help), ..moved };
     }
 }
 

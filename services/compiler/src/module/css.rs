@@ -1,10 +1,15 @@
 //! Style sheets: as a module that adds a style element, as a text, and as a sheet for a `<link>`. Addresses in it become imports.
 
 mod balance;
+mod exported;
 mod imports;
+mod nested;
 mod parts;
 
-use std::sync::{Arc, RwLock};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, RwLock},
+};
 
 use compiler_client::message::{Facts, Finding, facts::Kind, finding::code};
 use lightningcss::{
@@ -26,6 +31,7 @@ use crate::{text::Text, tree::path};
 const TAILWIND: [&str; 12] =
     ["tailwind", "apply", "theme", "utility", "variant", "custom-variant", "source", "plugin", "config", "reference", "screen", "layer"];
 const MAX_FINDINGS: usize = 20;
+const NESTING_HELP: &str = "Write the whole name, use SCSS, or list postcss-nested in postcss.config.js.";
 
 /// Returns the code of the module. A sheet is in its facts, and has no code.
 pub(super) fn compile(source: &Source, text: &str, facts: &mut Facts) -> String {
@@ -39,7 +45,28 @@ pub(super) fn compile(source: &Source, text: &str, facts: &mut Facts) -> String 
         text.clone_into(&mut facts.marked);
         return String::new();
     }
+    if source.options.joins_names
+        && nested::first_joined(text, false).is_some()
+        && let Some(flattened) = nested::flattened(text)
+    {
+        let code = rules(source, &flattened, facts);
+        super::place_in(facts, text);
+        return code;
+    }
+    if let Some(offset) = nested::first_joined(text, true) {
+        let message = "CSS does not join & with the text after it, so that this selector matches nothing";
+        let found = lines.finding(code::UNSUPPORTED, source.path, &lines.place(offset), message);
+        facts.findings.push(Finding { is_warning: true, help: NESTING_HELP.to_owned(), ..found });
+    }
+    rules(source, text, facts)
+}
+
+/// The code of a sheet whose nested rules are those of CSS.
+fn rules(source: &Source, text: &str, facts: &mut Facts) -> String {
+    let lines = Text::new(text);
     let has_own_names = is_scoped(source.path);
+    let (taken, values) = if has_own_names { exported::take(text) } else { (String::new(), Vec::new()) };
+    let text = if has_own_names { taken.as_str() } else { text };
     let warnings = Arc::new(RwLock::new(Vec::new()));
     let options = ParserOptions {
         filename: source.path.to_owned(),
@@ -72,7 +99,7 @@ pub(super) fn compile(source: &Source, text: &str, facts: &mut Facts) -> String 
             for dependency in printed.dependencies.unwrap_or_default() {
                 note(dependency, &mut parts);
             }
-            parts.finish(printed.code, printed.exports.as_ref())
+            parts.finish(printed.code, printed.exports.as_ref(), &values)
         }
         Err(error) => {
             facts.findings.push(lines.finding(code::INVALID_CSS, source.path, &crate::text::start(), &error.kind.to_string()));
@@ -135,10 +162,14 @@ fn note(dependency: Dependency, parts: &mut Parts) {
     }
 }
 
-/// The exports of a CSS module: each class with the scoped names that it stands for. `imports` names other modules.
-fn classes(exports: &CssModuleExports, mut import: impl FnMut(&str) -> String) -> (String, Vec<String>) {
+/// The exports of a CSS module: each class with the scoped names that it stands for, and the values of `:export`. `imports` names other
+/// modules.
+fn classes(exports: &CssModuleExports, values: &[(String, String)], mut import: impl FnMut(&str) -> String) -> (String, Vec<String>) {
     let mut names: Vec<_> = exports.iter().collect();
     names.sort_by(|a, b| a.0.cmp(b.0));
+    // The last value of a name counts, and a class before it.
+    let values: BTreeMap<_, _> =
+        values.iter().map(|(name, value)| (name, value)).filter(|(name, _)| !exports.contains_key(*name)).collect();
     let (mut members, mut code) = (Vec::new(), String::new());
     for (at, (name, export)) in names.iter().enumerate() {
         let composed = export.composes.iter().map(|reference| match reference {
@@ -152,6 +183,13 @@ fn classes(exports: &CssModuleExports, mut import: impl FnMut(&str) -> String) -
         }
         members.push(format!("[{}]: class{at}", quoted(name)));
     }
+    for (at, (name, value)) in values.iter().enumerate() {
+        code.push_str(&format!("const value{at} = {};\n", quoted(value)));
+        if is_identifier(name) && *name != "default" {
+            code.push_str(&format!("export {{ value{at} as {name} }};\n"));
+        }
+        members.push(format!("[{}]: value{at}", quoted(name)));
+    }
     code.push_str(&format!("export default {{ {} }};\n", members.join(", ")));
-    (code, names.into_iter().map(|(name, _)| name.clone()).collect())
+    (code, names.into_iter().map(|(name, _)| name).chain(values.into_keys()).cloned().collect())
 }

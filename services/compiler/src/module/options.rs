@@ -1,11 +1,17 @@
 //! The options of a module.
 
+use std::sync::Arc;
+
 use crate::tool::tailwind::Version;
 
-/// What `tsconfig.json` and `package.json` say. Part of the key of a module.
+/// What `tsconfig.json` and `package.json` say, and who compiles. Part of the key of a module.
 #[derive(Clone, Debug, Hash, PartialEq, Eq)]
 pub(crate) struct Options {
     pub(crate) jsx: Jsx,
+    /// Preact stands in for React.
+    pub(crate) has_preact_for_react: bool,
+    /// Style sheets join `&` with the text after it, as `postcss-nested` does.
+    pub(crate) joins_names: bool,
     /// `experimentalDecorators`.
     pub(crate) has_decorators: bool,
     /// `emitDecoratorMetadata`.
@@ -26,6 +32,8 @@ pub(crate) struct Options {
     pub(crate) is_hot: bool,
     /// The specifier of the tool with which its functions are registered: React Refresh or Prefresh.
     pub(crate) refresh: Option<&'static str>,
+    /// See [`compiler_client::message::Request::release`].
+    pub(crate) release: Arc<str>,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq)]

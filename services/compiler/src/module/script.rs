@@ -1,10 +1,14 @@
 //! JavaScript, TypeScript and JSX. This module and its children alone know the types of oxc, which differ between its releases.
 
+pub(crate) mod classic;
 mod config;
+mod exports;
 mod glob;
 mod hot;
+mod jsx;
 mod names;
 pub(crate) mod outline;
+mod partial;
 mod rewrite;
 pub(crate) mod runner;
 mod strings;
@@ -29,7 +33,6 @@ use oxc::{
     parser::Parser,
     semantic::{Scoping, SemanticBuilder},
     span::SourceType,
-    syntax::module_record::{ExportExportName, ModuleRecord},
     transformer::{ClassPropertiesOptions, JsxOptions, JsxRuntime, ReactRefreshOptions, TransformOptions, Transformer},
 };
 
@@ -52,7 +55,7 @@ pub(super) fn compile(source: &Source, text: &str, extension: &str, facts: &mut 
     if parsed.panicked || !facts.findings.is_empty() {
         return Default::default();
     }
-    note_exports(&parsed.module_record, facts);
+    exports::note_types(&parsed.module_record, facts);
     let mut program = parsed.program;
     let analysed = SemanticBuilder::new().with_build_nodes(true).with_check_syntax_error(true).with_enum_eval(true).build(&program);
     report(&analysed.diagnostics, source.path, &lines, facts);
@@ -64,6 +67,7 @@ pub(super) fn compile(source: &Source, text: &str, extension: &str, facts: &mut 
         return Default::default();
     }
     names::note_undefined(&analysed.semantic, &lines, facts);
+    jsx::note_called(&analysed.semantic, &source.options.jsx, &lines, facts);
     if config::is_configuration(source.path) {
         config::note_aliases(&analysed.semantic, facts);
     }
@@ -76,6 +80,7 @@ pub(super) fn compile(source: &Source, text: &str, extension: &str, facts: &mut 
     if !facts.findings.is_empty() {
         return Default::default();
     }
+    exports::note_values(&program, facts);
     let additions = rewrite::rewrite((source, &names), &lines, &allocator, &mut program, facts);
     let (code, map) = print(source.path, &program);
     (code + &additions, map)
@@ -122,20 +127,6 @@ fn report(diagnostics: &Diagnostics, path: &str, lines: &Text, facts: &mut Facts
         let help = diagnostic.help.as_deref().unwrap_or_default().to_owned();
         facts.findings.push(Finding { help, ..found });
     }
-}
-
-fn note_exports(record: &ModuleRecord, facts: &mut Facts) {
-    facts.is_open = !record.has_module_syntax;
-    let entries = record.local_export_entries.iter().chain(&record.indirect_export_entries).chain(&record.star_export_entries);
-    for entry in entries {
-        match &entry.export_name {
-            ExportExportName::Name(name) => facts.exports.push(name.name.to_string()),
-            ExportExportName::Default(_) => facts.exports.push("default".to_owned()),
-            ExportExportName::Null => {}
-        }
-    }
-    facts.exports.sort_unstable();
-    facts.exports.dedup();
 }
 
 /// Whether an open page can exchange the module. The script of a worker cannot be exchanged.

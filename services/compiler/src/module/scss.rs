@@ -18,6 +18,7 @@ use self::{
     files::{Block, Files, alias, of_parser, package_import},
 };
 use crate::{
+    panics,
     text::{self, Text},
     tree::path,
 };
@@ -71,8 +72,11 @@ fn css(files: &Files) -> Result<String, Box<Finding>> {
         None => (files.file, OutputStyle::Expanded),
     };
     let options = Options::default().fs(files).quiet(true).load_path("").style(style);
-    grass::from_path(path, &options).map_err(|error| {
-        let at_start = |message: &str| text::finding(code::SCSS_SYNTAX, files.file, &text::start(), message);
+    let at_start = |message: &str| text::finding(code::SCSS_SYNTAX, files.file, &text::start(), message);
+    let Some(compiled) = panics::caught(|| grass::from_path(path, &options)) else {
+        return Err(Box::new(at_start("the compiler of Sass fails at this file, or at one that it imports")));
+    };
+    compiled.map_err(|error| {
         Box::new(match error.kind() {
             ErrorKind::ParseError { message, loc, .. } => {
                 let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX).saturating_add(1);

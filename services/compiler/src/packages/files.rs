@@ -8,7 +8,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use compiler_client::message::{File, packages::package_of};
+use compiler_client::message::{
+    File,
+    packages::{package_of, preact_for},
+};
 use oxc_resolver::{FileMetadata, ResolveError, ResolveOptions, ResolverGeneric};
 use rolldown_fs::{FileSystem, OxcResolverFileSystem};
 
@@ -68,6 +71,8 @@ pub(super) enum By {
 pub(crate) struct Files {
     pub(super) system: System,
     pub(super) mode: Mode,
+    /// Preact stands in for React.
+    has_preact_for_react: bool,
     import: ResolverGeneric<System>,
     require: ResolverGeneric<System>,
     style: ResolverGeneric<System>,
@@ -106,11 +111,18 @@ impl Files {
         let (import, require) = (scripts("import"), scripts("require"));
         let style = resolver(&["style", "browser", mode.name(), "import", "default"], &["style", "main"], &[".css"]);
         let sheet = resolver(&["sass", "style", "default"], &["sass", "style", "main"], &[".scss", ".sass", ".css"]);
-        Self { system, mode, import, require, style, sheet }
+        Self { system, mode, has_preact_for_react: false, import, require, style, sheet }
+    }
+
+    pub(crate) fn with_preact_for_react(self, has_preact_for_react: bool) -> Self {
+        Self { has_preact_for_react, ..self }
     }
 
     /// The file that a file names; `importer` is empty for the project itself. The specifier has no query.
     pub(super) fn find(&self, importer: &str, specifier: &str, by: By) -> Resolution {
+        // The Preact of the project, wherever the importer is.
+        let stand_in = Some(specifier).filter(|_| self.has_preact_for_react).and_then(preact_for);
+        let (importer, specifier) = stand_in.as_deref().map_or((importer, specifier), |specifier| ("", specifier));
         let specifier = specifier.strip_prefix('~').unwrap_or(specifier);
         let specifier = if specifier.starts_with("/node_modules/") { format!("{ROOT}{specifier}") } else { specifier.to_owned() };
         let folder = Path::new(ROOT).join(path::folder(importer));

@@ -54,11 +54,8 @@ impl Notes {
         lock(&self.resources).values().cloned().collect()
     }
 
-    /// Errors before warnings, and then by file.
-    pub(crate) fn sorted(&self) -> Vec<Finding> {
-        let mut findings: Vec<_> = lock(&self.findings).values().cloned().collect();
-        findings.sort_by_key(|finding| finding.is_warning);
-        findings
+    pub(crate) fn all(&self) -> Vec<Finding> {
+        lock(&self.findings).values().cloned().collect()
     }
 }
 

@@ -56,10 +56,10 @@ fn page(compilation: &Compilation, site: &Site, chunks: &[&OutputChunk], sheet: 
     let mut edits = compilation.walk.edits.clone();
     for entry in &site.modules.entries {
         if let Some(element) = entry.element {
-            edits.insert(element, Edit::Set("src", format!("{base}{ASSETS}{}.js", entry.name)));
+            edits.insert((element, "src", 0), Edit::Set(format!("{base}{ASSETS}{}.js", entry.name)));
         }
     }
-    edits.extend(site.modules.linked.iter().map(|(_, element)| (*element, Edit::Remove)));
+    edits.extend(site.modules.linked.iter().map(|(_, element)| ((*element, "href", 0), Edit::Remove)));
     let mut end: String =
         preloaded(site, chunks).iter().map(|name| format!("<link rel=\"modulepreload\" crossorigin href=\"{base}{name}\">")).collect();
     if let Some(sheet) = sheet {

@@ -47,7 +47,7 @@ fn bundled(specifiers: &[&str], mode: &str, has_tools: bool) -> PackagesAnswer {
     files.extend(UI.iter().map(|(path, text)| file(&format!("node_modules/ui/{path}"), text.as_bytes())));
     let specifiers = specifiers.iter().map(|specifier| (*specifier).to_owned()).collect();
     let tools = if has_tools { tools::all() } else { Vec::new() };
-    bundle(PackagesRequest { files, specifiers, mode: mode.to_owned(), tools }, &THREADS)
+    bundle(PackagesRequest { files, specifiers, mode: mode.to_owned(), tools, ..PackagesRequest::default() }, &THREADS)
 }
 
 fn code(answer: &PackagesAnswer) -> String {

@@ -57,7 +57,7 @@ fn changed(before: &Answer, files: &[(&str, &str)], module: &Independent, text: 
     let facts = facts.find(|facts| facts.key == module.key).expect("facts").encode_to_vec().into();
     let configuration = before.configuration.iter().map(|path| file(path, content(path).as_bytes()));
     let files = configuration.chain([file(&module.path, text.as_bytes())]).collect();
-    EditRequest { files, mode: String::new(), changes: vec![Change { facts, id }] }
+    EditRequest { files, changes: vec![Change { facts, id }], ..EditRequest::default() }
 }
 
 /// The answer without its modules, with other addresses.
@@ -134,10 +134,7 @@ fn an_edit_that_keeps_the_facts_keeps_the_page() {
 
 #[test]
 fn what_is_found_in_a_file_and_what_names_it_keeps_it_from_changing_alone() {
-    // A script that is no module may define any name.
-    let page = PROJECT[0].1.replace("<script src=/src/classic.js></script>", "");
-    let files = with(&PROJECT, "index.html", &page);
-    let files = with(&files, "src/name.ts", "export const name = absent;\n");
+    let files = with(&PROJECT, "src/name.ts", "export const name = absent;\n");
     assert_eq!(brief(&answer(&files, false).findings), ["UNDEFINED_NAME src/name.ts:1:21"]);
     assert!(!is_same(&files, "src/name.ts", "\nexport const name = absent;\n", false), "the place is another one");
     assert!(is_same(&files, "src/app.tsx", &(PROJECT[5].1.to_owned() + "\n"), false), "the error is elsewhere");
@@ -178,6 +175,7 @@ fn the_options_of_a_module_are_those_of_the_answer_before() {
     let without = |path: &str| good.files.iter().filter(|file| file.path != path).cloned().collect();
     for (what, bad) in [
         ("another mode", EditRequest { mode: "production".to_owned(), ..good.clone() }),
+        ("another release", EditRequest { release: "b".to_owned(), ..good.clone() }),
         ("no package.json", EditRequest { files: without("package.json"), ..good.clone() }),
         ("no file", EditRequest { files: without("src/name.ts"), ..good.clone() }),
         ("no facts", EditRequest { changes: vec![Change::default()], ..good.clone() }),

@@ -3,19 +3,23 @@
 use std::{
     hash::{BuildHasher as _, RandomState},
     os::unix::fs::PermissionsExt,
+    sync::LazyLock,
     time::Duration,
 };
 
 use compiler_client::{
-    message::Request,
+    message::{Request, Tool},
     worker::{Error, PROCESSOR_TIME, Workers},
 };
 
-use crate::support::{brief, request, workers};
+use crate::{
+    support::{FILE_TIME, bounded, brief, request, workers},
+    tailwind::complete,
+};
 
-/// Runs one worker. The limit of its processor time holds before the deadline does.
+/// Runs one worker, which the kernel kills after three seconds of processor time.
 async fn run(files: &[(&str, &str)]) -> Result<Vec<String>, Error> {
-    workers().compile(&request(files)).await.map(|answer| brief(&answer.findings))
+    bounded().compile(&request(files)).await.map(|answer| brief(&answer.findings))
 }
 
 fn page_with<'f>(path: &'f str, text: &'f str) -> [(&'f str, &'f str); 2] {
@@ -124,7 +128,7 @@ async fn style_sheets_that_import_each_other_are_generated_once() {
     let mut files = vec![("index.html".to_owned(), page), ("a60.css".to_owned(), "@import './a0.css'; b { c: d }".to_owned())];
     files.extend((0..60).map(|at| (format!("a{at}.css"), format!("@import './a{}.css'; @import './a{}.css' print;", at + 1, at + 1))));
     let files: Vec<_> = files.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect();
-    let answer = workers().compile(&request(&files)).await.expect("an answer");
+    let answer = bounded().compile(&request(&files)).await.expect("an answer");
     assert_eq!(brief(&answer.findings), Vec::<String>::new());
     let sheets: Vec<_> = answer.resources.iter().filter(|resource| resource.url.ends_with(".css")).collect();
     assert_eq!(sheets.len(), 61);
@@ -140,7 +144,7 @@ async fn workers_that_import_each_other_are_generated_once() {
     let imports: String = (0..60).map(|at| format!("import './w{at}'; import W{at} from './w{at}?worker'; W{at};")).collect();
     files.extend((0..60).map(|at| (format!("w{at}.js"), imports.clone())));
     let files: Vec<_> = files.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect();
-    let answer = workers().compile(&request(&files)).await.expect("an answer");
+    let answer = bounded().compile(&request(&files)).await.expect("an answer");
     assert_eq!(brief(&answer.findings), Vec::<String>::new());
     // The scripts, and what starts them.
     assert_eq!(answer.resources.len(), 120);
@@ -172,7 +176,7 @@ async fn a_worker_is_killed_at_its_deadline_and_a_missing_executable_is_an_error
     let silent = folder.path().join("silent");
     std::fs::write(&silent, "#!/bin/sh\nexec sleep 1000\n").expect("a script");
     std::fs::set_permissions(&silent, std::fs::Permissions::from_mode(0o755)).expect("executable");
-    let silent = Workers { deadline: Duration::from_millis(100), executable: silent };
+    let silent = Workers { deadline: Duration::from_millis(100), executable: silent, ..workers() };
     assert!(matches!(silent.compile(&Request::default()).await, Err(Error::Timeout { .. })));
     let missing = Workers { executable: "/nonexistent/compiler".into(), ..workers() };
     assert!(matches!(missing.compile(&Request::default()).await, Err(Error::Start(_))));
@@ -180,6 +184,15 @@ async fn a_worker_is_killed_at_its_deadline_and_a_missing_executable_is_an_error
     let program = ["/bin/true", "/usr/bin/true"].into_iter().find(|path| std::path::Path::new(path).exists()).expect("a program");
     let other = Workers { executable: program.into(), ..workers() };
     assert!(matches!(other.compile(&request(&[("a", &"a".repeat(1 << 20))])).await, Err(Error::Crash { .. })));
+}
+
+/// The worker ends itself, before the kernel does.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_without_an_end_is_named_within_three_seconds() {
+    let main = ("src/main.tsx", "import './a.scss';");
+    let files = [page_with(main.0, main.1).as_slice(), &[("src/a.scss", "@use 'b';"), ("src/_b.scss", "@while true {}")]].concat();
+    let error = bounded().compile(&request(&files)).await.expect_err("no answer");
+    assert!(matches!(&error, Error::Timeout { deadline: FILE_TIME, file: Some(file) } if file == "src/a.scss"), "{error}");
 }
 
 /// The limit of a process is reported by the signal that ends it. The shell has a limit of one second.
@@ -202,6 +215,36 @@ const MUTATED: [(&str, &str); 6] = [
     ("tsconfig.json", include_str!("mutations/tsconfig.json")),
     ("package.json", "{\"name\":\"a\",\"dependencies\":{\"react\":\"19\"},\"imports\":{\"#a\":\"./src/main.tsx\"}}"),
 ];
+
+/// Files that are compiled by tools or by Sass. The others of their tree stay as they are.
+const MUTATED_WITH_TOOLS: [(&str, &str); 6] = [
+    ("src/a.scss", include_str!("mutations/style.scss")),
+    ("src/_b.scss", "$color: red !default;\n@function twice($x) { @return $x * 2; }\n"),
+    ("src/A.vue", include_str!("mutations/card.vue")),
+    ("src/B.svelte", include_str!("mutations/card.svelte")),
+    ("src/index.css", include_str!("mutations/tailwind.css")),
+    ("tailwind.config.js", include_str!("mutations/tailwind.config.js")),
+];
+const UNCHANGED: [(&str, &str); 3] = [
+    ("index.html", "<p class=p-4><script type=module src=/src/main.ts></script>"),
+    ("package.json", r#"{"dependencies": {"vue": "3", "svelte": "5", "tailwindcss": "4"}}"#),
+    (
+        "src/main.ts",
+        "import './a.scss';\nimport './index.css';\nimport A from './A.vue';\nimport B from './B.svelte';\nconsole.log(A, B);\n",
+    ),
+];
+static TOOLS: LazyLock<Vec<Tool>> = LazyLock::new(|| {
+    let tools = || complete(&[UNCHANGED.as_slice(), &MUTATED_WITH_TOOLS].concat()).0.tools;
+    // The bundler has a runtime of its own.
+    std::thread::scope(|scope| scope.spawn(tools).join().expect("a thread"))
+});
+
+/// As [`mutated`], with the tools of the tree.
+fn mutated_with_tools(random: &mut Random) -> Request {
+    let changed = MUTATED_WITH_TOOLS.iter().map(|(path, text)| crate::support::file(path, &mutate(text.as_bytes(), random)));
+    let unchanged = UNCHANGED.iter().map(|(path, text)| crate::support::file(path, text.as_bytes()));
+    Request { files: changed.chain(unchanged).collect(), check_all: true, tools: TOOLS.clone(), ..Request::default() }
+}
 
 /// Many small projects in one request would hide which one failed; several files in one tree are as good and ten times as fast.
 fn mutated(random: &mut Random) -> Request {
@@ -226,15 +269,18 @@ fn a_seed_decides_over_the_mutations() {
     assert_ne!(first(0), first(1));
 }
 
-/// Changes of files that a real project has: bytes, cuts, doubled and swapped parts.
+/// Changes of files that a real project has: bytes, cuts, doubled and swapped parts. Each tree is answered within three seconds of processor
+/// time.
 #[tokio::test(flavor = "multi_thread")]
 async fn mutated_files_have_an_answer() {
     let cases = setting("BACKLOT_MUTATIONS").unwrap_or(1_200);
     let seed = setting("BACKLOT_FUZZ_SEED").unwrap_or_else(|| RandomState::new().hash_one(0));
     let mut random = Random::new(seed);
+    assert!(TOOLS.len() >= 3, "of Vue, Svelte and Tailwind");
     for round in 0..cases / 12 {
-        let request = mutated(&mut random);
-        if let Err(error) = workers().compile(&request).await {
+        // Tools take ten times as long.
+        let request = if round % 8 == 0 { mutated_with_tools(&mut random) } else { mutated(&mut random) };
+        if let Err(error) = bounded().compile(&request).await {
             panic!(
                 "BACKLOT_FUZZ_SEED={seed} round {round}: {error}: {:?}",
                 request.files.iter().map(|file| String::from_utf8_lossy(file.content())).collect::<Vec<_>>()

@@ -1,17 +1,22 @@
 //! The compiler as its callers see it: a request and its answer, in this process and in a worker.
 
+mod addresses;
+mod classic;
 mod components;
 mod edits;
+mod exports;
 mod faults;
 mod hostile;
 mod hot;
 mod modules;
+mod nesting;
 mod outlines;
 mod packages;
 mod page;
 mod plain;
 #[path = "../planted/mod.rs"]
 mod planted;
+mod preact;
 mod scss;
 mod scss_packages;
 mod servers;

@@ -1,6 +1,6 @@
 //! What becomes of each kind of file.
 
-use compiler_client::message::facts::Kind;
+use compiler_client::message::{Request, facts::Kind};
 
 use crate::support::{answer, brief, code, code_of, compile, known, request};
 
@@ -57,6 +57,42 @@ fn settings_of_tsconfig_decide_over_jsx_and_fields() {
     assert!(answer_has_no_error(&classic), "{:?}", classic.findings);
     let plain = answer(&files(r#"{"compilerOptions":{"jsx":"react"}}"#));
     assert!(code(&plain, "src/main.tsx").contains("React.createElement(React.Fragment"), "{}", code(&plain, "src/main.tsx"));
+}
+
+#[test]
+fn jsx_needs_the_name_that_it_calls_unless_a_plugin_compiles_it() {
+    let found = |packages: &str, options: &str, main: &str| {
+        let manifest = format!(r#"{{"dependencies":{{"react":"19","preact":"10"{packages}}}}}"#);
+        let configuration = format!(r#"{{"compilerOptions":{{"jsx":"react"{options}}}}}"#);
+        let unused = ("src/unused.tsx", "export const b = <b />;\n");
+        answer(&[("package.json", &manifest), ("tsconfig.json", &configuration), ("src/main.tsx", main), unused])
+    };
+    let (element, fragment) = ("const a = 1;\nexport const b = <b>{a}</b>;\n", "export const b = <></>;\n");
+    for plugin in ["@vitejs/plugin-react", "@vitejs/plugin-react-swc"] {
+        let answer = found(&format!(r#","{plugin}":"5""#), "", element);
+        assert_eq!(brief(&answer.findings), Vec::<String>::new(), "{plugin}");
+        assert!(code(&answer, "src/main.tsx").contains("/jsx-runtime\""), "{}", code(&answer, "src/main.tsx"));
+    }
+    let h = r#","jsxFactory":"h","jsxFragmentFactory":"Fragment""#;
+    for (packages, options, main, expected) in [
+        ("", "", element, "UNDEFINED_NAME src/main.tsx:2:18"),
+        ("", "", fragment, "UNDEFINED_NAME src/main.tsx:1:18"),
+        ("", "", "import type React from 'react';\nexport const b = <b />;\n", "UNDEFINED_NAME src/main.tsx:2:18"),
+        ("", h, element, "UNDEFINED_NAME src/main.tsx:2:18"),
+        (r#","@vitejs/plugin-react":"5""#, h, element, "UNDEFINED_NAME src/main.tsx:2:18"),
+        ("", h, "import { h } from 'preact';\nexport const b = <><b /></>;\n", "UNDEFINED_NAME src/main.tsx:2:18"),
+        ("", "", "import React from 'react';\nexport const b = <><b /></>;\n", ""),
+        ("", "", "import * as React from 'react';\nexport function B() { return <b /> }\n", ""),
+        ("", "", "export const b = (React) => <b />;\n", ""),
+        ("", "", "/** @jsxRuntime automatic */\nexport const b = <b />;\n", ""),
+        ("", "", "/** @jsx h */\nimport { h } from 'preact';\nexport const b = <b />;\n", ""),
+        ("", h, "import { h, Fragment } from 'preact';\nexport const b = <><b /></>;\n", ""),
+    ] {
+        let answer = found(packages, options, main);
+        let expected: Vec<_> = Some(expected).filter(|expected| !expected.is_empty()).into_iter().collect();
+        assert_eq!(brief(&answer.findings), expected, "{main}");
+        assert!(answer.findings.iter().all(|found| found.help.contains("react-jsx") && !found.is_warning), "{:#?}", answer.findings);
+    }
 }
 
 fn answer_has_no_error(answer: &compiler_client::message::Answer) -> bool {
@@ -139,6 +175,23 @@ fn style_sheets_import_others_with_their_conditions() {
     let code = code(&answer, "src/a.css");
     assert!(code.contains("import \"/src/b.css\";") && code.contains("import part0 from \"/src/c.css?inline\";"), "{code}");
     assert!(code.contains("\"@media screen{@layer base{\" + part0 + \"}}\\n\"") && code.contains("https://fonts.example/x.css"), "{code}");
+}
+
+#[test]
+fn css_modules_export_values() {
+    let answer = answer(&[
+        (
+            "src/main.tsx",
+            "import s from './a.module.scss'; import c, { size } from './b.module.css'; console.log(s.primary, size, c.title, c.none)",
+        ),
+        ("src/a.module.scss", "$color: #ff0000;\n:export { primary: $color; }\n"),
+        ("src/b.module.css", ":export { size: 4px; title: none; two-words: \"a\" }\n.title { color: red }"),
+    ]);
+    assert_eq!(brief(&answer.findings), ["MISSING_CLASS src/main.tsx:1:116"]);
+    assert!(code(&answer, "src/a.module.scss").contains("const value0 = \"#ff0000\";"), "{}", code(&answer, "src/a.module.scss"));
+    let code = code(&answer, "src/b.module.css");
+    assert!(code.contains("const value0 = \"4px\";\nexport { value0 as size };") && code.contains("[\"two-words\"]: value1"), "{code}");
+    assert!(!code.contains(":export") && code.contains("as title }"), "a class comes before a value: {code}");
 }
 
 #[test]
@@ -247,6 +300,29 @@ fn the_same_request_has_the_same_answer_and_known_modules_are_not_compiled_again
     let changed = compile(changed);
     assert_eq!(changed.modules.len(), 1, "one edit compiles one module");
     assert_ne!(changed.page, first.page);
+}
+
+#[test]
+fn modules_of_another_release_are_compiled_again() {
+    let files = [
+        ("index.html", "<script type=module src=/src/main.tsx></script><link rel=stylesheet href=/src/b.css>"),
+        (
+            "src/main.tsx",
+            "import './a.scss'; import b from './b.json'; import c from './c.svg'; import W from './w?worker'; console.log(b, c, W)",
+        ),
+        ("src/a.scss", "a { b { color: red } }"),
+        ("src/b.css", "b { color: red }"),
+        ("src/b.json", "{}"),
+        ("src/c.svg", "<svg/>"),
+        ("src/w.ts", "postMessage(1)"),
+    ];
+    let by = |release: &str, known: Vec<bytes::Bytes>| compile(Request { release: release.to_owned(), known, ..request(&files) });
+    let first = by("a", Vec::new());
+    let kept = known(&first);
+    assert_eq!(by("a", kept.clone()).modules, []);
+    let second = by("b", kept.clone());
+    assert_eq!(second.modules.len(), first.modules.len(), "{:?}", brief(&second.findings));
+    assert!(known(&second).iter().all(|facts| !kept.contains(facts)), "each key has the release");
 }
 
 #[test]

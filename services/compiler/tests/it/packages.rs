@@ -34,14 +34,14 @@ fn specifiers(answer: &PackagesAnswer) -> Vec<&str> {
     answer.packages.iter().map(|package| package.specifier.as_str()).collect()
 }
 
-fn code<'a>(answer: &'a PackagesAnswer, specifier: &str) -> &'a str {
+pub(crate) fn code<'a>(answer: &'a PackagesAnswer, specifier: &str) -> &'a str {
     let package = answer.packages.iter().find(|package| package.specifier == specifier);
     let url = &package.unwrap_or_else(|| panic!("{specifier} is not in {answer:#?}")).url;
     &answer.modules.iter().find(|module| module.url == *url).expect("a module").code
 }
 
 /// A new folder with the modules, and a script whose imports are the specifiers. Returns what the script prints.
-fn run(answer: &PackagesAnswer, script: &str) -> String {
+pub(crate) fn run(answer: &PackagesAnswer, script: &str) -> String {
     let folder = tempfile::tempdir().expect("a folder");
     fs::create_dir(folder.path().join("@m")).expect("a folder");
     for module in &answer.modules {

@@ -107,3 +107,65 @@ fn a_framework_that_is_not_compiled_is_named_without_a_page_and_packages() {
     ];
     assert_eq!(compile(request(&with_page)).bare, Vec::<String>::new(), "nothing is fetched");
 }
+
+const ATTRIBUTES: &str = "<!doctype html><html><head>\
+    <link rel=preload as=image href=/src/a.png imagesrcset='/src/a.png 1x, /src/b.png 2x'><meta property=og:image content=/src/a.png>\
+    <meta name=description content=/src/a.png><meta name=msapplication-config content=none></head><body>\
+    <img src=/src/a.png srcset='/src/a.png 1x,/src/b.png 2x, https://x.example/c.png 3x, /big%20one.png 4x'>\
+    <picture><source srcset='/icon.png 1x'></picture><video poster=/src/a.png src=/src/v.mp4></video><object data=/src/d.svg></object>\
+    <svg><image href='/src/a.png'/><use xlink:href='/src/d.svg#home'/><use href='#own'/></svg><img vite-ignore src=/none.png></body></html>";
+
+/// The page with `{a}` and the like as the addresses of its files.
+fn written(a: &str, b: &str, v: &str, d: &str) -> String {
+    format!(
+        "<!doctype html><html><head>\
+        <link rel=preload as=image href=\"{a}\" imagesrcset=\"{a} 1x, {b} 2x\"><meta property=og:image content=\"{a}\">\
+        <meta name=description content=/src/a.png><meta name=msapplication-config content=none></head><body>\
+        <img src=\"{a}\" srcset=\"{a} 1x,{b} 2x, https://x.example/c.png 3x, /big%20one.png 4x\">\
+        <picture><source srcset=\"/icon.png 1x\"></picture><video poster=\"{a}\" src=\"{v}\"></video><object data=\"{d}\"></object>\
+        <svg><image href=\"{a}\" /><use xlink:href=\"{d}#home\" /><use href='#own'/></svg><img vite-ignore src=/none.png></body></html>"
+    )
+}
+
+#[test]
+fn every_attribute_that_names_a_file_gets_its_address() {
+    let files = [
+        ("index.html", ATTRIBUTES),
+        ("public/icon.png", "icon"),
+        ("public/big one.png", "big"),
+        ("src/a.png", "a"),
+        ("src/b.png", "b"),
+        ("src/v.mp4", "v"),
+        ("src/d.svg", "<svg/>"),
+    ];
+    let id = |content: &str| crate::support::file("", content.as_bytes()).id;
+    let preview = answer(&files);
+    assert_eq!(brief(&preview.findings), Vec::<String>::new());
+    let [a, b, v, d] = [("a", "png"), ("b", "png"), ("v", "mp4"), ("<svg/>", "svg")].map(|(text, end)| format!("/@a/{}.{end}", id(text)));
+    // The import map comes first.
+    let head = preview.page.split_once("<link rel=preload").expect("the link").0;
+    let page = preview.page.replacen(head, "<!doctype html><html><head>", 1);
+    assert_eq!(page, written(&a, &b, &v, &d));
+    assert!(preview.resources.iter().any(|resource| resource.path == "src/b.png"));
+
+    let site = crate::site::site(&files);
+    assert_eq!(brief(&site.findings), Vec::<String>::new());
+    let address = |name: &str, text: &str, end: &str| format!("/assets/{name}-{}.{end}", id(text));
+    let [a, b, v, d] =
+        [("a", "a", "png"), ("b", "b", "png"), ("v", "v", "mp4"), ("d", "<svg/>", "svg")].map(|(name, text, end)| address(name, text, end));
+    let page = site.files.iter().find(|file| file.path == "index.html").expect("the page");
+    assert_eq!(String::from_utf8_lossy(&page.content), written(&a, &b, &v, &d));
+    for path in [a, b, v, d].iter().map(|path| &path[1..]).chain(["icon.png", "big one.png"]) {
+        assert!(site.files.iter().any(|file| file.path == path), "{path} is not published");
+    }
+}
+
+#[test]
+fn a_file_that_no_attribute_finds_has_a_warning() {
+    let page = "<head></head>\n<img srcset='/none.png 1x, /there.png 2x'>\n<video poster=none.png></video>\n<object data=/none.svg></object>\n\
+        <meta name=twitter:image content=none.png>";
+    let answer = answer(&[("index.html", page), ("public/there.png", "png")]);
+    let expected = [2, 3, 4, 5].map(|line| format!("MISSING_FILE index.html:{line}:1"));
+    assert_eq!(brief(&answer.findings), expected);
+    assert!(answer.findings.iter().all(|found| found.is_warning) && answer.findings[0].message.contains("srcset=\"/none.png\""));
+}

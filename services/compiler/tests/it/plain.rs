@@ -131,6 +131,16 @@ fn classic_scripts_are_no_modules() {
 }
 
 #[test]
+fn names_of_classic_scripts_are_known() {
+    let page = "<!doctype html>\n<p id=note></p>\n<script src=a.js></script>\n<script>\n  note.textContent = total(1);\n</script>\n";
+    let found = |script: &str| brief(&check(&[("index.html", page), ("a.js", script)]).findings);
+    assert_eq!(found("function total(x) { return x }"), Vec::<String>::new());
+    assert_eq!(found("window.total = (x) => x"), Vec::<String>::new());
+    assert_eq!(found("function totals(x) { return x }"), ["UNDEFINED_NAME index.html:5:22"]);
+    assert_eq!(found("function total(x) { return y }"), ["UNDEFINED_NAME a.js:1:28"]);
+}
+
+#[test]
 fn a_tree_needs_no_page() {
     assert_eq!(
         brief(&check(&[("README.md", "# x"), ("data.json", "{}"), ("lib/a.js", "export const a = 1")]).findings),

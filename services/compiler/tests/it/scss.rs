@@ -190,8 +190,8 @@ async fn hostile_files_end_the_worker_and_nothing_else() {
         wide.as_str(),
     ] {
         let files = [("index.html", "<script type=module src=/main.js></script>"), ("main.js", "import './a.scss';"), ("a.scss", text)];
-        // An endless loop has no other end than the deadline.
-        let own = Workers { deadline: Duration::from_secs(3), ..workers() };
+        // An endless loop has no other end than the time of the file.
+        let own = Workers { file_time: Duration::from_millis(250), ..workers() };
         match own.compile(&request(&files)).await {
             Ok(answer) => assert!(!answer.findings.is_empty() || text == wide, "{text}"),
             Err(error) => assert!(error.to_string().contains("a.scss"), "{text}: {error}"),

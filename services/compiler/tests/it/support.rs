@@ -1,10 +1,11 @@
 //! Trees as requests.
 
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, process::Command, sync::LazyLock, time::Duration};
 
 use bytes::Bytes;
+use compiler::worker::SLOWNESS;
 use compiler_client::{
-    message::{Answer, Facts, File, Finding, Request, facts::Kind},
+    message::{Answer, Facts, File, Finding, Request, facts::Kind, finding::MAX_FINDINGS},
     worker::Workers,
 };
 use prost::Message as _;
@@ -57,12 +58,38 @@ pub(crate) fn code_of<'a>(answer: &'a Answer, path: &str, kind: Kind) -> &'a str
     &module.unwrap_or_else(|| panic!("no module {path} in {:#?}", answer.findings)).code
 }
 
+/// The text of a script whose warnings are more than an answer has room for. It reads absent classes of `a.module.css`.
+pub(crate) fn many_warnings() -> String {
+    let uses: String = (0..MAX_FINDINGS + 5).map(|at| format!("s.c{at};\n")).collect();
+    format!("import s from './a.module.css';\n{uses}")
+}
+
 /// Code, file and place of each finding.
 pub(crate) fn brief(findings: &[Finding]) -> Vec<String> {
     findings.iter().map(|found| format!("{} {}:{}:{}", found.code, found.file, found.line, found.column)).collect()
 }
 
-/// Workers with the executable of this build. On a busy machine, too, the limit of processor time ends a worker before this deadline.
+/// The processor time of a file, as the service has it without a setting.
+pub(crate) const FILE_TIME: Duration = Duration::from_millis(2_500);
+/// Seconds of processor time in which each hostile file is answered.
+const MOST: u32 = 3;
+
+/// Workers with the executable of this build. On a busy machine, too, the limits of processor time end a worker before this deadline.
 pub(crate) fn workers() -> Workers {
-    Workers { executable: PathBuf::from(env!("CARGO_BIN_EXE_backlot-compiler")), deadline: Duration::from_secs(600) }
+    let executable = PathBuf::from(env!("CARGO_BIN_EXE_backlot-compiler"));
+    Workers { executable, deadline: Duration::from_secs(600), file_time: FILE_TIME }
+}
+
+/// As [`workers`]. The kernel kills one after [`MOST`] seconds of processor time, and then the answer is a crash.
+pub(crate) fn bounded() -> Workers {
+    static SCRIPT: LazyLock<PathBuf> = LazyLock::new(|| {
+        let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("bounded");
+        let text = format!("#!/bin/sh\nulimit -t {}\nexec {} \"$@\"\n", MOST * SLOWNESS, workers().executable.display());
+        // A shell writes it: a process that another test starts meanwhile could hold an open file of this one, which then cannot be executed.
+        let write = "printf %s \"$1\" > \"$0.$$\" && chmod 755 \"$0.$$\" && mv \"$0.$$\" \"$0\"";
+        let status = Command::new("/bin/sh").args(["-c", write]).arg(&path).arg(text).status().expect("a shell");
+        assert!(status.success(), "the script cannot be written");
+        path
+    });
+    Workers { executable: SCRIPT.clone(), ..workers() }
 }

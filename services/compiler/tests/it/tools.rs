@@ -37,7 +37,7 @@ pub(crate) fn all() -> Vec<Tool> {
     TOOLS.clone()
 }
 
-const MANIFEST: (&str, &str) =
+pub(crate) const MANIFEST: (&str, &str) =
     ("package.json", r#"{"dependencies": {"vue": "3"}, "devDependencies": {"svelte": "5", "@sveltejs/vite-plugin-svelte": "7"}}"#);
 
 fn facts<'a>(answer: &'a Answer, path: &str) -> &'a Facts {

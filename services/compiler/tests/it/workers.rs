@@ -113,7 +113,7 @@ fn what_is_wrong_with_a_worker_is_found() {
             "src/main.tsx",
             "new Worker(new URL('./none.ts', import.meta.url));\nimport A, { x } from './w?worker'; import b from './b.css?worker'; console.log(A, x, b)",
         ),
-        ("src/w.ts", "import { none } from './m'; import './absent'; none(nothing); console.log(import.meta.glob('./*.ts'));"),
+        ("src/w.ts", "import { none } from './m'; import './absent'; none(nothing);"),
         ("src/m.ts", "export const m = 1"),
         ("src/b.css", "a{}"),
     ]);
@@ -124,8 +124,35 @@ fn what_is_wrong_with_a_worker_is_found() {
         "MISSING_EXPORT src/w.ts:1:10",
         "UNRESOLVED_IMPORT src/w.ts:1:36",
         "UNDEFINED_NAME src/w.ts:1:53",
-        "UNSUPPORTED src/w.ts:1:75",
     ];
     assert_eq!(brief(&answer.findings), expected);
     assert!(answer.page.is_empty() && !answer.error_page.is_empty());
+}
+
+#[test]
+fn the_globs_of_a_worker_are_scripts_of_it() {
+    let answer = answer(&[
+        ("src/main.tsx", "new Worker(new URL('./w.ts', import.meta.url));"),
+        (
+            "src/w.ts",
+            "const name = String(self.name);\nexport const all = import.meta.glob('./jobs/*.ts', { eager: true });\n\
+             postMessage([await import(`./jobs/${name}.ts`), new URL(`./img/${name}.png`, import.meta.url).href]);",
+        ),
+        ("src/jobs/a.ts", "export const a: number = 'job' + 1;"),
+        ("src/img/a.png", "png"),
+    ]);
+    assert_eq!(brief(&answer.findings), Vec::<String>::new());
+    let script = texts(&answer, "postMessage(")[0];
+    assert!(!script.contains("import.meta.glob") && !script.contains("/@glob/") && !script.contains("backlot-"), "{script}");
+    for (at, part) in [(0, "import * as file0 from \""), (1, "\"./jobs/a.ts\": () => import(\"")] {
+        let glob = beside(&answer, script, &format!("import backlot{at} from \""));
+        assert!(beside(&answer, glob, part).contains("\"job\" + 1"), "{glob}");
+    }
+    let images = beside(&answer, script, "import backlot2 from \"");
+    assert!(images.contains("\"./img/a.png\": file0"), "{images}");
+    assert!(
+        script.contains("await backlot1(`./jobs/${name}.ts`)") && script.contains("new URL(backlot2(`./img/${name}.png`), "),
+        "{script}"
+    );
+    assert!(answer.resources.iter().any(|resource| resource.path == "src/img/a.png"));
 }

@@ -1,7 +1,5 @@
 //! Configurations and plugins of Tailwind that are files of the project, with what they import.
 
-use std::collections::BTreeSet;
-
 use compiler_client::message::{Finding, facts::Kind, finding::code, packages::package_of};
 use serde_json::json;
 
@@ -21,29 +19,6 @@ use crate::{
 const MAX_MODULES: usize = 200;
 /// The configurations that Tailwind 3 looks for.
 const NAMES: [&str; 6] = ["js", "cjs", "mjs", "ts", "cts", "mts"];
-/// Where plugins of PostCSS are listed.
-const POSTCSS: [&str; 9] = [
-    "postcss.config.js",
-    "postcss.config.cjs",
-    "postcss.config.mjs",
-    "postcss.config.ts",
-    "postcss.config.json",
-    ".postcssrc",
-    ".postcssrc.json",
-    ".postcssrc.js",
-    ".postcssrc.cjs",
-];
-
-/// Those that write nested rules without nesting.
-const NESTING: [&str; 4] = ["tailwindcss/nesting", "@tailwindcss/nesting", "postcss-nesting", "postcss-nested"];
-
-/// The words of YAML without comments.
-fn yaml_words(text: &str) -> BTreeSet<String> {
-    let lines = text.lines().filter_map(|line| line.split('#').next());
-    let words = lines.flat_map(|line| line.split(|c: char| c.is_whitespace() || "'\":,[]{}".contains(c)));
-    words.map(str::to_owned).collect()
-}
-
 impl Graph<'_> {
     /// Adds the configuration of the root, unless the sheet names another one.
     pub(super) fn add_configuration(&self, parts: &mut Parts) {
@@ -55,18 +30,6 @@ impl Graph<'_> {
             self.add_module(parts, &name);
             parts.configuration = Some(name);
         }
-    }
-
-    /// Whether the plugins of PostCSS write nested rules without nesting.
-    pub(super) fn has_nesting(&self) -> bool {
-        let options = self.project.options(None);
-        let named = |path: &str| {
-            let source = Source { path, kind: Kind::Module, id: "", content: self.tree.content(path)?, options: &options };
-            let text = module::readable(&source).ok()?;
-            let is_yaml = path::extension(path) == "postcssrc" && !text.trim_start().starts_with('{');
-            Some(if is_yaml { yaml_words(text) } else { module::strings(&source, text) })
-        };
-        POSTCSS.iter().filter_map(|path| named(path)).flatten().any(|name| NESTING.contains(&name.as_str()))
     }
 
     /// A configuration of another tool, with what it imports. `None` if a content is absent.

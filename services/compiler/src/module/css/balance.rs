@@ -44,7 +44,7 @@ fn opening(closing: u8) -> u8 {
 }
 
 /// The offset of the closing quote. A line break ends a string unless it is escaped.
-fn string_end(bytes: &[u8], mut at: usize, quote: u8) -> Option<usize> {
+pub(super) fn string_end(bytes: &[u8], mut at: usize, quote: u8) -> Option<usize> {
     while at < bytes.len() {
         match bytes[at] {
             b'\\' => at += 1,
@@ -58,7 +58,7 @@ fn string_end(bytes: &[u8], mut at: usize, quote: u8) -> Option<usize> {
 }
 
 /// Whether the bracket opens `url(` with an address without quotes, in which quotes and comments mean nothing.
-fn is_plain_url(bytes: &[u8], bracket: usize) -> bool {
+pub(super) fn is_plain_url(bytes: &[u8], bracket: usize) -> bool {
     let name = bracket.checked_sub(3).map(|start| bytes[start..bracket].to_ascii_lowercase());
     let next = bytes[bracket + 1..].iter().find(|byte| !byte.is_ascii_whitespace());
     name.as_deref() == Some(b"url") && !matches!(next, Some(b'"' | b'\''))

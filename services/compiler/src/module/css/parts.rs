@@ -115,7 +115,8 @@ impl<'p> Parts<'p> {
         self.facts.imports.push(Import { place: Some(self.lines.place_at(line, column)), ..import });
     }
 
-    pub(super) fn finish(mut self, text: String, exports: Option<&CssModuleExports>) -> String {
+    /// `values`: those of `:export`.
+    pub(super) fn finish(mut self, text: String, exports: Option<&CssModuleExports>, values: &[(String, String)]) -> String {
         let text = marks::fill(&text, &self.addresses);
         if self.source.kind == Kind::Sheet {
             self.facts.marked = text;
@@ -133,7 +134,7 @@ impl<'p> Parts<'p> {
             return format!("{}export default {css};\n", self.head);
         }
         let scoped = exports.map(|exports| {
-            let (code, names) = classes(exports, |specifier| {
+            let (code, names) = classes(exports, values, |specifier| {
                 let specifier = path::stable(self.source.path, specifier);
                 let import = Import { written: specifier.clone(), specifier: specifier.clone(), ..Import::default() };
                 self.facts.imports.push(import);

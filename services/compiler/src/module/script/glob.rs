@@ -1,4 +1,4 @@
-//! The arguments of `import.meta.glob`.
+//! The arguments of `import.meta.glob`, and its patterns.
 
 use compiler_client::message::facts::Glob;
 use oxc::ast::ast::{Argument, ArrayExpressionElement, CallExpression, Expression, ObjectExpression, ObjectPropertyKind};
@@ -12,16 +12,28 @@ pub(crate) const PREFIX: &str = "/@glob/";
 pub(super) fn read(file: &str, call: &CallExpression) -> Result<Glob, String> {
     let patterns = call.arguments.first().and_then(strings).filter(|patterns| !patterns.is_empty());
     let patterns = patterns.ok_or("import.meta.glob takes string literals")?;
-    let mut glob = Glob { patterns: patterns.iter().map(|pattern| absolute(file, pattern)).collect::<Result<_, _>>()?, ..Glob::default() };
-    let is_relative = |pattern: &String| path::is_relative(pattern.trim_start_matches('!'));
-    glob.folder = patterns.iter().any(is_relative).then(|| path::folder(file).to_owned());
+    let mut glob = Glob::default();
     match call.arguments.get(1) {
         None => {}
-        Some(Argument::ObjectExpression(options)) => read_options(options, &mut glob)?,
+        Some(Argument::ObjectExpression(options)) => read_options(file, options, &mut glob)?,
         Some(_) => return Err("the options of import.meta.glob are an object literal".to_owned()),
     }
-    glob.specifier = format!("{PREFIX}{}", hash(&format!("{glob:?}")));
-    Ok(glob)
+    let folder = glob.folder.clone().unwrap_or_else(|| path::folder(file).to_owned());
+    glob.patterns = patterns.iter().map(|pattern| absolute(&folder, pattern)).collect::<Result<_, _>>()?;
+    // As with Vite, one absolute pattern makes all keys absolute, and a `base` makes all relative to it.
+    let is_relative = patterns.iter().all(|pattern| pattern.starts_with(['.', '!']));
+    glob.folder = glob.folder.or_else(|| is_relative.then_some(folder));
+    Ok(named(glob))
+}
+
+/// Gives the glob the specifier of its module.
+pub(super) fn named(glob: Glob) -> Glob {
+    Glob { specifier: format!("{PREFIX}{}", hash(&format!("{glob:?}"))), ..glob }
+}
+
+/// A path in a pattern: its characters stand for themselves.
+pub(super) fn escaped(path: &str) -> String {
+    path.chars().flat_map(|c| "*?[]{}\\".contains(c).then_some('\\').into_iter().chain([c])).collect()
 }
 
 fn strings(argument: &Argument) -> Option<Vec<String>> {
@@ -40,10 +52,10 @@ fn strings(argument: &Argument) -> Option<Vec<String>> {
     }
 }
 
-fn absolute(file: &str, pattern: &str) -> Result<String, String> {
+fn absolute(folder: &str, pattern: &str) -> Result<String, String> {
     let (not, pattern) = pattern.strip_prefix('!').map_or(("", pattern), |pattern| ("!", pattern));
     if path::is_relative(pattern) {
-        Ok(format!("{not}{}", path::join(path::folder(file), pattern)))
+        Ok(format!("{not}{}", path::join(&escaped(folder), pattern)))
     } else if pattern.starts_with('/') {
         Ok(format!("{not}{pattern}"))
     } else if pattern.starts_with("**") {
@@ -53,7 +65,8 @@ fn absolute(file: &str, pattern: &str) -> Result<String, String> {
     }
 }
 
-fn read_options(options: &ObjectExpression, glob: &mut Glob) -> Result<(), String> {
+/// The `base` becomes the folder.
+fn read_options(file: &str, options: &ObjectExpression, glob: &mut Glob) -> Result<(), String> {
     for property in &options.properties {
         let ObjectPropertyKind::ObjectProperty(property) = property else {
             return Err("the options of import.meta.glob are an object literal".to_owned());
@@ -66,6 +79,10 @@ fn read_options(options: &ObjectExpression, glob: &mut Glob) -> Result<(), Strin
             ("as", Expression::StringLiteral(value)) => {
                 glob.query = format!("?{}", value.value);
                 glob.import = "default".to_owned();
+            }
+            ("base", Expression::StringLiteral(value)) => {
+                let start = if value.value.starts_with('/') { "" } else { path::folder(file) };
+                glob.folder = Some(path::join(start, &value.value).trim_start_matches('/').to_owned());
             }
             ("exhaustive", _) => {}
             (name, _) => return Err(format!("the option {name} of import.meta.glob is not supported with this value")),

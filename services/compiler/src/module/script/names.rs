@@ -6,7 +6,7 @@ use compiler_client::message::{Facts, facts::Named};
 use javascript_globals::GLOBALS;
 use oxc::{
     ast::{AstKind, ast::UnaryOperator},
-    semantic::{AstNodes, NodeId, Semantic},
+    semantic::{AstNodes, NodeId, ReferenceId, Semantic},
     span::GetSpan,
 };
 
@@ -45,13 +45,23 @@ pub(super) fn note_undefined(semantic: &Semantic, lines: &Text, facts: &mut Fact
             // `typeof name` is how a script asks whether a name exists.
             let is_question = matches!(parent, AstKind::UnaryExpression(unary) if unary.operator == UnaryOperator::Typeof);
             let is_type = matches!(parent, AstKind::TSTypeQuery(_) | AstKind::TSQualifiedName(_));
-            reference.is_value() && !is_question && !is_type && !is_mode(nodes, reference.node_id())
+            reference.is_value()
+                && !is_question
+                && !is_type
+                && !is_mode(nodes, reference.node_id())
+                && !is_in_with(nodes, reference.node_id())
         });
         if let Some(reference) = used {
+            let is_element =
+                |id: &ReferenceId| matches!(nodes.parent_kind(scoping.get_reference(*id).node_id()), AstKind::JSXOpeningElement(_));
+            if references.iter().any(is_element) {
+                facts.components.push(name.to_owned());
+            }
             found.push((nodes.get_node(reference.node_id()).kind().span().start, name.to_owned()));
         }
     }
     found.sort_unstable();
+    facts.components.sort_unstable();
     let named = |(offset, name): (u32, String)| Named { name, place: Some(lines.place(offset as usize)) };
     facts.undefined = found.into_iter().take(MAX_NAMES).map(named).collect();
 }
@@ -65,8 +75,13 @@ fn is_mode(nodes: &AstNodes, id: NodeId) -> bool {
     names.next() == Some("env") && names.next() == Some("NODE_ENV")
 }
 
+/// Inside of `with`, where a name can be a property.
+fn is_in_with(nodes: &AstNodes, id: NodeId) -> bool {
+    nodes.ancestor_kinds(id).any(|kind| matches!(kind, AstKind::WithStatement(_)))
+}
+
 /// As linters read it: `/* global name */`.
-fn is_declared_in_comment(text: &str, name: &str) -> bool {
+pub(super) fn is_declared_in_comment(text: &str, name: &str) -> bool {
     text.contains(&format!("global {name}")) || text.contains(&format!("globals {name}"))
 }
 

@@ -1,11 +1,15 @@
 //! The imports of a transformed script: relative specifiers become absolute, and what only a bundler knows becomes an import.
+//! `variable`: addresses with variables.
+
+mod variable;
 
 use std::collections::BTreeMap;
 
 use compiler_client::message::{
     Facts, Place,
-    facts::{Import, Kind, Member, Named},
+    facts::{Glob, Import, Kind, Member, Named},
     finding::code,
+    packages::preact_for,
 };
 use oxc::{
     allocator::{Allocator, ArenaVec},
@@ -89,6 +93,8 @@ impl<'a> Rewriter<'a, '_> {
             return written;
         }
         let specifier = path::stable(self.source.path, &written);
+        let stand_in = Some(specifier.as_str()).filter(|_| self.source.options.has_preact_for_react).and_then(preact_for);
+        let specifier = stand_in.unwrap_or(specifier);
         let mark = self.mark(&self.facts.imports.len().to_string());
         let shown = if mark.is_empty() { &specifier } else { &mark };
         if *shown != written {
@@ -128,6 +134,17 @@ impl<'a> Rewriter<'a, '_> {
     fn added(&mut self, import: Import) -> Expression<'a> {
         let name = self.name(&import.specifier);
         self.facts.imports.push(Import { mark: self.mark(&name), ..import });
+        self.identifier(&name)
+    }
+
+    /// The module of a glob, whose import is appended.
+    fn files_of(&mut self, glob: Glob) -> Expression<'a> {
+        let is_new = !self.additions.contains_key(&glob.specifier);
+        let name = self.name(&glob.specifier);
+        if is_new {
+            let mark = self.mark(&name);
+            self.facts.globs.push(Glob { mark, ..glob });
+        }
         self.identifier(&name)
     }
 
@@ -176,16 +193,8 @@ impl<'a> Rewriter<'a, '_> {
                 let mode = if self.source.options.is_production { "production" } else { "development" };
                 Some(Expression::new_string_literal(SPAN, mode, None, &self.builder))
             }
-            Expression::CallExpression(call) if is_glob(&call.callee) && self.source.kind == Kind::Worker => {
-                self.refuse(call.span, "import.meta.glob is not compiled in the script of a worker");
-                None
-            }
             Expression::CallExpression(call) if is_glob(&call.callee) => match glob::read(self.source.path, call) {
-                Ok(glob) => {
-                    let name = self.name(&glob.specifier);
-                    self.facts.globs.push(glob);
-                    Some(self.identifier(&name))
-                }
+                Ok(glob) => Some(self.files_of(glob)),
                 Err(message) => {
                     self.refuse(call.span, &message);
                     None
@@ -209,8 +218,11 @@ impl<'a> Rewriter<'a, '_> {
     }
 
     /// Replaces the path of a file by an import of its address, in the arguments of `new URL('./x', import.meta.url)`.
-    fn address(&mut self, arguments: &mut [Argument<'a>], query: &str) -> bool {
-        let [Argument::StringLiteral(target), _] = arguments else { return false };
+    fn address(&mut self, arguments: &mut [Argument<'a>], query: &'static str) -> bool {
+        if let Some(first) = arguments.first_mut().and_then(Argument::as_expression_mut) {
+            self.make_literal(first);
+        }
+        let [Argument::StringLiteral(target), _] = arguments else { return self.variable_address(arguments, query) };
         if path::is_foreign(&target.value) {
             return false;
         }
@@ -253,6 +265,7 @@ impl<'a> VisitMut<'a> for Rewriter<'a, '_> {
             None => {
                 walk_mut::walk_expression(self, expression);
                 self.replace_import(expression);
+                self.replace_variable_import(expression);
             }
         }
     }
@@ -300,6 +313,7 @@ impl<'a> VisitMut<'a> for Rewriter<'a, '_> {
     }
 
     fn visit_import_expression(&mut self, import: &mut ImportExpression<'a>) {
+        self.make_literal(&mut import.source);
         if let Expression::StringLiteral(literal) = &mut import.source {
             self.import(literal, Vec::new(), true);
             import.options = None;

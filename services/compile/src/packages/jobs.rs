@@ -1,0 +1,77 @@
+//! What processes that fetch are asked for.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use fetcher::{
+    message::{Install, Resolve, Task, Version},
+    tree,
+};
+use npm::{Excerpt, Tree, tarball::Files};
+
+use super::{conversation::perform, fetcher::Fetcher, refusal::Stop};
+
+/// The versions of a project.
+pub(super) struct Resolution {
+    /// See [`fetcher::tree`].
+    pub(super) tree: Bytes,
+    /// The versions that were looked at, by name and version.
+    pub(super) considered: BTreeSet<(String, String)>,
+}
+
+/// Finds the versions of a project. `lock` is the name and the text of its lock file.
+///
+/// # Errors
+/// See [`npm::resolve`] and [`perform`].
+pub(super) async fn resolve(fetcher: &Fetcher, manifest: &[u8], lock: Option<(&str, &[u8])>, limit: Duration) -> Result<Resolution, Stop> {
+    let (lock_name, lock) = lock.unwrap_or_default();
+    let task = Resolve { manifest: Bytes::copy_from_slice(manifest), lock_name: lock_name.to_owned(), lock: Bytes::copy_from_slice(lock) };
+    let done = perform(fetcher, Task::Resolve(task), limit).await?.done;
+    let considered = done.considered.into_iter().map(|version| (version.name, version.version)).collect();
+    Ok(Resolution { tree: done.tree, considered })
+}
+
+/// The files of the packages at these paths.
+///
+/// # Errors
+/// See [`npm::install`] and [`perform`].
+pub(super) async fn install(
+    fetcher: &Fetcher,
+    tree: &Tree,
+    paths: &BTreeSet<String>,
+    limit: Duration,
+) -> Result<BTreeMap<String, Files>, Stop> {
+    let task = Install { tree: tree::encode(tree, &[]).into(), paths: paths.iter().cloned().collect() };
+    let found = perform(fetcher, Task::Install(task), limit).await?.files;
+    // Places with one version and hash share their files.
+    let identity = |path: &str| {
+        let package = tree.packages.get(path).filter(|package| !package.is_skipped && package.link.is_none())?;
+        Some((&package.name, &package.version, &package.integrity))
+    };
+    let mut by_identity = HashMap::new();
+    for (path, files) in found {
+        let files: Files = files.into_iter().map(|(name, content)| (name, Bytes::from(content))).collect();
+        if let Some(identity) = identity(&path) {
+            by_identity.insert(identity, files);
+        }
+    }
+    let files = |path: &String| Some((path.clone(), by_identity.get(&identity(path)?)?.clone()));
+    Ok(paths.iter().filter_map(files).collect())
+}
+
+/// One version, with its tarball if it is needed and a hash of it was published.
+///
+/// # Errors
+/// The registry has no such version, or see [`perform`].
+pub(super) async fn version(fetcher: &Fetcher, wanted: Version, limit: Duration) -> Result<(Excerpt, Option<Bytes>), Stop> {
+    let Version { name, version, .. } = wanted.clone();
+    let found = perform(fetcher, Task::Version(wanted), limit).await?;
+    let Some(excerpt) = found.done.excerpt else {
+        return Err(npm::Error::NoPackage { package: format!("{name}@{version}"), by: String::new() }.into());
+    };
+    let excerpt = Excerpt { name, version, tags: excerpt.tags, document: excerpt.document.to_vec() };
+    Ok((excerpt, found.tarball))
+}
