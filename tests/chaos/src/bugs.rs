@@ -51,6 +51,10 @@ pub const BUGS: &[Bug] = &[
     bug("lose-the-answer", "the answer of a turn is not in the conversation", Scenario::NoFaults),
     bug("name-the-process-in-a-page", "a compiled page differs between replicas", Scenario::NoFaults),
     bug("write-in-an-answer", "a turn in mode ask has the tools that write", Scenario::NoFaults),
+    bug("acknowledge-before-deletion", "the deletion of an account ends with its turns and keys left", Scenario::NoFaults),
+    bug("forgive-a-replay", "the replay of a used refresh token does not end its session", Scenario::NoFaults),
+    bug("end-at-a-repetition", "a repeated exchange of a refresh token ends its session", Scenario::NoFaults),
+    bug("end-a-session-in-words", "gateways do not learn that a session or a key has ended", Scenario::NoFaults),
     bug("stop-in-words-only", "a cancel is acknowledged and has no effect", Scenario::NoFaults),
 ];
 

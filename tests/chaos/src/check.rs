@@ -10,10 +10,14 @@
 //! - [`lists`]: concurrent saves of the same files have one order, and none is lost.
 //! - [`objects`]: stores have what their projects and templates name, and in the end nothing else.
 //! - [`previews`]: a revision has the same compiled page at each replica.
+//! - [`accounts`]: nothing is left of a deleted account.
+//! - [`credentials`]: valid credentials are accepted, ended ones are refused, and a program has one live refresh token.
 //! - [`liveness`]: every turn makes progress.
 
+pub mod accounts;
 pub mod contents;
 pub mod conversation;
+pub mod credentials;
 pub mod lists;
 pub mod liveness;
 pub mod log;

@@ -36,7 +36,7 @@ pub struct Client {
     pub urls: Vec<String>,
     pub record: Arc<Record>,
     pub rng: StdRng,
-    /// The limit for the end of a turn, without starved time. A longer turn is a violation.
+    /// The limit for the final answer to a request, and for the end of a turn that is followed, without starved time. Longer is a violation.
     pub turn_limit: Duration,
 }
 
@@ -89,6 +89,26 @@ impl Client {
         }
     }
 
+    /// A client of a new account. An attempt that is not answered leaves an account that nobody uses.
+    pub async fn sign_up(&mut self) -> Option<Self> {
+        let (clock, mut last) = (Stopwatch::start(), String::new());
+        while clock.elapsed() < self.turn_limit {
+            let (sent, url) = (Stopwatch::start(), self.urls[self.rng.random_range(0..self.urls.len())].clone());
+            match within(ANSWERED_WITHIN, Person::sign_up(&url)).await {
+                Ok(Ok(person)) => {
+                    self.record.succeeded("sign up: 200".to_owned());
+                    return Some(Self { people: Arc::new(vec![person]), person: 0, ..self.second_client() });
+                }
+                Ok(Err(error)) => last = format!("{error:#}"),
+                Err(_) => "no answer".clone_into(&mut last),
+            }
+            self.record.failed("sign up: no account".to_owned(), sent);
+            sleep(Duration::from_millis(self.rng.random_range(50..300))).await;
+        }
+        self.record.violation(format!("nobody could sign up within {:?}: {last}", self.turn_limit));
+        None
+    }
+
     /// Runs one turn on the project of a draft to its end.
     pub async fn turn(&mut self, prompt: Prompt, draft: &str, behavior: Behavior) {
         let Some(mut watched) = self.start(prompt, draft, json!({})).await else { return };
@@ -96,7 +116,7 @@ impl Client {
         self.record.watched(watched);
     }
 
-    /// Starts a turn. `fields` are additional fields of the request. Returns `None` on failure, which is recorded as a violation.
+    /// Starts a turn on the project of a draft, or on the one of `fields`, which are additional fields of the request. Returns `None` on failure, which is recorded as a violation.
     pub async fn start(&mut self, prompt: Prompt, draft: &str, fields: Value) -> Option<WatchedTurn> {
         match self.try_start(prompt, draft, fields).await? {
             Ok(watched) => Some(watched),
@@ -109,10 +129,13 @@ impl Client {
 
     /// Like [`Client::start`], but returns a refusal and does not record it.
     pub async fn try_start(&mut self, prompt: Prompt, draft: &str, fields: Value) -> Option<Result<WatchedTurn, (StatusCode, Value)>> {
-        let (clock, asked) = (Stopwatch::start(), timeline::now());
+        let asked = timeline::now();
         let mut body = json!({ "draftId": draft, "prompt": prompt.text(), "model": prompt.model(), "mode": prompt.mode() });
         let replaces = fields["replacesTurnId"].as_str().map(str::to_owned);
         if let (Some(body), Value::Object(fields)) = (body.as_object_mut(), fields) {
+            if fields.contains_key("projectId") {
+                body.remove("draftId");
+            }
             body.extend(fields);
         }
         let key = Some(format!("key-{}", prompt.number));
@@ -121,7 +144,7 @@ impl Client {
             Err(refused) => return Some(Err(refused)),
         };
         let (person, started) = (self.person, (asked, timeline::now()));
-        Some(Ok(WatchedTurn { prompt, person, clock, started, turn, replaces, views: Vec::new(), cancel: None, finished: false }))
+        Some(Ok(WatchedTurn { prompt, person, started, turn, replaces, views: Vec::new(), cancel: None, finished: false }))
     }
 
     /// Repeats a request until it gets a final answer. Returns `None` if there is none in time, which is recorded as a violation.
@@ -195,10 +218,11 @@ impl Client {
         None
     }
 
-    /// Follows a turn to its end, from the last received event. The time limit applies to the whole turn.
+    /// Follows a turn to its end, from the last received event. The time limit begins here, because the start of a turn has its own. After it the
+    /// turn stays unfinished, which violates the rule "viewers receive the end".
     pub async fn follow(&mut self, watched: &mut WatchedTurn, behavior: Behavior) {
-        let mut last = watched.views.last().map_or(0, View::last);
-        while watched.clock.elapsed() < self.turn_limit {
+        let (clock, mut last) = (Stopwatch::start(), watched.views.last().map_or(0, View::last));
+        while clock.elapsed() < self.turn_limit {
             let path = format!("/api/turns/{}/events", watched.turn);
             let request = self.request(Method::GET, &path).header("last-event-id", last);
             let response = match self.send("follow", request).await {
@@ -320,7 +344,11 @@ impl Client {
     fn request(&mut self, method: Method, path: &str) -> RequestBuilder {
         let person = &self.people[self.person];
         let url = &self.urls[self.rng.random_range(0..self.urls.len())];
-        person.http.request(method, format!("{url}{path}")).header("cookie", &person.cookie)
+        let request = person.http.request(method, format!("{url}{path}"));
+        match &person.token {
+            Some(token) => request.bearer_auth(token),
+            None => request.header("cookie", &person.cookie),
+        }
     }
 
     async fn send(&mut self, what: &str, request: RequestBuilder) -> Answer {

@@ -50,7 +50,7 @@ struct EndedTurn {
     conflict_paths: Vec<String>,
 }
 
-/// Repeats the ends of the newest turns of each state. Returns the violations.
+/// Repeats the ends of the newest turns of each state, of projects that their users can reach. Returns the violations.
 ///
 /// # Errors
 /// The database does not answer.
@@ -62,7 +62,9 @@ pub async fn check(deployment: &Deployment) -> Result<Vec<Violation>> {
         "SELECT id, state, digest, revision, conflict_paths FROM (
             SELECT id::text, state, coalesce(digest, '') AS digest, coalesce(encode(revision, 'hex'), '') AS revision, conflict_paths,
                 row_number() OVER (PARTITION BY state ORDER BY id DESC) AS place
-            FROM turns WHERE state > 1 AND project_id IS NOT NULL
+            FROM turns t WHERE state > 1 AND EXISTS (
+                SELECT 1 FROM projects p JOIN members m ON m.project_id = p.id
+                WHERE p.id = t.project_id AND p.deleted_at IS NULL AND m.user_id = t.user_id)
         ) t WHERE place <= $1",
     )
     .bind(TURNS)

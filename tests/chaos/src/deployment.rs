@@ -25,7 +25,7 @@ const CHECK_INTERVAL: Duration = Duration::from_millis(25);
 const PORTS: Range<u16> = 12_000..32_000;
 /// Times of the services that are shortened by their names in milliseconds (see [`chassis::fault_time`]), so that a round reaches what they
 /// delay.
-const TIMES: [(&str, u64); 8] = [
+const TIMES: [(&str, u64); 10] = [
     ("compile-sweep-interval", 1_000),
     ("sweep-interval", 1_000),
     ("object-sweep-grace", OBJECT_SWEEP_GRACE),
@@ -35,6 +35,9 @@ const TIMES: [(&str, u64); 8] = [
     ("write-lease", 10_000),
     ("write-lease-renewal", 5),
     ("preview-touch-interval", 0),
+    ("deletion-poll", 1_000),
+    // Nobody uses a token of a deleted account. Requests that began before are over by then.
+    ("account-deletion-final", 10_000),
 ];
 /// The milliseconds after which objects that became unreachable are deleted.
 pub const OBJECT_SWEEP_GRACE: u64 = 4_000;
@@ -263,8 +266,8 @@ fn shared_settings(launch: Launch, plan: &Plan, folder: &std::path::Path, databa
         ("BACKLOT_POLICIES", &policies.to_string_lossy()),
         ("BACKLOT_COMPILER", &chassis::testing::compiler().to_string_lossy()),
         ("BACKLOT_COMPILE_WORKER_TIMEOUT", "60s"),
-        // No page of a run imports packages.
-        ("BACKLOT_NPM_REGISTRY", "none"),
+        // The model server is the address of stored keys.
+        ("BACKLOT_OUTBOUND_ALLOW", "127.0.0.1"),
         ("BACKLOT_REDIS_PREFIX", &format!("{database}:")),
         ("FAULT_TIMES", &times),
         ("BACKLOT_OBJECT_SWEEP", "1s"),

@@ -1,9 +1,13 @@
 //! Users who edit the project of a turn. Some save during a turn, resolve conflicts, interrupt a turn, replace an old prompt, and leave a
 //! turn. Three save, read, fork and delete without an agent. One replaces an old prompt while a later one is answered. One changes messages.
-//! Two use contents again that a sweep is about to delete. One opens pages of projects that are compiled.
+//! Two use contents again that a sweep is about to delete. One opens pages of projects that are compiled and import a package. One stores keys
+//! of model providers, two delete accounts, and one uses credentials and ends them.
 
+mod account;
 mod conversation;
+mod credentials;
 mod merge;
+mod own_keys;
 mod preview;
 mod project;
 mod reuse;
@@ -17,7 +21,7 @@ use std::sync::{
 use rand::RngExt as _;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use test_support::canary::Stopwatch;
+use test_support::{canary::Stopwatch, upstream::Upstream};
 use tokio::time::{Duration, sleep};
 
 use super::{
@@ -33,15 +37,28 @@ const PAUSE: Duration = Duration::from_millis(300);
 /// A turn with this many events has read its base revision.
 const WORKING_AFTER: u64 = 5;
 
+/// What is outside of the cluster.
+#[derive(Debug)]
+pub struct Addresses {
+    /// The base URL of the model server for the provider `openai`.
+    pub model: String,
+    /// The prefix of the URLs of the databases.
+    pub database: String,
+}
+
 /// What an editor does.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub enum Job {
     SaveDuringTurns,
     WithoutAgent,
     ReplacePrompts,
     ChangeMessages,
     ReuseContents,
-    OpenCompiled,
+    OpenCompiled(Arc<Upstream>),
+    UseOwnKeys(Arc<Addresses>),
+    DeleteAccount(Arc<Addresses>),
+    DeleteGuests(Arc<Addresses>),
+    UseCredentials,
 }
 
 /// Works on one project after the other until stopped.
@@ -52,13 +69,17 @@ pub async fn work(client: Client, job: Job, name: String, stop: Arc<AtomicBool>)
             return;
         }
         editor.draft = format!("{name}-{round}");
-        let done = match job {
+        let done = match &job {
             Job::SaveDuringTurns => editor.save_during_turns(&stop).await,
             Job::WithoutAgent => editor.work_without_agent().await,
             Job::ReplacePrompts => editor.replace_prompts().await,
             Job::ChangeMessages => editor.change_messages().await,
             Job::ReuseContents => editor.reuse_contents(&stop).await,
-            Job::OpenCompiled => editor.open_compiled().await,
+            Job::OpenCompiled(registry) => editor.open_compiled(registry).await,
+            Job::UseOwnKeys(addresses) => editor.use_own_keys(addresses).await,
+            Job::DeleteAccount(addresses) => editor.delete_account(addresses).await,
+            Job::DeleteGuests(addresses) => editor.delete_guests(addresses).await,
+            Job::UseCredentials => editor.use_credentials().await,
         };
         // Most failures are also recorded where they happen. The editor continues with the next project.
         if done.is_none() {
@@ -75,6 +96,11 @@ struct Editor {
 }
 
 impl Editor {
+    /// An editor with a new account, and with the same draft.
+    async fn newcomer(&mut self) -> Option<Self> {
+        Some(Self { client: self.client.sign_up().await?, draft: self.draft.clone(), project: String::new() })
+    }
+
     async fn save_during_turns(&mut self, stop: &AtomicBool) -> Option<()> {
         self.create_project().await?;
         self.save_during_turn().await?;

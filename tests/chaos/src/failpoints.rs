@@ -1,5 +1,5 @@
-//! Finds the failpoints in the source of the services, so that a new statement needs no change here. Statements that turns do not reach are
-//! listed here with the reason.
+//! Finds the failpoints in the source of the services, so that a new statement needs no change here. Statements that the load does not reach
+//! are listed here with the reason.
 
 use std::{
     collections::BTreeSet,
@@ -12,7 +12,7 @@ use backlot::role::Role;
 
 use crate::deployment::node::Failpoint;
 
-/// Statements that turns do not reach, with the reason.
+/// Statements that the load does not reach, with the reason.
 const EXCLUDED: &[(Role, &[&str], &str)] = &[
     (Role::AgentStreaming, &["check partition", "remove partition"], "runs a week after the first turn"),
     (
@@ -21,6 +21,7 @@ const EXCLUDED: &[(Role, &[&str], &str)] = &[
         "runs only if the agents or skills have changed since the turn was accepted; a test of the service does that",
     ),
     (Role::AgentStreaming, &["delete old prompt parts"], "runs once an hour"),
+    (Role::AgentStreaming, &["seal provider key again"], "runs only after a change of the cluster secret; a test of the service does that"),
     (Role::AgentStreaming, &["select catalogue"], "runs only if an operator replays a selection; a test of the service does that"),
     (
         Role::ProjectStorage,
@@ -43,16 +44,10 @@ const EXCLUDED: &[(Role, &[&str], &str)] = &[
     (Role::Compile, &["update pages"], "runs ten minutes after the first answer with a page"),
     (
         Role::Compile,
-        &["select resolutions", "insert resolutions", "select tarballs", "insert tarballs", "select bundles", "insert bundles"],
-        "runs only for packages, and a run has no registry",
-    ),
-    (
-        Role::Compile,
         &[
             "select vendored versions",
             "list vendored packages",
             "find vendored package",
-            "select vendored tarball",
             "insert vendored package",
             "list bundles",
             "select output sizes",
@@ -60,11 +55,157 @@ const EXCLUDED: &[(Role, &[&str], &str)] = &[
         "runs only for packages that an operator keeps; tests of the service do that",
     ),
     (Role::ProjectStorage, &["forget ended sessions"], "runs only if auth gets another database"),
+    (
+        Role::Auth,
+        &[
+            "forget seeds of refresh_tokens",
+            "delete revocations",
+            "delete user_addresses",
+            "delete expired email_tokens",
+            "delete expired passkey_ceremonies",
+            "delete expired pending_sign_ins",
+            "delete expired provider_flows",
+            "delete old invites",
+            "delete old mails",
+        ],
+        "runs once an hour",
+    ),
+    (
+        Role::Auth,
+        &["lock signing_keys", "insert signing_keys", "update signing_keys", "delete signing_keys"],
+        "runs only when a key is made, sealed again or retired; tests of the service do that",
+    ),
+    (
+        Role::Auth,
+        &[
+            "select totp_secrets",
+            "insert totp_secrets",
+            "confirm totp_secrets",
+            "use totp_secrets",
+            "delete totp_secrets",
+            "select totp_secrets to seal",
+            "seal totp_secrets again",
+            "insert recovery_codes",
+            "take recovery_codes",
+            "delete recovery_codes",
+            "insert pending_sign_ins",
+            "select pending_sign_ins",
+            "count attempt of pending_sign_ins",
+            "delete pending_sign_ins",
+            "delete pending_sign_ins of account",
+            "insert session_changes",
+        ],
+        "runs only for accounts with a second factor, and those of the load have a password alone",
+    ),
+    (
+        Role::Auth,
+        &[
+            "insert passkeys",
+            "list passkeys",
+            "list ids of passkeys",
+            "select owner of passkeys",
+            "select passkeys",
+            "use passkeys",
+            "rename passkeys",
+            "delete passkeys",
+            "delete passkeys of account",
+            "insert passkey_ceremonies",
+            "take passkey_ceremonies",
+        ],
+        "runs only for passkeys, and the load has no authenticator",
+    ),
+    (
+        Role::Auth,
+        &[
+            "insert provider_flows",
+            "take provider_flows",
+            "insert identities",
+            "share account of identity",
+            "update identities",
+            "list identities",
+            "delete identities",
+            "delete identities of account",
+            "select password of account",
+        ],
+        "runs only for sign-ins with a provider, and a run has none",
+    ),
+    (
+        Role::Auth,
+        &[
+            "insert email_tokens",
+            "select email_tokens",
+            "take email_tokens",
+            "insert verified account",
+            "verify account",
+            "yield address of account",
+            "update address of account",
+            "reset password",
+        ],
+        "runs only for links in mails, and the load reads no mailbox",
+    ),
+    (Role::Auth, &["postpone mail", "delete mail"], "runs only for mails that cannot or must not be sent"),
+    (
+        Role::Auth,
+        &["insert invites", "check invites", "take invites", "list invites", "select invites", "revoke invites"],
+        "runs only for invites, and everybody may sign up",
+    ),
+    (
+        Role::Auth,
+        &[
+            "insert service account",
+            "count service accounts",
+            "list service accounts",
+            "select service account",
+            "rename service account",
+            "delete sessions of service accounts",
+        ],
+        "runs only for service accounts, and persons alone have keys in a run",
+    ),
+    (
+        Role::Auth,
+        &["insert device_sign_ins", "select device_sign_ins", "update device_sign_ins", "delete device_sign_ins"],
+        "runs only for sign-ins of devices; tests of the service do that",
+    ),
+    (
+        Role::Auth,
+        &["list accounts", "disable account", "enable account", "update account plan", "list audit_events"],
+        "runs only if an operator looks after accounts; tests of the service do that",
+    ),
+    (Role::Auth, &["list audit_events of account"], "runs only for an export of an account; a test of the service does that"),
 ];
 
-/// RPCs of a turn, by the role that calls them.
+/// RPCs of a turn, of stored keys, and of accounts and their credentials, by the role that calls them.
 const CALLS: &[(Role, &[&str])] = &[
-    (Role::Gateway, &["StartTurn", "StreamTurnEvents", "CancelTurn", "BuildPage", "BuildSite", "GetModule"]),
+    (
+        Role::Gateway,
+        &[
+            "StartTurn",
+            "StreamTurnEvents",
+            "CancelTurn",
+            "BuildPage",
+            "BuildSite",
+            "GetModule",
+            "CreateProviderKey",
+            "ListProviderKeys",
+            "UpdateProviderKey",
+            "DeleteProviderKey",
+            "DeleteAccount",
+            "SignUp",
+            "SignIn",
+            "SignOut",
+            "StepUp",
+            "ChangePassword",
+            "CreateAccessToken",
+            "CreateRefreshToken",
+            "RecordAccessTokenUse",
+            "CreateApiKey",
+            "ListApiKeys",
+            "DeleteApiKey",
+            "ListSessions",
+            "RevokeSessions",
+            "WatchRevocations",
+        ],
+    ),
     (
         Role::AgentStreaming,
         &[
@@ -78,8 +219,11 @@ const CALLS: &[(Role, &[&str])] = &[
             "AcknowledgeDeletions",
             "CheckTree",
             "OutlineTree",
+            "ListAccountDeletions",
+            "AcknowledgeAccountDeletions",
         ],
     ),
+    (Role::ProjectStorage, &["ListAccountDeletions", "AcknowledgeAccountDeletions"]),
 ];
 
 /// The failpoints of a role, grouped by whether they end the process.
@@ -118,6 +262,8 @@ fn statements(role: Role) -> Result<BTreeSet<String>> {
             found.extend(summaries(&fs::read_to_string(path)?));
         }
     }
+    let wrong: Vec<_> = found.iter().filter(|summary| !is_name(summary)).collect();
+    ensure!(wrong.is_empty(), "statements of {} with summaries that are no names: {wrong:?}", role.name());
     for (_, excluded, reason) in EXCLUDED.iter().filter(|(of, ..)| *of == role) {
         for summary in *excluded {
             ensure!(found.remove(*summary), "the excluded statement {summary:?} does not exist ({reason})");
@@ -136,9 +282,16 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
+/// The first arguments of the calls of `query`. `sqlx::query` takes SQL, and only tests call it.
 fn summaries(source: &str) -> BTreeSet<String> {
-    let calls = source.split("query(").skip(1).filter_map(|rest| rest.trim_start().strip_prefix('"')?.split('"').next());
+    let own = source.replace("sqlx::query(", "sqlx(");
+    let calls = own.split("query(").skip(1).filter_map(|rest| rest.trim_start().strip_prefix('"')?.split('"').next());
     calls.map(str::to_owned).collect()
+}
+
+/// Whether the crate `fail` takes the summary as a part of a name.
+fn is_name(summary: &str) -> bool {
+    summary.chars().all(|c| c.is_ascii_lowercase() || matches!(c, ' ' | '_' | '-'))
 }
 
 #[cfg(test)]
@@ -147,10 +300,19 @@ mod tests {
 
     #[test]
     fn every_statement_has_four_failpoints() {
-        assert_eq!(summaries("query(\n  \"a b\", x) sqlx::query!(\"SELECT\") query(summary)"), BTreeSet::from(["a b".to_owned()]));
+        assert_eq!(
+            summaries("query(\n  \"a b\", x) sqlx::query!(\"SELECT\") query(summary) sqlx::query(\"SELECT\")"),
+            BTreeSet::from(["a b".to_owned()])
+        );
+        assert!(is_name("delete expired sign_ins") && !is_name("update x set y=1") && !is_name("SELECT"));
         let points = of(Role::AgentStreaming).unwrap();
         assert!(points.aborts.iter().any(|p| p.place == "claim-turns/after") && points.errors.len() == points.aborts.len());
         assert!(of(Role::ProjectStorage).unwrap().errors.iter().any(|p| p.place == "commit/after" && p.mode == "timeout"));
-        assert_eq!(of(Role::Gateway).unwrap().aborts.len(), 12);
+        assert!(of(Role::Auth).unwrap().aborts.iter().any(|p| p.place == "commit-refresh_tokens/before"));
+        let compile = of(Role::Compile).unwrap().aborts;
+        for table in ["resolutions", "tarballs", "bundles"] {
+            assert!(compile.iter().any(|p| p.place == format!("insert-{table}/before")), "a run stores {table}");
+        }
+        assert_eq!(of(Role::Gateway).unwrap().aborts.len(), 50);
     }
 }

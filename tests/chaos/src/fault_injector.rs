@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Result, ensure};
@@ -13,33 +13,38 @@ use sqlx::AssertSqlSafe;
 use test_support::canary::Stopwatch;
 use tokio::time::sleep;
 
-use super::failpoints;
+use super::{backoff::Backoff, failpoints};
 use crate::deployment::{Deployment, Node, node::Failpoint};
 
+/// How many failpoints that give an error are fired for one that ends the process, if not all are.
+const ERRORS_PER_ABORT: u64 = 5;
 /// The lease of turns in a deployment.
 pub const LEASE: Duration = Duration::from_millis(1_500);
 pub(super) const READY_WITHIN: Duration = Duration::from_secs(60);
 /// Statements whose answers are dropped: the role, and a part of the text.
-const LOST_ANSWERS: [(Role, &str); 5] = [
+const LOST_ANSWERS: [(Role, &str); 6] = [
     (Role::ProjectStorage, "COMMIT"),
+    (Role::Auth, "COMMIT"),
     (Role::AgentStreaming, "INSERT INTO turn_events"),
     (Role::AgentStreaming, "COMMIT"),
     (Role::AgentStreaming, "lease_expires_at = clock_timestamp()"),
     (Role::AgentStreaming, "INSERT INTO turns"),
 ];
-/// The links of the callers of compile, which stay connected to one of its replicas.
-const COMPILE_CALLERS: [&str; 2] = ["agent-streaming -> compile", "gateway -> compile"];
-/// The links of the callers of project-storage.
-const CALLERS: [&str; 2] = ["agent-streaming -> project-storage", "gateway -> project-storage"];
 /// The time between two attempts to trigger the failpoints that have not fired.
 const TRIGGER_INTERVAL: Duration = Duration::from_millis(500);
-/// Callers of project-storage are disconnected after each abort, and otherwise after this number of attempts without a fired failpoint, which
-/// doubles each time up to the maximum: a process that is disturbed too often reaches no other failpoint.
+/// Callers of a role are disconnected after each abort of it, and those of all roles after this number of attempts without a fired failpoint,
+/// which doubles each time up to the maximum: a process that is disturbed too often reaches no other failpoint.
 const TRIGGERS_PER_CUT: u32 = 5;
 const MAX_TRIGGERS_PER_CUT: u32 = 40;
+/// A worker is restarted at each attempt. The number of attempts for one restart doubles up to this while no failpoint of a worker fires, so
+/// that longer work gets done.
+const MAX_TRIGGERS_PER_RESTART: u32 = 8;
 /// The number of kills of each role among 20.
 const WEIGHTS: [(Role, u32); 6] =
-    [(Role::AgentStreaming, 8), (Role::ProjectStorage, 5), (Role::Gateway, 4), (Role::Auth, 1), (Role::RateLimit, 1), (Role::Compile, 1)];
+    [(Role::AgentStreaming, 7), (Role::ProjectStorage, 5), (Role::Gateway, 4), (Role::Auth, 2), (Role::RateLimit, 1), (Role::Compile, 1)];
+
+/// How many failpoints have ended a replica, by role.
+pub(super) type Aborts = BTreeMap<&'static str, usize>;
 
 /// Injects faults, with its own random numbers.
 pub struct FaultInjector {
@@ -219,18 +224,20 @@ impl FaultInjector {
         Ok(())
     }
 
-    /// Fires every failpoint of agent-streaming, project-storage, the gateway and compile once in each mode. The second replica of each role gets the
-    /// failpoints that end the process, and the first replica the others. Of those that end the process, only one of `sample` is fired, chosen
-    /// at random: each costs a restart. Returns the failpoints that did not fire.
+    /// Fires every failpoint of agent-streaming, project-storage, auth, the gateway and compile once in each mode. The second replica of each
+    /// role gets the failpoints that end the process, and the first replica the others. Of those that end the process, only one of `sample` is
+    /// fired, chosen at random: each costs a restart. Of the others [`ERRORS_PER_ABORT`] times as many are. Ends when none has fired `within` this time. Returns the failpoints that did not fire.
     ///
     /// # Errors
-    /// A process does not start.
+    /// A process does not start with its failpoints.
     pub async fn failpoints(&mut self, within: Duration, sample: u64) -> Result<Vec<String>> {
-        let roles = [Role::AgentStreaming, Role::ProjectStorage, Role::Gateway, Role::Compile];
+        let deployment = Arc::clone(&self.deployment);
+        let roles = [Role::AgentStreaming, Role::ProjectStorage, Role::Auth, Role::Gateway, Role::Compile];
         let mut armed: Vec<(Arc<Node>, BTreeSet<Failpoint>)> = Vec::new();
         for role in roles {
             let mut points = failpoints::of(role)?;
             points.aborts.retain(|_| self.rng.random_range(0..sample) == 0);
+            points.errors.retain(|_| self.rng.random_range(0..sample.div_ceil(ERRORS_PER_ABORT)) == 0);
             let nodes: Vec<_> = self.deployment.of(role).cloned().collect();
             for (node, points) in nodes.iter().zip([points.errors, points.aborts]) {
                 node.arm(points.clone());
@@ -242,23 +249,33 @@ impl FaultInjector {
             node.start().await?;
         }
         let waiting = || armed.iter().map(|(node, _)| node.armed().len()).sum::<usize>();
-        let (mut clock, mut left) = (Stopwatch::start(), waiting());
-        let (mut aborts, mut quiet, mut pause) = (0, 0, TRIGGERS_PER_CUT);
+        let of_workers = || deployment.of(Role::AgentStreaming).map(|node| node.armed().len()).sum::<usize>();
+        let (mut clock, mut left, mut left_of_workers) = (Stopwatch::start(), waiting(), of_workers());
+        let (mut aborts, mut cuts, mut restarts) =
+            (Aborts::default(), Backoff::new(TRIGGERS_PER_CUT, MAX_TRIGGERS_PER_CUT), Backoff::new(1, MAX_TRIGGERS_PER_RESTART));
         while left > 0 && clock.elapsed() < within {
             sleep(TRIGGER_INTERVAL).await;
-            if waiting() < left {
-                (clock, left, pause) = (Stopwatch::start(), waiting(), TRIGGERS_PER_CUT);
+            for (node, _) in &armed {
+                node.check_starts()?;
             }
-            self.prefer_armed_storage();
-            let aborted = self.aborts();
-            quiet = if aborted > aborts { 0 } else { quiet + 1 };
-            let is_quiet = quiet >= pause;
+            if waiting() < left {
+                (clock, left) = (Stopwatch::start(), waiting());
+                cuts.progress();
+            }
+            if of_workers() < left_of_workers {
+                left_of_workers = of_workers();
+                restarts.progress();
+            }
+            self.prefer_armed();
+            let aborted = self.aborted(&mut aborts);
+            let is_quiet = cuts.is_due(aborted.contains(&Role::ProjectStorage));
             if is_quiet {
-                (quiet, pause) = (0, (pause * 2).min(MAX_TRIGGERS_PER_CUT));
                 self.empty_object_caches().await?;
             }
-            self.trigger_failpoints(is_quiet || aborted > aborts).await?;
-            aborts = aborted;
+            if left_of_workers > 0 && restarts.is_due(false) {
+                self.restart_a_worker().await?;
+            }
+            self.disconnect_callers(Some(&aborted[..]).filter(|_| !is_quiet)).await?;
         }
         let mut left = Vec::new();
         for (node, points) in armed {
@@ -271,50 +288,9 @@ impl FaultInjector {
         Ok(left)
     }
 
-    /// Sends the callers of project-storage to the replica that has failpoints left, if only one has.
-    fn prefer_armed_storage(&self) {
-        let armed: Vec<_> = self.deployment.of(Role::ProjectStorage).filter(|node| !node.armed().is_empty()).collect();
-        let preferred = if let [node] = armed[..] { Some(node.address) } else { None };
-        for link in CALLERS {
-            self.deployment.link(link).prefer(preferred);
-        }
-    }
-
-    /// The number of failpoints that have ended a replica of project-storage.
-    fn aborts(&self) -> usize {
-        self.deployment.of(Role::ProjectStorage).flat_map(|node| node.fired()).filter(|point| point.mode == "abort").count()
-    }
-
-    /// Causes calls and statements with armed failpoints. With `cut`, disconnects the callers of project-storage, which otherwise stay
-    /// connected to the replica that did not die.
-    async fn trigger_failpoints(&mut self, cut: bool) -> Result<()> {
-        let deployment = Arc::clone(&self.deployment);
-        if deployment.of(Role::AgentStreaming).any(|node| !node.armed().is_empty()) {
-            self.restart_a_worker().await?;
-        }
-        if cut {
-            // Its callers would connect to the other replica again.
-            for node in deployment.of(Role::ProjectStorage) {
-                node.ready(READY_WITHIN).await?;
-            }
-            for link in CALLERS.iter().chain(&COMPILE_CALLERS) {
-                deployment.link(link).cut();
-            }
-        }
-        Ok(())
-    }
-
-    /// Restarts the replicas of project-storage that have failpoints left. A restart empties the cache of objects, so that they are read again.
-    async fn empty_object_caches(&self) -> Result<()> {
-        for node in self.deployment.of(Role::ProjectStorage).filter(|node| !node.armed().is_empty()) {
-            node.kill().await?;
-            node.start().await?;
-        }
-        Ok(())
-    }
-
     /// Restarts a worker, to run code that needs it: a commit that another worker finishes, a drain that releases leases, the creation of a
-    /// partition at the start.
+    /// partition at the start. Then leaves all workers alone for as long as the start took, which on a busy machine is longer than the time
+    /// between two attempts.
     async fn restart_a_worker(&mut self) -> Result<()> {
         let deployment = Arc::clone(&self.deployment);
         let workers: Vec<_> = deployment.of(Role::AgentStreaming).collect();
@@ -335,7 +311,13 @@ impl FaultInjector {
         };
         let link = deployment.link("agent-streaming -> project-storage");
         let (restarted, ()) = tokio::join!(restart, link.stall(Duration::from_millis(600)));
-        restarted
+        restarted?;
+        let clock = Instant::now();
+        for node in workers {
+            node.ready(READY_WITHIN).await?;
+        }
+        sleep(clock.elapsed()).await;
+        Ok(())
     }
 }
 

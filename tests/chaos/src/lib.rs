@@ -4,23 +4,28 @@
 //!   output.
 //! - [`deployment`]: replicas, engines and links. [`proxy`]: one link.
 //! - [`fault_injector`], [`targeted_faults`], [`failpoints`]: random faults, faults at a chosen moment, and a fault at every statement.
+//!   [`backoff`]: how often such a round is disturbed. [`reconnects`]: calls reach the replicas that have failpoints left.
 //! - [`prompt`], [`model`], [`client`], [`load`]: prompts, the answers of the model, and the clients that follow the turns.
 //! - [`editor`], [`commits`]: users who edit the same project, and commits that are sent twice.
 //! - [`appender`]: concurrent saves that append to the same files.
 //! - [`moderator`]: an operator who looks after templates.
+//! - [`accounts`]: what is left of deleted accounts. [`credentials`]: the refresh tokens of programs.
 //! - [`previews`]: compiled pages, compiled again at each replica.
 //! - [`replays`]: the selections of agents, made again.
 //! - [`record`], [`collect`], [`stores`], [`check`]: the observations of a round, its results, the contents of the database, and the rules
 //!   for all of them.
 //! - [`bugs`]: the seeded bugs, which the rounds must find.
 
+pub mod accounts;
 pub mod appender;
+pub mod backoff;
 pub mod bugs;
 pub mod check;
 pub mod client;
 pub mod collect;
 pub mod command;
 pub mod commits;
+pub mod credentials;
 pub mod deployment;
 pub mod editor;
 pub mod failpoints;
@@ -31,6 +36,7 @@ pub mod moderator;
 pub mod previews;
 pub mod prompt;
 pub mod proxy;
+pub mod reconnects;
 pub mod record;
 pub mod replays;
 pub mod report;

@@ -10,6 +10,7 @@ use serde_json::json;
 use test_support::{
     Person,
     canary::{Stopwatch, within},
+    upstream::Upstream,
 };
 use tokio::{
     task::JoinHandle,
@@ -19,7 +20,7 @@ use tokio::{
 use super::{
     appender,
     client::{Behavior, Client},
-    editor::{self, Job},
+    editor::{self, Addresses, Job},
     moderator,
     prompt::{Prompt, Task},
     record::Record,
@@ -29,18 +30,22 @@ use crate::deployment::Deployment;
 /// The number of turns of a client on one project before it uses the next one.
 const TURNS_PER_PROJECT: u64 = 5;
 /// The number of editors besides these clients: three work without an agent, one replaces old prompts, one appends to lists, one changes
-/// messages, two use contents again, and the others save during turns.
-const EDITORS: usize = 14;
+/// messages, two use contents again, one opens compiled pages, one stores keys of providers, two delete accounts, one uses credentials, and the
+/// others save during turns.
+const EDITORS: usize = 18;
 /// The time between two rounds of probes.
 const PROBE_INTERVAL: Duration = Duration::from_millis(400);
 /// The limit for an answer to a probe.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(8);
 
-/// The number of clients, and the limit for the end of a turn.
-#[derive(Debug, Clone, Copy)]
+/// The number of clients, the limit for the end of a turn, the base URL of the model server for the provider `openai`, and the registry of the
+/// packages.
+#[derive(Debug, Clone)]
 pub struct LoadOptions {
     pub clients: usize,
     pub turn_limit: Duration,
+    pub model: String,
+    pub registry: Arc<Upstream>,
 }
 
 /// Running clients.
@@ -54,6 +59,7 @@ impl Load {
     #[must_use]
     pub fn start(deployment: &Deployment, people: &Arc<Vec<Person>>, record: &Arc<Record>, size: LoadOptions, seed: u64) -> Self {
         let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let addresses = Arc::new(Addresses { model: size.model, database: deployment.engines.url(&deployment.database) });
         let mut tasks = Vec::new();
         for number in 0..size.clients + EDITORS {
             let client = Client {
@@ -73,7 +79,11 @@ impl Load {
                 Some(3) => task::spawn(editor::work(client, Job::ChangeMessages, name, stop)),
                 Some(4 | 5) => task::spawn(editor::work(client, Job::ReuseContents, name, stop)),
                 Some(6 | 7) => task::spawn(editor::work(client, Job::WithoutAgent, name, stop)),
-                Some(8) => task::spawn(editor::work(client, Job::OpenCompiled, name, stop)),
+                Some(8) => task::spawn(editor::work(client, Job::OpenCompiled(Arc::clone(&size.registry)), name, stop)),
+                Some(9) => task::spawn(editor::work(client, Job::UseOwnKeys(Arc::clone(&addresses)), name, stop)),
+                Some(10) => task::spawn(editor::work(client, Job::DeleteAccount(Arc::clone(&addresses)), name, stop)),
+                Some(11) => task::spawn(editor::work(client, Job::DeleteGuests(Arc::clone(&addresses)), name, stop)),
+                Some(12) => task::spawn(editor::work(client, Job::UseCredentials, name, stop)),
                 Some(_) => task::spawn(editor::work(client, Job::SaveDuringTurns, name, stop)),
             });
         }

@@ -22,7 +22,7 @@ use crate::deployment::Deployment;
 const PAGES: usize = 4;
 const PAUSE: Duration = Duration::from_millis(100);
 /// The tables of compile that are a cache.
-const CACHE: &str = "TRUNCATE pages, facts, outputs, contents";
+const CACHE: &str = "TRUNCATE pages, facts, outputs, contents, resolutions, tarballs, bundles";
 
 /// Checks that a revision has the same page at all replicas.
 ///

@@ -9,6 +9,9 @@ const LINES: usize = 12;
 /// The file that all turns of a project write.
 pub const SHARED: &str = "shared.txt";
 
+/// What each prompt has between its number and its task.
+pub const VERB: &str = " does ";
+
 /// What a turn does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Task {
@@ -61,14 +64,14 @@ impl Prompt {
     #[must_use]
     pub fn text(&self) -> String {
         let name = TASKS.iter().find(|(task, _)| *task == self.task).map_or("", |(_, name)| name);
-        format!("turn {} does {name}", self.number)
+        format!("turn {}{VERB}{name}", self.number)
     }
 
     /// Parses a prompt at the end of a text.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let (_, rest) = text.rsplit_once("turn ")?;
-        let (number, name) = rest.split_once(" does ")?;
+        let (number, name) = rest.split_once(VERB)?;
         let (task, _) = TASKS.iter().find(|(_, known)| *known == name.trim())?;
         Some(Self { number: number.parse().ok()?, task: *task })
     }

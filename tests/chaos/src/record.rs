@@ -74,8 +74,6 @@ pub enum Cancel {
 pub struct WatchedTurn {
     pub prompt: Prompt,
     pub person: usize,
-    /// When its start was first requested.
-    pub clock: Stopwatch,
     /// When its start was first requested, and when it was answered.
     pub started: (Millis, Millis),
     pub turn: String,
@@ -107,6 +105,48 @@ pub struct CompiledPage {
     /// The URL of its preview.
     pub url: reqwest::Url,
     pub html: String,
+}
+
+/// An account that its person has deleted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeletedAccount {
+    pub user: String,
+    /// The turns that it started.
+    pub turns: Vec<String>,
+}
+
+/// The use of a credential of which it is known whether it is valid.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CredentialUse {
+    /// The credential and its account.
+    pub what: String,
+    pub is_valid: bool,
+    /// The reason if it was refused.
+    pub refusal: Option<String>,
+}
+
+/// A credential whose end was acknowledged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndedCredential {
+    pub what: String,
+    pub ended: Millis,
+    /// When all gateways refused it.
+    pub refused: Millis,
+}
+
+/// A program with refresh tokens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Program {
+    pub session: String,
+    pub has_ended: bool,
+}
+
+/// What was observed of credentials.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Credentials {
+    pub uses: Vec<CredentialUse>,
+    pub ended: Vec<EndedCredential>,
+    pub programs: Vec<Program>,
 }
 
 /// The elements of lists by the paths of their files, the oldest first.
@@ -173,6 +213,9 @@ pub struct Record {
     saved: Mutex<Vec<SavedRevision>>,
     lists: Mutex<Vec<ListHistory>>,
     compiled: Mutex<Vec<CompiledPage>>,
+    credentials: Mutex<Credentials>,
+    /// Of all rounds.
+    deleted: Mutex<Vec<DeletedAccount>>,
     /// Answers that a well-behaved client must never get.
     violations: Mutex<Vec<String>>,
     /// The number of answers by kind.
@@ -203,6 +246,27 @@ impl Record {
 
     pub fn compiled(&self, page: CompiledPage) {
         lock(&self.compiled).push(page);
+    }
+
+    /// Adds an observation of a credential.
+    pub fn credentials(&self, add: impl FnOnce(&mut Credentials)) {
+        add(&mut lock(&self.credentials));
+    }
+
+    /// Takes the observations of credentials since the last call.
+    #[must_use]
+    pub fn take_credentials(&self) -> Credentials {
+        std::mem::take(&mut *lock(&self.credentials))
+    }
+
+    pub fn deleted(&self, account: DeletedAccount) {
+        lock(&self.deleted).push(account);
+    }
+
+    /// The accounts that were deleted in all rounds so far.
+    #[must_use]
+    pub fn deleted_accounts(&self) -> Vec<DeletedAccount> {
+        lock(&self.deleted).clone()
     }
 
     pub fn lists(&self, history: ListHistory) {

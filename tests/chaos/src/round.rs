@@ -5,14 +5,15 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 use anyhow::Result;
 use backlot::role::Role;
 use rand::{SeedableRng as _, rngs::StdRng};
-use test_support::{Person, canary::Stopwatch, model_server::ModelServer};
+use test_support::{Person, canary::Stopwatch, model_server::ModelServer, upstream::Upstream};
 use tokio::time::sleep;
 
 use super::{
+    accounts,
     check::{self, Rules, Turn, Violation},
     client::{Behavior, Client},
     collect::{self, Results},
-    commits,
+    commits, credentials,
     fault_injector::{FaultInjector, LEASE},
     load::{Load, LoadOptions},
     model::script,
@@ -34,7 +35,7 @@ const ROLLING_PERCENT: u64 = 2;
 /// The limit for the latency of an event. A lost doorbell adds two seconds. The rest is the tolerance for a busy machine.
 const MAX_LATENCY: timeline::Millis = 10_000;
 /// The limit for the time between two fired failpoints.
-const NEXT_FAILPOINT_WITHIN: Duration = Duration::from_secs(200);
+const NEXT_FAILPOINT_WITHIN: Duration = Duration::from_secs(120);
 /// Processes of the compiler that are killed in a round of kills.
 const COMPILERS: usize = 3;
 /// The limit for the end of a turn that kills its workers.
@@ -100,13 +101,14 @@ impl Scenario {
     }
 }
 
-/// A deployment with its users and its model server.
+/// A deployment with its users, its model server and its registry of packages.
 pub struct Environment {
     pub deployment: Arc<Deployment>,
     pub record: Arc<Record>,
     pub rules: Rules,
     people: Arc<Vec<Person>>,
     model: ModelServer,
+    registry: Arc<Upstream>,
     options: Options,
     rounds: u64,
 }
@@ -130,7 +132,9 @@ impl Environment {
     pub async fn open(options: &Options, engines: &Arc<Engines>, folder: PathBuf, bug: Option<&str>) -> Result<Self> {
         let record = Arc::new(Record::default());
         let model = ModelServer::start(script(Arc::clone(&record))).await;
+        let registry = Arc::new(Upstream::start().await);
         let mut plan = Plan::new(&options.executable)
+            .set("BACKLOT_NPM_REGISTRY", &registry.url)
             .set("BACKLOT_MODEL", "openai/test")
             .set("OPENAI_BASE_URL", &model.openai_url())
             .set("ANTHROPIC_API_KEY", "test")
@@ -146,7 +150,7 @@ impl Environment {
         let lease = i64::try_from(LEASE.as_millis())?;
         let rules =
             Rules { max_silence: lease + 13_500, max_latency: MAX_LATENCY, no_faults: false, recoveries: options.recoveries, lease };
-        Ok(Self { deployment, record, rules, people: Arc::new(people), model, options: options.clone(), rounds: 0 })
+        Ok(Self { deployment, record, rules, people: Arc::new(people), model, registry, options: options.clone(), rounds: 0 })
     }
 
     /// Runs one round of a scenario. The scenario defines the unit of `amount`.
@@ -165,7 +169,12 @@ impl Environment {
         if scenario == Scenario::Poison {
             verdict.violations.extend(self.poison(&mut injector).await?);
         } else {
-            let size = LoadOptions { clients: self.options.clients, turn_limit: self.options.turn_limit };
+            let size = LoadOptions {
+                clients: self.options.clients,
+                turn_limit: self.options.turn_limit,
+                model: self.model.openai_url(),
+                registry: Arc::clone(&self.registry),
+            };
             let load = Load::start(&self.deployment, &self.people, &self.record, size, seed);
             sleep(WARM_UP).await;
             let injected = inject(&mut injector, scenario, amount).await;
@@ -186,12 +195,14 @@ impl Environment {
         Ok(verdict)
     }
 
-    /// Checks that what nothing uses any more is deleted.
+    /// Checks that what nothing uses any more is deleted, and that nothing of deleted accounts is left.
     ///
     /// # Errors
     /// The database does not answer.
     pub async fn check_swept(&self) -> Result<Vec<Violation>> {
-        stores::check_swept(&self.deployment, self.options.turn_limit / 2).await
+        let mut found = stores::check_swept(&self.deployment, self.options.turn_limit / 2).await?;
+        found.extend(accounts::check(&self.deployment, &self.record.deleted_accounts()).await?);
+        Ok(found)
     }
 
     async fn check_results(&self, verdict: &mut Verdict) -> Result<()> {
@@ -204,6 +215,9 @@ impl Environment {
         let faults = self.deployment.timeline.fault_history();
         verdict.violations.extend(check::check(&turns, &projects, &faults, &self.rules));
         verdict.violations.extend(lists.iter().flat_map(check::lists::check));
+        let observed = self.record.take_credentials();
+        verdict.count("uses of credentials", observed.uses.len() as u64);
+        verdict.violations.extend(credentials::check(&self.deployment, &observed, &faults, &self.rules).await?);
         verdict.count("compiled pages", compiled.len() as u64);
         verdict.violations.extend(replays::check(&self.deployment, &turns).await?);
         verdict.violations.extend(previews::check(&self.deployment, compiled).await?);

@@ -137,7 +137,7 @@ impl FaultInjector {
             for node in self.deployment.of(Role::Compile) {
                 replicas.extend(node.process().await);
             }
-            for process in children(&replicas)? {
+            for process in children(&replicas)?.into_iter().filter(|process| compiles(*process)) {
                 if killed.insert(process) && testing::signal(process, Signal::Kill).is_ok() {
                     self.count("compilers killed in mid-build");
                 }
@@ -190,6 +190,16 @@ fn children(parents: &[u32]) -> Result<Vec<u32>> {
         }
     }
     Ok(found)
+}
+
+/// Whether it is a process of the compiler that does not fetch packages. The end of one that does is no refusal: its page says that the
+/// registry does not answer. A test of compile kills one.
+fn compiles(process: u32) -> bool {
+    let line = std::fs::read(format!("/proc/{process}/cmdline")).unwrap_or_default();
+    let mut parts = line.split(|byte| *byte == 0);
+    // Before it is the compiler, it has the command line of its parent.
+    let is_compiler = parts.next() == Some(testing::compiler().as_os_str().as_encoded_bytes());
+    is_compiler && parts.next().is_some_and(|argument| argument != b"fetch")
 }
 
 /// Begins a transaction that locks the next sequence numbers of every running turn. Returns `None` if no turn is running.

@@ -37,6 +37,8 @@ pub const OPEN_POLICIES: &str = "policies:\n  \
     - { name: auth, limit: 100000, window: 15m, algorithm: gcra }\n  \
     - { name: auth-account, limit: 100000, window: 15m, algorithm: gcra }\n  \
     - { name: auth-guess, limit: 100000, window: 15m, algorithm: gcra }\n  \
+    - { name: auth-stuffing, limit: 100000, window: 24h, algorithm: gcra }\n  \
+    - { name: service-accounts, limit: 100000, window: 24h, algorithm: gcra }\n  \
     - { name: save, limit: 100000, window: 1h, algorithm: gcra }\n  \
     - { name: general, limit: 100000, window: 10s, algorithm: gcra }\n";
 
@@ -133,4 +135,13 @@ pub async fn pool(database: &str, service: &str) -> Result<sqlx::PgPool> {
     let mut url = url::Url::parse(database)?;
     url.set_path(&format!("{}_{}", url.path(), service.replace('-', "_")));
     Ok(sqlx::PgPool::connect(url.as_str()).await?)
+}
+
+/// Renames a table that a sign-in needs, so that each one is an internal error.
+///
+/// # Errors
+/// If the database of auth cannot be reached.
+pub async fn break_sign_ins(database: &str) -> Result<()> {
+    sqlx::query("ALTER TABLE users RENAME TO users_away").execute(&pool(database, "auth").await?).await?;
+    Ok(())
 }

@@ -5,6 +5,7 @@
 //! - [`model_server`]: a model provider that answers from a script. [`script`]: journeys in Node.js.
 //! - [`vite`]: a project that is compiled for a preview. [`projects`]: projects from folders and npm packages.
 //! - [`contract`]: the HTTP bindings of the contract. [`document`]: the OpenAPI document. [`issuer`]: access tokens that a test issues.
+//! - [`sink`]: a server for what an exporter sends. [`upstream`]: a registry of npm packages.
 //! - [`canary`]: time limits that exclude the time during which the machine was starved.
 
 pub mod cluster;
@@ -17,7 +18,9 @@ pub mod person;
 pub mod process;
 pub mod projects;
 pub mod script;
+pub mod sink;
 pub mod sse;
+pub mod upstream;
 pub mod vite;
 
 pub use chassis::testing::canary;

@@ -48,7 +48,7 @@ fn is_waiting(before: &Event, after: &Event) -> bool {
 }
 
 /// The longest part of an interval, without starved time, in which there was no outage and no worker was lost.
-fn longest_healthy(from: Millis, to: Millis, faults: &FaultHistory) -> Millis {
+pub(super) fn longest_healthy(from: Millis, to: Millis, faults: &FaultHistory) -> Millis {
     let mut ends: Vec<(Millis, Millis)> = faults.losses.iter().map(|at| (*at, *at)).collect();
     ends.extend(faults.outages.iter().map(|trouble| trouble.span).chain(faults.pauses.iter().copied()));
     ends.retain(|(begin, end)| *end >= from && *begin <= to);

@@ -5,7 +5,6 @@ mod loss;
 use std::collections::BTreeSet;
 
 use serde_json::json;
-use test_support::canary::Stopwatch;
 
 use super::*;
 use crate::{
@@ -89,7 +88,6 @@ impl Writer {
         let watched = WatchedTurn {
             prompt: PROMPT,
             person: 0,
-            clock: Stopwatch::start(),
             started: (START, START),
             turn: "t".into(),
             replaces: None,

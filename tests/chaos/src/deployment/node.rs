@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use backlot::role::Role;
 use chassis::testing::{self, Signal};
 use test_support::{
@@ -24,6 +24,8 @@ use super::timeline::Timeline;
 
 const POLL: Duration = Duration::from_millis(20);
 const DRAINED_WITHIN: Duration = Duration::from_secs(30);
+/// A process that ends so many times in a row before it listens does not start by itself.
+const FAILED_STARTS: u32 = 3;
 /// The prefix of the log line of a fired failpoint.
 const FIRED: &str = "failpoint fired: ";
 /// A part of the log line of every panic.
@@ -41,6 +43,7 @@ pub struct Node {
     /// Failpoints that are armed at the next start.
     armed: PlainMutex<BTreeSet<Failpoint>>,
     log_state: PlainMutex<LogState>,
+    starts: PlainMutex<Starts>,
 }
 
 /// The role, the name and the addresses of a replica.
@@ -82,6 +85,23 @@ struct LogState {
     read_to: u64,
     fired: Vec<Failpoint>,
     panics: Vec<String>,
+    /// The last line that is not blank.
+    last_line: String,
+}
+
+/// The failed starts in a row. A start that a failpoint has ended does not count.
+#[derive(Default)]
+struct Starts {
+    failed: u32,
+    /// The number of failpoints that had fired before.
+    fired: usize,
+}
+
+impl Starts {
+    fn fail(&mut self, fired: usize) {
+        let failed = if fired == self.fired { self.failed + 1 } else { 0 };
+        *self = Self { failed, fired };
+    }
 }
 
 impl Node {
@@ -104,6 +124,7 @@ impl Node {
             instance: Mutex::default(),
             armed: PlainMutex::default(),
             log_state: PlainMutex::default(),
+            starts: PlainMutex::default(),
         }
     }
 
@@ -135,7 +156,7 @@ impl Node {
     /// Waits until it listens.
     ///
     /// # Errors
-    /// It does not listen within this time.
+    /// It does not listen within this time, or [`Node::check_starts`].
     pub async fn ready(&self, within: Duration) -> Result<()> {
         let clock = Stopwatch::start();
         loop {
@@ -143,11 +164,23 @@ impl Node {
             if self.instance.lock().await.state == State::Up {
                 return Ok(());
             }
+            if !self.armed().is_empty() {
+                self.check_starts()?;
+            }
             if clock.elapsed() > within {
                 bail!("{} does not listen after {within:?}, see {}", self.name, self.log.display());
             }
             tokio::time::sleep(POLL).await;
         }
+    }
+
+    /// # Errors
+    /// It has ended several times in a row before it listened, and no failpoint has ended it.
+    pub fn check_starts(&self) -> Result<()> {
+        let failed = lock(&self.starts).failed;
+        let last = self.read_log().last_line.clone();
+        ensure!(failed < FAILED_STARTS, "{} ended {failed} times before it listened: {last:?}, see {}", self.name, self.log.display());
+        Ok(())
     }
 
     /// Updates the state, and restarts the process if it has exited.
@@ -157,6 +190,10 @@ impl Node {
         let Some(child) = &mut instance.child else { return };
         if let Ok(Some(status)) = child.try_wait() {
             instance.child = None;
+            if instance.state == State::Starting {
+                let fired = self.fired().len();
+                lock(&self.starts).fail(fired);
+            }
             self.set_down(&mut instance);
             self.timeline.note(format!("{} exited: {status}", self.name));
             // The next check repeats a failed start.
@@ -165,6 +202,7 @@ impl Node {
         }
         if instance.state == State::Starting && matches!(timeout(POLL, TcpStream::connect(self.address)).await, Ok(Ok(_))) {
             instance.state = State::Up;
+            lock(&self.starts).failed = 0;
             self.timeline.replica_up(self.role, &self.name);
         }
     }
@@ -231,6 +269,7 @@ impl Node {
     /// Arms these failpoints for the next start, and clears the list of fired ones.
     pub fn arm(&self, failpoints: impl IntoIterator<Item = Failpoint>) {
         self.read_log().fired.clear();
+        *lock(&self.starts) = Starts::default();
         lock(&self.armed).extend(failpoints);
     }
 
@@ -288,6 +327,9 @@ impl Node {
             } else if text.contains(PANIC) {
                 log_state.panics.push(format!("{}: {}", self.name, text.trim_end()));
             }
+            if !text.trim().is_empty() {
+                text.trim_end().clone_into(&mut log_state.last_line);
+            }
             line.clear();
         }
         log_state
@@ -300,4 +342,20 @@ fn signal(instance: &Instance, signal: Signal) -> bool {
 
 fn lock<T>(mutex: &PlainMutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_starts_that_no_failpoint_has_ended_fail() {
+        let mut starts = Starts::default();
+        (0..3).for_each(|_| starts.fail(0));
+        assert_eq!(starts.failed, 3);
+        starts.fail(1);
+        assert_eq!(starts.failed, 0, "a failpoint has fired");
+        starts.fail(1);
+        assert_eq!(starts.failed, 1);
+    }
 }

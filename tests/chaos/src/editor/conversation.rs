@@ -27,7 +27,7 @@ impl Editor {
         self.delete_prompt(&prompt).await
     }
 
-    async fn conversation(&mut self) -> Option<Value> {
+    pub(super) async fn conversation(&mut self) -> Option<Value> {
         let path = format!("/api/projects/{}/messages?order=MESSAGE_ORDER_OLDEST_FIRST", self.project);
         Some(self.get("list messages", &path).await?["messages"].take())
     }
@@ -88,7 +88,7 @@ impl Editor {
         self.call_or_not_found("delete a preview", Method::DELETE, &format!("{root}/previews/{capability}"), json!({})).await
     }
 
-    async fn send(&mut self, what: &str, method: Method, path: &str, body: Value) -> Option<Value> {
+    pub(super) async fn send(&mut self, what: &str, method: Method, path: &str, body: Value) -> Option<Value> {
         let answered = self.client.call(ApiCall { what, method, path, body, key: None }).await?;
         self.accept(what, answered)
     }

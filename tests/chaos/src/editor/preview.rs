@@ -1,7 +1,9 @@
-//! A project that is compiled: a turn in it, whose files agent-streaming checks, its findings, and its page with its modules.
+//! A project that is compiled and imports a package: a turn in it, whose files agent-streaming checks, its findings, and its page with its
+//! modules.
 
 use reqwest::{Method, Url};
 use serde_json::{Value, json};
+use test_support::upstream::Upstream;
 
 use super::Editor;
 use crate::{
@@ -13,7 +15,7 @@ use crate::{
 
 const PAGE: (&str, &str) =
     ("index.html", "<!doctype html><html><head></head><body><script type=\"module\" src=\"/src/main.ts\"></script></body></html>\n");
-const MAIN: (&str, &str) = ("src/main.ts", "import { greet } from './greet';\ndocument.title = greet('Ann');\n");
+const MAIN: &str = "src/main.ts";
 /// The module that is edited.
 const GREET: &str = "src/greet.ts";
 /// How often a request is sent whose compiler was killed. A run kills few processes at once.
@@ -21,13 +23,15 @@ const COMPILER_ATTEMPTS: usize = 20;
 
 impl Editor {
     /// Creates a project, lets a turn change it, and opens its page before and after an edit.
-    pub(super) async fn open_compiled(&mut self) -> Option<()> {
+    pub(super) async fn open_compiled(&mut self, registry: &Upstream) -> Option<()> {
         let draft = json!({ "draftId": self.draft });
         let answer = self.save_file(draft, PAGE.0, PAGE.1.to_owned()).await?;
         self.project = self.text_at(&answer, "/project/id")?;
         self.saved_file(&answer, PAGE.0, PAGE.1.to_owned())?;
-        let greet = self.greet();
-        for (path, text) in [(MAIN.0, MAIN.1.to_owned()), (GREET, greet)] {
+        let package = self.publish_package(registry);
+        let manifest = json!({ "dependencies": { &package: "1.0.0" } }).to_string();
+        let main = format!("import {{ name }} from '{package}';\nimport {{ greet }} from './greet';\ndocument.title = greet(name);\n");
+        for (path, text) in [("package.json", manifest), (MAIN, main), (GREET, self.greet())] {
             self.edit(path, text).await?;
         }
         let mut turn = self.start(Task::Write, json!({})).await?;
@@ -44,6 +48,14 @@ impl Editor {
         let html = self.read_page_and_modules(&url).await?;
         self.client.record.compiled(CompiledPage { project: self.project.clone(), url, html });
         self.publish_compiled().await
+    }
+
+    /// Publishes a package that no other project imports, so that it is resolved, fetched and bundled for this one. Returns its name.
+    fn publish_package(&self, registry: &Upstream) -> String {
+        let (name, code) = (format!("name-{}", self.draft), format!("export const name = '{}';\n", self.draft));
+        let files = [("package.json", r#"{"type": "module", "main": "index.js"}"#), ("index.js", code.as_str())];
+        registry.publish(&name, "1.0.0", &json!({}), &files);
+        name
     }
 
     /// Builds and publishes the site. A compiler that was killed costs an answer.

@@ -89,8 +89,7 @@ impl Editor {
 
     /// Publishes the project as a template, makes a project of it, and deletes both.
     pub(super) async fn use_templates(&mut self) -> Option<()> {
-        let body = json!({ "projectId": self.project, "title": "Chaos", "variables": [{ "name": "by", "label": "By" }] });
-        let template = self.post("publish a template", "/api/templates", body).await?;
+        let template = self.publish_template().await?;
         let path = format!("/api/templates/{}", self.text_at(&template, "/id")?);
         let next = json!({ "projectId": self.project, "title": "Chaos", "templateId": template["id"] });
         self.post("publish a version", "/api/templates", next).await?;
@@ -110,6 +109,11 @@ impl Editor {
         self.accept("report", answered)?;
         self.call_or_not_found("purge", Method::DELETE, &format!("/api/projects/{made}?purge=true"), json!({})).await?;
         self.call_or_not_found("unpublish", Method::DELETE, &path, json!({})).await
+    }
+
+    pub(super) async fn publish_template(&mut self) -> Option<Value> {
+        let body = json!({ "projectId": self.project, "title": "Chaos", "variables": [{ "name": "by", "label": "By" }] });
+        self.post("publish a template", "/api/templates", body).await
     }
 
     /// Another person reviews a template and takes the review back.
