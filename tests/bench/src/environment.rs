@@ -29,6 +29,7 @@ pub(crate) const POLICIES: &str = "policies:\n  \
     - { name: auth, limit: 10000, window: 15m }\n  \
     - { name: auth-account, limit: 10000, window: 15m }\n  \
     - { name: auth-guess, limit: 10000, window: 15m }\n  \
+    - { name: auth-stuffing, limit: 10000, window: 24h }\n  \
     - { name: save, limit: 10000, window: 1h }\n  \
     - { name: general, limit: 10000, window: 1s }\n";
 

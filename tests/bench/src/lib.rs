@@ -12,7 +12,8 @@
 //! - `previews`: edits, pages, packages, checks and sites, compared with Vite's dev server and `vite build`.
 //! - `selection`: how often the right agent is selected, and how long it takes.
 //! - `tokens`: the input tokens of turns with a planned context, beside those with every file in the prompt.
-//! - `token`: the check of access tokens, compared with the plain signature.
+//! - `token`: checks of access tokens at the gateway, compared with the plain signature.
+//! - `sign_in` with `welch`: sign-ins, compared with the plain password hash, and whether their time tells which addresses have an account.
 //!
 //! Every target runs in its own process, so that its CPU time can be measured. Each of these processes runs this executable with other
 //! arguments. The targets alternate within every round. The exit code is a failure if a measurement failed or costs more than five times
@@ -37,6 +38,7 @@ mod scale;
 mod search;
 mod seed;
 mod selection;
+mod sign_in;
 mod sql;
 mod stream;
 mod table;
@@ -44,6 +46,7 @@ mod token;
 mod tokens;
 mod upstream;
 mod watch;
+mod welch;
 
 use std::{future::Future, process::ExitCode, time::Instant};
 
@@ -97,6 +100,7 @@ async fn measure(wanted: &[&str]) -> Result<ExitCode> {
         limiter::measure(&environment, &mut table).await.context("limiter")?;
     }
     let upstream = Upstream::start().await?;
+    sign_in::measure(is_wanted("sign-in"), &environment, &upstream.url, &mut table).await.context("sign-in")?;
     if ["stream", "files", "search", "page", "history", "large"].into_iter().any(is_wanted) {
         let cluster = environment.cluster("bench", &upstream.url, &[]).await?;
         if is_wanted("stream") {

@@ -28,6 +28,12 @@ pub(crate) fn cpu_of_postgres(postmaster: u32) -> Option<Duration> {
     Some(server.own() + server.reaped() + live)
 }
 
+/// The CPU time of the calling thread so far; `None` without `/proc` or the statistics of the scheduler.
+pub(crate) fn cpu_of_thread() -> Option<Duration> {
+    let text = fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+    Some(Duration::from_nanos(text.split_whitespace().next()?.parse().ok()?))
+}
+
 /// The resident memory of a process in bytes, including shared pages.
 pub(crate) fn memory_of(pid: u32) -> Option<f64> {
     let kilobytes: f64 = number_in(&format!("/proc/{pid}/status"), "VmRSS:")?;

@@ -77,7 +77,10 @@ const tests = {
     await waitForFocus("prompt");
     await checkPage(page, "workspace-empty");
     await page.getByRole("button", { name: "Sign out" }).focus();
+    const loadedAgain = page.waitForEvent("load");
     await keyboard.press("Enter");
+    await loadedAgain;
+    await loaded();
     await waitForFocus("email");
     sent.length = 0;
     await keyboard.type(email);

@@ -23,7 +23,7 @@ async function signUp() {
   await loaded();
   watcher.atMost(LOAD_REQUESTS, "the sign-in");
   await page.getByLabel("E-mail").fill(`${crypto.randomUUID()}@example.com`);
-  await page.getByLabel("Password").fill("123456789");
+  await page.getByLabel("Password").fill("123456789123456789");
   await page.getByRole("button", { name: "Create account" }).click();
   await page.locator("#sign-in .fault").filter({ hasText: "password" }).waitFor();
   await shot("1-weak-password");
@@ -207,6 +207,17 @@ async function refusedPrompt() {
   await shot("10-refused-prompt");
 }
 
+// Nothing of the session stays in the browser.
+async function signOut() {
+  assert.ok((await page.content()).includes("add a footer"), "the page has a prompt");
+  const answered = page.waitForResponse((response) => response.url().endsWith("/api/auth/signout") && response.ok(), TIMEOUT);
+  await page.getByRole("button", { name: "Sign out" }).click();
+  assert.equal((await (await answered).allHeaders())["clear-site-data"], '"cache", "storage"');
+  await page.getByRole("button", { name: "Create account" }).waitFor(TIMEOUT);
+  assert.ok(!(await page.content()).includes("add a footer"), "the page has no prompt");
+  assert.deepEqual(await page.evaluate(() => [sessionStorage.length, localStorage.length, document.cookie]), [0, 0, ""]);
+}
+
 try {
   await signUp();
   await twoTurns();
@@ -219,8 +230,7 @@ try {
   await refusedLoads();
   await refusedPrompt();
   await savedElsewhere();
-  await page.getByRole("button", { name: "Sign out" }).click();
-  await page.getByRole("button", { name: "Create account" }).waitFor(TIMEOUT);
+  await signOut();
   watcher.checkNoErrors();
   console.log("ok: the main path of the first page");
 } catch (error) {

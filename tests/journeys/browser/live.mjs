@@ -1,9 +1,9 @@
 // Tests the preview of a compiled project that is open in the first page while somebody saves (BACKLOT_CHANGES: the files of the project).
 // Exits with 0 only if all steps passed: a style changes in place, a syntax error is shown and goes, other changes load the page again, and a
-// runtime error is shown, reported and put into the prompt.
+// runtime error is shown, reported and put into the prompt with the last errors of the console, whose end the page shows as text.
 
 import assert from "node:assert/strict";
-import { launch, PASSWORD, TIMEOUT, shot, url } from "./support.mjs";
+import { checkPage, launch, PASSWORD, TIMEOUT, shot, url } from "./support.mjs";
 
 const browser = await launch();
 const page = await browser.newPage();
@@ -28,6 +28,7 @@ const fail = document.createElement('button');
 fail.textContent = 'fail';
 interface Item { price: number }
 fail.addEventListener('click', () => {
+  console.error('the list is empty', '<b>not bold</b>');
   const item = undefined as unknown as Item;
   item.price.toFixed();
 });
@@ -89,7 +90,27 @@ try {
   await frame.getByRole("alert").getByText(/TypeError/).first().waitFor(TIMEOUT);
   await shot(page, "live-runtime");
   await page.getByRole("button", { name: "Fix the error" }).click();
-  assert.match(await page.locator("#prompt").inputValue(), /src\/main\.ts:\d+:\d+\. Find its cause[^]*TypeError/);
+  const asked = await page.locator("#prompt").inputValue();
+  assert.match(asked, /src\/main\.ts:\d+:\d+\. Find its cause[^]*TypeError/);
+  assert.ok(asked.endsWith("The last errors in its console:\n- the list is empty <b>not bold</b>"), asked);
+
+  // The page shows the console as text, and only its end. A script of the preview may send anything.
+  const lines = page.locator("#console li");
+  await page.getByRole("tab", { name: /^Console/ }).click();
+  assert.deepEqual(await lines.allTextContents(), [
+    "infothe page runs { count: 0 }",
+    "errorthe list is empty <b>not bold</b>",
+    `error${error.message} at ${error.file}:${error.line}:${error.column}`,
+  ]);
+  assert.equal(await page.locator("#console b").count(), 0);
+  await checkPage(page, "live-console", "Files");
+  await frame.locator("body").evaluate(() => {
+    for (let at = 0; at < 60; at++) parent.postMessage({ type: "backlot:console", level: "warn", message: `line ${at}` }, "*");
+    parent.postMessage({ type: "backlot:console", level: { toString: 1 }, message: "a".repeat(10_000), dropped: 7 }, "*");
+  });
+  await lines.filter({ hasText: "aaa" }).waitFor(TIMEOUT);
+  const shown = await lines.allTextContents();
+  assert.deepEqual([shown.length, shown[0], shown.at(-2), shown.at(-1).length], [50, "warnline 12", "note7 reports were left out.", 2004]);
   await frame.getByRole("button", { name: "Close" }).click();
   assert.equal(await frame.getByRole("alert").count(), 0);
   console.log("ok: a live preview");

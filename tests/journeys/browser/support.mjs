@@ -19,10 +19,10 @@ export const PASSWORD = "correct horse battery staple 7";
 // The browser gave a request up, for example the icon of a page that it leaves. An error of the server or of the network has another name.
 export const isAborted = (request) => request.failure()?.errorText === "net::ERR_ABORTED";
 
-export function launch() {
+export function launch(more = []) {
   return library("playwright-core").chromium.launch({
     executablePath: process.env.BACKLOT_CHROMIUM ?? "/usr/bin/chromium",
-    args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"],
+    args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync", ...more],
   });
 }
 

@@ -5,6 +5,7 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::atomic::{AtomicUsize, Ordering},
     time::Duration,
 };
 
@@ -76,18 +77,23 @@ impl Prometheus {
         Ok(Self { process, url: format!("http://{address}") })
     }
 
-    /// The state of an alert: `inactive`, `pending` or `firing`. Returns `None` if Prometheus does not answer.
-    async fn state(&self, alert: &str) -> Option<String> {
+    /// The state of an alert, for any role or for this one: `inactive`, `pending` or `firing`. Returns `None` if Prometheus does not answer.
+    async fn state(&self, alert: &str, role: Option<&str>) -> Option<String> {
         let answer: Value = reqwest::get(format!("{}/api/v1/alerts", self.url)).await.ok()?.json().await.ok()?;
-        let found = answer["data"]["alerts"].as_array()?.iter().find(|found| found["labels"]["alertname"] == alert);
+        let is_it = |labels: &Value| labels["alertname"] == alert && role.is_none_or(|role| labels["role"] == role);
+        let found = answer["data"]["alerts"].as_array()?.iter().find(|found| is_it(&found["labels"]));
         Some(found.map_or("inactive", |found| found["state"].as_str().unwrap_or_default()).to_owned())
     }
 
     /// Repeats `meanwhile` until the alert has this state.
     async fn reaches(&self, alert: &str, state: &str, meanwhile: impl AsyncFn()) {
+        self.reaches_for(None, alert, state, meanwhile).await;
+    }
+
+    async fn reaches_for(&self, role: Option<&str>, alert: &str, state: &str, meanwhile: impl AsyncFn()) {
         eventually(SEEN_WITHIN, async || {
             meanwhile().await;
-            (self.state(alert).await.as_deref() == Some(state)).then_some(())
+            (self.state(alert, role).await.as_deref() == Some(state)).then_some(())
         })
         .await;
     }
@@ -112,9 +118,23 @@ async fn set_read_only(admin: &mut PgConnection, read_only: bool) -> Result<()> 
     Ok(())
 }
 
+/// Makes or renews the certificates of all roles, for this many days.
+async fn certificates(launch: &Launch, command: &str, days: u16) -> Result<()> {
+    let output = launch.command(&["certs", command, "--days", &days.to_string()]).output().await?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    Ok(())
+}
+
 async fn sign_in(person: &Person) {
     let body = json!({ "email": person.email, "password": PASSWORD });
     // The answer is counted in the metrics.
+    let _ = person.http.post(format!("{}/api/auth/signin", person.url)).json(&body).send().await;
+}
+
+/// Tries the next pair of a list.
+async fn try_stolen_password(person: &Person, tried: &AtomicUsize) {
+    let number = tried.fetch_add(1, Ordering::Relaxed);
+    let body = json!({ "email": format!("person{number}@example.org"), "password": "stolen" });
     let _ = person.http.post(format!("{}/api/auth/signin", person.url)).json(&body).send().await;
 }
 
@@ -144,24 +164,38 @@ async fn every_alert_fires_and_clears() -> Result<()> {
     chassis::install_crypto();
     let folder = tempfile::tempdir()?;
     let policies = folder.path().join("policies.yaml");
-    std::fs::write(&policies, cluster::OPEN_POLICIES)?;
+    let few = cluster::OPEN_POLICIES.replace("auth-stuffing, limit: 100000", "auth-stuffing, limit: 3");
+    ensure!(few != cluster::OPEN_POLICIES);
+    std::fs::write(&policies, few)?;
     let database = testing::database_url("alerts").await;
     let (launch, target) = Launch::new(env!("CARGO_BIN_EXE_backlot-under-test"), &folder.path().join("backlot"))
+        .set("BACKLOT_TLS", "require")
         .set("DATABASE_URL", &database)
         .set("BACKLOT_POLICIES", &policies.to_string_lossy())
         .set("BACKLOT_EDGE_PER_SECOND", "0")
         .with_metrics()?;
+    certificates(&launch, "make", 10).await?;
     let process = launch.up().await?;
     let person = Person::sign_up(&process.url).await?;
     let prometheus = Prometheus::start(folder.path(), target)?;
-    for alert in ["ApiErrors", "SlowQuery", "GatewayDown"] {
+    for alert in ["ApiErrors", "SlowQuery", "PasswordList", "GatewayDown"] {
         prometheus.reaches(alert, "inactive", async || sign_in(&person).await).await;
     }
+
+    for role in ["gateway", "compile"] {
+        prometheus.reaches_for(Some(role), "CertificateExpires", "firing", async || ()).await;
+    }
+    certificates(&launch, "renew", 365).await?;
+    prometheus.reaches("CertificateExpires", "inactive", async || ()).await;
 
     let of_auth = database.replacen("/alerts?", "/alerts_auth?", 1);
     ensure!(of_auth != database, "{database}");
     prometheus.reaches("SlowQuery", "firing", async || slow_sign_in(&person, &of_auth).await.expect("a slow statement")).await;
     prometheus.reaches("SlowQuery", "inactive", async || sign_in(&person).await).await;
+
+    let tried = AtomicUsize::new(0);
+    prometheus.reaches("PasswordList", "firing", async || try_stolen_password(&person, &tried).await).await;
+    prometheus.reaches("PasswordList", "inactive", async || sign_in(&person).await).await;
 
     let mut admin = PgConnection::connect(&of_auth).await?;
     set_read_only(&mut admin, true).await?;

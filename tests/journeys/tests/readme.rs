@@ -25,6 +25,7 @@ const NOT_RUN: &[(&str, &str)] = &[
     ("deploy/scripts/bench.sh only files page", "the same"),
     ("deploy/scripts/bench.sh only previews", "the same"),
     ("deploy/scripts/bench.sh only selection tokens", "the same"),
+    ("deploy/scripts/bench.sh only token sign-in", "the same"),
     ("target/debug/backlot vendor warm", "fetches some hundred packages; tests/operators/vendor.rs keeps a set of the list"),
     (r#"target/debug/backlot vendor warm --set "starter vue" --set "vue apps""#, "the same"),
     ("target/debug/backlot vendor add react@^18 @tanstack/react-query", "needs a registry; tests/operators/vendor.rs adds packages"),
@@ -37,6 +38,13 @@ const NOT_RUN: &[(&str, &str)] = &[
         "the same; tests/house/tests/deploy reads both files",
     ),
     ("docker compose -f docker-compose.yml -f deploy/compose.replicas.yml up --wait --scale agent-streaming=4", "the same"),
+    (
+        "docker compose -f docker-compose.yml -f deploy/compose.tls.yml up --wait",
+        "needs a Docker engine; `make compose-test` runs both files",
+    ),
+    ("docker compose -f docker-compose.yml -f deploy/compose.tls.yml up certs", "the same"),
+    ("docker compose -f docker-compose.yml -f deploy/compose.tls.yml run --rm operator admin users list", "the same"),
+    ("docker compose -f docker-compose.yml -f deploy/compose.tls.yml cp auth:/etc/backlot/tls/ca.pem .", "the same"),
 ];
 
 /// Pages whose commands no test runs, with the reason. Their syntax is checked.
@@ -372,6 +380,8 @@ async fn mentioned_routes_exist() -> Result<()> {
     let revision = project["headRevision"].as_str().unwrap_or_default().to_owned();
     let templates = person.get("/api/templates?tag=html").await?;
     let template = templates["templates"][0]["id"].as_str().unwrap_or_default().to_owned();
+    let robot = person.post("/api/auth/service-accounts", json!({ "displayName": "robot" })).await?;
+    let robot = robot["id"].as_str().unwrap_or_default().to_owned();
     let mut called = 0;
     let documents = pages()?.into_iter().map(Ok).chain(std::iter::once(Page::read("ARCHITECTURE.md")));
     for page in documents {
@@ -382,7 +392,7 @@ async fn mentioned_routes_exist() -> Result<()> {
                 .fold(target, |text, place| text.replace(place, &done.project));
             let target = ["$TURN", "{turnId}"].iter().fold(target, |text, place| text.replace(place, &done.turn));
             let target = ["$FIRST", "$REVISION"].iter().fold(target, |text, place| text.replace(place, &revision));
-            let target = target.replace("$TEMPLATE", &template).replace("${query}", "pageSize=10");
+            let target = target.replace("$TEMPLATE", &template).replace("$ROBOT", &robot).replace("${query}", "pageSize=10");
             // The project is needed for the other routes, and an upload or an import is no GET.
             if target.contains("purge=true") || target.contains("message=") || target.contains("/import?") {
                 continue;

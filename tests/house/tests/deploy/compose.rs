@@ -15,6 +15,7 @@ use crate::{
 /// Services whose images have no program for a health check.
 const NO_PROBE: [&str; 2] = ["otel-collector", "jaeger"];
 const SECRET: &str = "BACKLOT_CLUSTER_SECRET";
+const COMPOSE_FILES: [&str; 3] = ["docker-compose.yml", "deploy/compose.replicas.yml", "deploy/compose.tls.yml"];
 
 #[test]
 fn every_role_is_a_service_with_a_valid_environment() {
@@ -179,14 +180,8 @@ fn mounted_files_and_volumes_exist() {
 }
 
 #[test]
-fn the_example_lists_exactly_the_variables_of_the_compose_file() {
-    let text = read("docker-compose.yml");
-    let taken: BTreeSet<_> = text
-        .lines()
-        .filter(|line| !line.trim_start().starts_with('#'))
-        .flat_map(|line| line.split("${").skip(1))
-        .map(|rest| rest.split([':', '-', '}']).next().unwrap_or_default().to_owned())
-        .collect();
+fn the_example_lists_exactly_the_variables_of_the_compose_files() {
+    let taken: BTreeSet<_> = COMPOSE_FILES.into_iter().flat_map(|file| variables(&read(file))).collect();
     let example = read(".env.example");
     let listed: BTreeSet<_> = example
         .lines()
@@ -196,6 +191,33 @@ fn the_example_lists_exactly_the_variables_of_the_compose_file() {
         .filter(|name| name.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_'))
         .collect();
     assert_eq!(listed, taken);
+}
+
+#[test]
+fn a25_no_secret_of_the_compose_files_has_a_default() {
+    let mut found = BTreeSet::new();
+    for file in COMPOSE_FILES {
+        for value in read(file).split("${").skip(1).filter_map(|rest| rest.split('}').next()) {
+            let name: String = value.chars().take_while(|c| c.is_ascii_uppercase() || *c == '_').collect();
+            if !["SECRET", "PASSWORD", "KEY", "TOKEN"].iter().any(|word| name.contains(word)) {
+                continue;
+            }
+            let rest = &value[name.len()..];
+            let has_no_default = rest.starts_with(":?") || matches!(rest, "" | "-" | ":-") || rest == ":-$POSTGRES_PASSWORD";
+            assert!(has_no_default, "{file}: {value}");
+            found.insert(name);
+        }
+    }
+    for name in ["BACKLOT_CLUSTER_SECRET", "POSTGRES_PASSWORD", "GRAFANA_PASSWORD"] {
+        assert!(found.contains(name), "{name}");
+    }
+}
+
+/// The variables that a compose file takes from `.env`. `$$` is a dollar of a command.
+pub(crate) fn variables(text: &str) -> BTreeSet<String> {
+    let lines = text.lines().filter(|line| !line.trim_start().starts_with('#'));
+    let values = lines.flat_map(|line| line.split("${").skip(1));
+    values.map(|rest| rest.split([':', '-', '}']).next().unwrap_or_default().to_owned()).collect()
 }
 
 pub(crate) struct Compose {

@@ -6,6 +6,7 @@ mod image;
 mod install;
 mod monitoring;
 mod scripts;
+mod tls;
 
 use std::{collections::BTreeMap, fs};
 

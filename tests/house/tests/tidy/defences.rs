@@ -28,6 +28,17 @@ const MAKES_SQL: Allowed = &[
     ("services/chassis/src/testing/postgres.rs", "tests"),
 ];
 
+/// What makes an HTTP client.
+const CLIENTS: [&str; 5] = ["Client::builder()", "ClientBuilder::new()", "Client::new()", "reqwest::get(", "legacy::Client"];
+/// What makes a client that connects only to what `chassis::outbound` allows, and follows no redirects.
+const GUARDED: &str = "guard.client(";
+
+/// HTTP clients for addresses that no person can set.
+const UNGUARDED: Allowed = &[
+    ("services/backlot/src/health.rs", "asks its own cluster"),
+    ("services/fetcher/src/registry.rs", "the registry is a setting of the operator"),
+    ("services/private-postgres/src/download/fetch.rs", "a fixed address"),
+];
 /// HTTP clients that follow redirects as the library does.
 const FOLLOWS_REDIRECTS: Allowed = &[
     ("services/backlot/src/health.rs", "asks its own cluster"),
@@ -60,14 +71,20 @@ fn product() -> Vec<File> {
     sources().into_iter().filter(|file| !file.path.starts_with("tests/")).collect()
 }
 
+/// Whether the code of a file contains the text, which does not begin within a name.
+fn has(file: &File, text: &str) -> bool {
+    let part = |c: char| c.is_alphanumeric() || c == '_';
+    let code = file.own();
+    code.match_indices(text).any(|(at, _)| !code[..at].ends_with(part))
+}
+
 /// Checks that only these files contain the text, and that each of them does. The name of a folder ends with `/`.
 fn only(files: &[File], text: &str, allowed: Allowed) {
-    let part = |c: char| c.is_alphanumeric() || c == '_';
-    let has = |file: &File| {
-        let code = file.own();
-        code.match_indices(text).any(|(at, _)| !code[..at].ends_with(part))
-    };
-    let found: BTreeSet<_> = files.iter().filter(|file| has(file)).map(|file| file.path.as_str()).collect();
+    only_these(files.iter().filter(|file| has(file, text)), text, allowed);
+}
+
+fn only_these<'a>(found: impl Iterator<Item = &'a File>, text: &str, allowed: Allowed) {
+    let found: BTreeSet<_> = found.map(|file| file.path.as_str()).collect();
     let covers = |entry: &str, path: &str| if entry.ends_with('/') { path.starts_with(entry) } else { path == entry };
     for path in &found {
         assert!(allowed.iter().any(|(entry, _)| covers(entry, path)), "{path} has `{text}`, which only {allowed:?} may have");
@@ -88,12 +105,15 @@ fn sql_is_constant_except_for_names_of_our_own() {
 }
 
 #[test]
-fn clients_of_http_decide_about_redirects() {
-    let clients: Vec<_> = product().into_iter().filter(|file| file.own().contains("Client::builder()")).collect();
-    assert!(clients.len() >= 4, "{} clients were found", clients.len());
-    let undecided: Vec<_> = clients.into_iter().filter(|file| !file.own().contains(".redirect(")).collect();
-    only(&undecided, "Client::builder()", FOLLOWS_REDIRECTS);
-    assert!(!product().iter().any(|file| file.own().contains("Client::new()") && file.own().contains("reqwest")));
+fn clients_of_http_are_guarded_and_decide_about_redirects() {
+    let files = product();
+    let makes_client = |file: &&File| CLIENTS.iter().any(|text| has(file, text)) && file.own().contains("reqwest");
+    let clients: Vec<_> = files.iter().filter(makes_client).collect();
+    assert!(clients.len() >= 5, "{} clients were found", clients.len());
+    let unguarded = clients.iter().copied().filter(|file| !file.own().contains(GUARDED));
+    only_these(unguarded.clone(), "an HTTP client without the guard", UNGUARDED);
+    let undecided = unguarded.filter(|file| !file.own().contains(".redirect("));
+    only_these(undecided, "an HTTP client that follows redirects", FOLLOWS_REDIRECTS);
 }
 
 #[test]
@@ -139,9 +159,12 @@ fn crates_come_from_one_registry_with_a_checksum() {
         assert!(is_pinned, "{package}");
     }
     let rules = fs::read_to_string(root().join("deny.toml")).expect("deny.toml");
-    for rule in ["unknown-registry = \"deny\"", "unknown-git = \"deny\"", "[advisories]\nignore = []"] {
+    for rule in ["unknown-registry = \"deny\"", "unknown-git = \"deny\""] {
         assert!(rules.contains(rule), "deny.toml lacks {rule}");
     }
+    // Each has its reason in `deny.toml`.
+    let ignored: Vec<_> = rules.lines().filter_map(|line| line.trim().strip_prefix("{ id = ")).collect();
+    assert!(ignored.len() == 1 && ignored[0].starts_with("\"RUSTSEC-2023-0071\", reason = "), "{ignored:?}");
 }
 
 #[test]

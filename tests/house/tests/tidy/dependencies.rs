@@ -13,13 +13,16 @@ const MAX_DEPENDENCIES: usize = 25;
 /// Crates that may have more direct dependencies: the name, the limit, and the reason.
 const MANY_DEPENDENCIES: &[(&str, usize, &str)] = &[
     ("agent-streaming", 27, "providers of models, tokens, word forms and front matter have a library each"),
-    ("chassis", 43, "it wraps all technologies, so that other crates do not need them"),
+    ("auth", 30, "providers of sign-ins, passkeys, mails, passwords, codes, e-mail addresses and places have a library each"),
+    ("chassis", 49, "it wraps all technologies, so that other crates do not need them"),
     ("compiler", 32, "one parser for each language, and the crates of one bundler"),
+    ("gateway", 28, "protocols, archives, pictures of codes and parts of HTTP have a library each"),
     ("project-storage", 30, "git objects, archives, search and media types have a library each"),
 ];
 
 /// Dependencies that no source file names: the crate, the dependency, and the reason.
 const UNNAMED_DEPENDENCIES: &[(&str, &str, &str)] = &[
+    ("chassis", "rustls-webpki", "its library is named webpki"),
     ("proto", "pbjson", "used by generated code"),
     ("proto", "prost", "used by generated code"),
     ("proto", "prost-types", "used by generated code"),
@@ -41,9 +44,11 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
     // Rules for what strangers wrote, without a service of its own.
     ("npm", &[]),
     ("compiler-client", &[]),
+    // The process that fetches, which the executable of `compiler` runs, and its messages.
+    ("fetcher", &["compiler-client", "npm"]),
     // Nobody depends on `compiler`: its executable is started by `compiler-client`, so no other build has its dependencies.
-    ("compiler", &["compiler-client"]),
-    ("compile", &["chassis", "compiler-client", "npm", "proto"]),
+    ("compiler", &["compiler-client", "fetcher"]),
+    ("compile", &["chassis", "compiler-client", "fetcher", "npm", "proto"]),
     ("gateway", &["chassis", "proto"]),
     (
         "backlot",
@@ -52,7 +57,7 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
     ("test-support", &["backlot", "chassis", "proto"]),
     ("attack", &["chassis", "proto", "test-support"]),
     ("fuzz", &["chassis", "proto"]),
-    ("journeys", &["attack", "backlot", "chassis", "proto", "test-support"]),
+    ("journeys", &["attack", "auth", "backlot", "chassis", "proto", "test-support"]),
     ("chaos", &["attack", "backlot", "chassis", "private-postgres", "proto", "test-support"]),
     // `make bench` also measures the limiter and the selection of agents without a server.
     ("bench", &["agent-streaming", "attack", "backlot", "chassis", "private-postgres", "proto", "rate-limit", "test-support"]),

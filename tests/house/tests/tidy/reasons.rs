@@ -11,11 +11,14 @@ use house::{
 #[test]
 fn the_contract_lists_every_reason() {
     let (sources, chassis) = (sources(), "services/chassis/src/");
-    // A refusal of rate-limit is an ordinary answer there, and an error at the gateway. The ends of streams are of the services that use them.
-    let ends = "services/chassis/src/tail/end.rs";
-    let of_chassis = reasons(&sources, |path| path.starts_with(chassis) && path != "services/chassis/src/limit.rs" && path != ends);
-    let of_streams = reasons(&sources, |path| path == ends);
+    // A refusal of rate-limit is an ordinary answer there, and an error at the gateway. The ends of streams and of sessions are of the services
+    // that use them.
+    let (ends, sessions) = ("services/chassis/src/tail/end.rs", "services/chassis/src/revocations.rs");
+    let others = [ends, sessions, "services/chassis/src/limit.rs"];
+    let of_chassis = reasons(&sources, |path| path.starts_with(chassis) && !others.contains(&path));
+    let (of_streams, of_sessions) = (reasons(&sources, |path| path == ends), reasons(&sources, |path| path == sessions));
     assert!(of_chassis.contains("CALLER_DENIED") && of_streams.contains("SLOW_READER"), "{of_chassis:?} {of_streams:?}");
+    assert!(of_sessions.contains("SESSION_ENDED"), "{of_sessions:?}");
     for service in ["auth", "agent-streaming", "project-storage", "rate-limit", "compile"] {
         let folder = format!("proto/backlot/{}/", service.replace('-', "_"));
         let contract: String =
@@ -24,6 +27,9 @@ fn the_contract_lists_every_reason() {
         let mut own = reasons(&sources, |path| path.starts_with(&source));
         if sources.iter().any(|file| file.path.starts_with(&source) && file.own().contains("StreamEnd::")) {
             own.extend(of_streams.clone());
+        }
+        if sources.iter().any(|file| file.path.starts_with(&source) && file.own().contains(".refuse_ended_sessions(")) {
+            own.extend(of_sessions.clone());
         }
         let missing: Vec<_> = own.union(&of_chassis).filter(|reason| !names(&contract, reason)).collect();
         assert!(!own.is_empty() && missing.is_empty(), "{service}: {missing:?} of {own:?}");

@@ -1,4 +1,5 @@
 //! The tables of docs/threats.md and docs/asvs.md. A row that names a test names one that exists and runs, and each other row has a reason.
+//! Rows of the programme of security tests have tests of their names.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -21,9 +22,17 @@ const THREATS: Table = Table { page: "docs/threats.md", ids: &["T-"], columns: 6
 const ASVS: Table = Table { page: "docs/asvs.md", ids: &["1", "2", "3", "4", "5", "6", "7", "8", "9"], columns: 5 };
 const MIN_THREATS: usize = 60;
 
-/// The requirements of ASVS 5.0 by level, without those of chapter 17 (WebRTC): seven of level 2.
-const REQUIREMENTS: [(&str, usize); 2] = [("1", 70), ("2", 183 - 7)];
+/// The requirements of ASVS 5.0 by level, without those of chapter 17 (WebRTC): seven of level 2. Of level 3 only [`LEVEL_3`].
+const REQUIREMENTS: [(&str, usize); 3] = [("1", 70), ("2", 183 - 7), ("3", LEVEL_3.len())];
 const LAST_CHAPTER: u32 = 16;
+/// The requirements of level 3 that the page has.
+const LEVEL_3: [&str; 17] = [
+    "1.3.12", "4.2.2", "4.2.3", "4.2.4", "4.2.5", "5.2.4", "5.2.5", "5.3.3", "6.3.8", "8.3.2", "8.3.3", "11.2.4", "11.3.4", "13.1.2",
+    "13.1.3", "15.4.2", "16.5.4",
+];
+
+/// The rows A3 to A25 of the test programme that tests are named after, such as `a3_two_thousand_families`. Other rows are whole test programs.
+const PROGRAMME: [u32; 14] = [3, 4, 5, 6, 7, 8, 11, 12, 13, 17, 18, 19, 23, 25];
 
 const STATES: [&str; 4] = ["test", "manual", "not applicable", "not yet"];
 /// Characters of a reason.
@@ -172,7 +181,21 @@ fn the_requirements_of_asvs_are_complete_and_in_order() {
     for (level, expected) in REQUIREMENTS {
         assert_eq!(rows.iter().filter(|row| row.cells[1] == level).count(), expected, "rows of level {level}");
     }
+    let level_3: Vec<_> = rows.iter().filter(|row| row.cells[1] == "3").map(|row| row.id.as_str()).collect();
+    assert_eq!(level_3, LEVEL_3);
     assert_eq!(rows.len(), REQUIREMENTS.iter().map(|(_, count)| count).sum::<usize>());
+}
+
+#[test]
+fn every_row_of_the_programme_has_a_live_test_of_its_name() {
+    let files = rust_files();
+    let has_test = |File { text, .. }: &File, row: u32| {
+        let prefix = format!("fn a{row}_");
+        let mut names = text.split(&prefix).skip(1).filter_map(|rest| rest.split_once('('));
+        names.any(|(name, _)| is_live_test(text, &format!("a{row}_{name}")))
+    };
+    let missing: Vec<_> = PROGRAMME.into_iter().filter(|row| !files.iter().any(|file| has_test(file, *row))).collect();
+    assert!(missing.is_empty(), "rows without a test: {missing:?}");
 }
 
 #[test]

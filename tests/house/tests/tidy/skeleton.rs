@@ -27,6 +27,8 @@ const FIELDS: &[(&str, &str)] =
 const CLIENTS: &[&str] = &[
     "services/agent-streaming/src/upstream.rs",
     "services/auth/src/limit.rs",
+    "services/auth/src/stuffing.rs",
+    "services/project-storage/src/background/accounts.rs",
     "services/project-storage/src/background/sessions.rs",
     "services/project-storage/src/commit/request.rs",
 ];

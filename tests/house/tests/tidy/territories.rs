@@ -24,6 +24,8 @@ const TERRITORIES: &[(&str, &[&str])] = &[
         ],
     ),
     ("axum", &["gateway/"]),
+    ("maxminddb", &["services/auth/src/place.rs"]),
+    ("webauthn_rs", &["services/auth/src/relying_party.rs"]),
     ("fred", &["services/rate-limit/src/counter/", "services/chassis/src/doorbell.rs", "services/chassis/src/redis.rs", "tests/bench/"]),
     // The types of oxc change with each release.
     (
@@ -46,7 +48,7 @@ const TERRITORIES: &[(&str, &[&str])] = &[
     ("tree_sitter", &["services/compiler/src/outline/grammar.rs"]),
     ("grass", &["services/compiler/src/module/scss.rs", "services/compiler/src/module/scss/"]),
     ("rquickjs", &["services/compiler/src/tool/"]),
-    ("seccompiler", &["services/compiler/src/worker/"]),
+    ("seccompiler", &["services/fetcher/src/filter.rs"]),
     ("gix_object", &["services/project-storage/src/git.rs", "services/project-storage/src/git/"]),
     ("gix_merge", &["services/project-storage/src/git.rs", "services/project-storage/src/git/"]),
     ("gix_imara_diff", &["services/project-storage/src/git.rs", "services/project-storage/src/git/"]),

@@ -9,6 +9,7 @@ use serde_json::json;
 use test_support::{
     Cluster,
     canary::within,
+    cluster,
     model_server::{Answer, At, ModelServer, Request, Script, Stop},
     script::{self, Gates, has_results, last_line},
     vite,
@@ -89,6 +90,51 @@ async fn the_first_page_shows_what_a_check_has_found() -> Result<()> {
     let mut command = command("checks.mjs");
     command.env("BACKLOT_TEST_URL", &cluster.url);
     command.env("BACKLOT_CHANGES", vite::changes().to_string());
+    run_command(command, &Gates::default()).await?;
+    cluster.stop().await
+}
+
+/// Browsers use passkeys on localhost, and not on an address. The script resolves this name to the listener.
+const LOCAL_SITE: &str = "http://localhost:4711";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_passkey_is_added_and_signs_in() -> Result<()> {
+    let cluster = Cluster::with(&[("BACKLOT_PUBLIC_URL", LOCAL_SITE)]).await?;
+    let mut command = command("passkeys.mjs");
+    command.env("BACKLOT_SITE", LOCAL_SITE);
+    command.env("BACKLOT_LISTENER", format!("127.0.0.1:{}", cluster.url.rsplit(':').next().context("no port")?));
+    run_command(command, &Gates::default()).await?;
+    cluster.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_sign_in_page_solves_a_challenge() -> Result<()> {
+    let policies = tempfile::NamedTempFile::new()?;
+    let few = cluster::OPEN_POLICIES.replace("auth-stuffing, limit: 100000", "auth-stuffing, limit: 2");
+    assert_ne!(few, cluster::OPEN_POLICIES);
+    std::fs::write(policies.path(), few)?;
+    let path = policies.path().to_string_lossy();
+    let settings = [("BACKLOT_SIGN_IN_CHALLENGE", "under-attack"), ("BACKLOT_TRUSTED_HOPS", "1"), ("BACKLOT_POLICIES", &*path)];
+    let cluster = Cluster::with(&settings).await?;
+    run_script("challenge.mjs", &cluster, &Gates::default()).await?;
+    cluster.stop().await
+}
+
+/// The pages of accounts, as the router has them.
+fn account_pages() -> Vec<String> {
+    let router = include_str!("../../../../gateway/src/router.rs");
+    let paths = router.split("get(\"/account/").skip(1).filter_map(|rest| rest.split('"').next());
+    paths.filter(|path| !path.contains('{')).map(|path| format!("/account/{path}")).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_account_page_is_accessible_and_leads_to_the_wrong_fields() -> Result<()> {
+    let pages = account_pages();
+    assert!(pages.len() > 15, "{pages:?}");
+    let cluster = Cluster::start().await?;
+    let mut command = command("account-pages.mjs");
+    command.env("BACKLOT_TEST_URL", &cluster.url);
+    command.env("BACKLOT_PAGES", serde_json::to_string(&pages)?);
     run_command(command, &Gates::default()).await?;
     cluster.stop().await
 }

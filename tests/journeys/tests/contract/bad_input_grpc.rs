@@ -1,15 +1,33 @@
 //! Invalid input over gRPC, for every RPC of the descriptors: missing rights, malformed and empty messages, and resources of other users.
 
+use std::time::Duration;
+
 use anyhow::Result;
+use chassis::testing::eventually;
 use prost_reflect::{DynamicMessage, Kind, MethodDescriptor, Value, prost::Message};
 use proto::error::Fault;
 use serde_json::json;
-use test_support::{contract, grpc, issuer};
+use test_support::{Cluster, contract, grpc, issuer};
 use tonic::{Code, Status};
 
+/// How long a service may take to learn of the end of a session.
+const SEEN_WITHIN: Duration = Duration::from_secs(30);
+
 /// Public RPCs that need no access token.
-const OPEN: &[&str] =
-    &["SignUp", "SignIn", "SignOut", "CreateAccessToken", "GetKeySet", "VerifyEmail", "RequestPasswordReset", "ConfirmPasswordReset"];
+pub(crate) const OPEN: &[&str] = &[
+    "SignUp",
+    "SignIn",
+    "VerifySignIn",
+    "StartPasskeyCeremony",
+    "SignInWithPasskey",
+    "SignOut",
+    "CreateAccessToken",
+    "GetKeySet",
+    "VerifyEmail",
+    "RequestPasswordReset",
+    "ConfirmPasswordReset",
+    "ListProviders",
+];
 /// Lists with only the caller's own entries, which are empty for a project of another user.
 const OWN_ONLY: &[&str] = &["ListTurns"];
 /// Public RPCs for which an empty request is valid.
@@ -19,8 +37,18 @@ const EMPTY_IS_VALID: &[&str] = &[
     "SignOut",
     "SendVerification",
     "ListSessions",
+    "ListProviders",
+    "ListIdentities",
     "RevokeSessions",
     "CreateRefreshToken",
+    "ExportAccount",
+    "GetFactors",
+    "StartTotp",
+    "DeleteTotp",
+    "CreateRecoveryCodes",
+    "ListApiKeys",
+    "ListServiceAccounts",
+    "ListPasskeys",
     "CreateProject",
     "ListProjects",
     "GetUsage",
@@ -28,6 +56,7 @@ const EMPTY_IS_VALID: &[&str] = &[
     "ImportArchive",
     "ListTemplates",
     "ListAgents",
+    "ListProviderKeys",
 ];
 
 #[tokio::test(flavor = "multi_thread")]
@@ -87,6 +116,29 @@ async fn every_rpc_refuses_invalid_input() -> Result<()> {
     cluster.stop().await
 }
 
+/// auth looks sessions up itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_rpc_of_a_service_refuses_the_token_of_an_ended_session() -> Result<()> {
+    let cluster = Cluster::start().await?;
+    let person = cluster.person().await?;
+    let bearer = format!("Bearer {}", person.access_token().await?);
+    person.post("/api/auth/signout", json!({})).await?;
+    for rpc in contract::rpcs() {
+        let service = grpc::service_of(&rpc);
+        if !contract::is_public(&rpc) || !["agent-streaming", "project-storage"].contains(&service.as_str()) {
+            continue;
+        }
+        let channel = grpc::connect(&cluster.grpc[&service]).await?;
+        let refused = eventually(SEEN_WITHIN, || async {
+            let answer = grpc::call(channel.clone(), &rpc, Vec::new(), &[("authorization", &bearer)]).await;
+            answer.err().filter(|status| reason(status) == "SESSION_ENDED")
+        })
+        .await;
+        assert_eq!(refused.code(), Code::Unauthenticated, "{}", rpc.full_name());
+    }
+    cluster.stop().await
+}
+
 fn reason(status: &Status) -> String {
     Fault::from_status(status).reason
 }
@@ -102,7 +154,7 @@ fn typed(name: &str, answer: Result<Vec<u8>, Status>) -> Status {
 }
 
 /// A request for the project and the turn of another user; `None` for RPCs without such fields.
-fn foreign(rpc: &MethodDescriptor, project: &str, turn: &str) -> Option<Vec<u8>> {
+pub(crate) fn foreign(rpc: &MethodDescriptor, project: &str, turn: &str) -> Option<Vec<u8>> {
     let mut message = DynamicMessage::new(rpc.input());
     let named =
         [("project_id", project), ("turn_id", turn)].into_iter().filter(|(field, _)| rpc.input().get_field_by_name(field).is_some());

@@ -129,8 +129,13 @@ async fn answers_and_events_match_the_document() -> Result<()> {
         (Method::POST, "/api/auth/token".to_owned(), json!({})),
         (Method::GET, "/api/auth/sessions".to_owned(), Value::Null),
         (Method::POST, "/api/auth/refresh-tokens".to_owned(), json!({ "displayName": "export" })),
+        (Method::POST, "/api/auth/keys".to_owned(), json!({ "displayName": "export", "scope": "API_KEY_SCOPE_READ" })),
+        (Method::GET, "/api/auth/keys".to_owned(), Value::Null),
         (Method::POST, "/api/auth/sessions:revoke".to_owned(), json!({})),
+        (Method::GET, "/api/auth/providers".to_owned(), Value::Null),
+        (Method::GET, "/api/auth/identities".to_owned(), Value::Null),
         (Method::GET, "/.well-known/jwks.json".to_owned(), Value::Null),
+        (Method::GET, "/.well-known/oauth-authorization-server".to_owned(), Value::Null),
         (Method::GET, "/api/projects".to_owned(), Value::Null),
         (Method::POST, "/api/projects".to_owned(), json!({})),
         (Method::POST, "/api/projects/save".to_owned(), write),
@@ -176,7 +181,7 @@ fn of_accounts(email: &str) -> Vec<Row> {
     let post = |authenticated, path: &str, body, reason| (authenticated, Method::POST, format!("/api/auth/{path}"), body, reason);
     vec![
         post(true, "signup", json!({ "email": email, "password": "correct horse battery 7" }), "EMAIL_TAKEN"),
-        post(true, "signup", json!({ "email": "b@example.com", "password": "password" }), "WEAK_PASSWORD"),
+        post(true, "signup", json!({ "email": "b@example.com", "password": "passwordpassword" }), "WEAK_PASSWORD"),
         post(true, "signin", json!({ "email": email, "password": "nothing" }), "BAD_CREDENTIALS"),
         post(false, "token", json!({}), "TOKEN_MISSING"),
         post(false, "token", json!({ "refreshToken": "blt_rt_x" }), "SESSION_ENDED"),

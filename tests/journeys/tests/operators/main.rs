@@ -1,10 +1,13 @@
-//! The interfaces of operators: accounts, agents, logs, metrics and readiness, traces, roles in separate processes, packages without a network, and
-//! a connection pooler.
+//! The interfaces of operators: accounts, agents, logs, metrics and readiness, traces, roles in separate processes, secrets and keys that are
+//! replaced, hostile texts, packages without a network, and a connection pooler.
 
 mod admin;
 mod agents;
+mod hostile_calls;
+mod hostile_texts;
 mod operations;
 mod poolers;
 mod roles;
+mod rotation;
 mod trace;
 mod vendor;

@@ -2,6 +2,7 @@
 
 use anyhow::{Result, ensure};
 use chassis::testing::{self, eventually};
+use reqwest::Method;
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, PgConnection};
 use test_support::{Cluster, Person, canary, grpc, process::Launch};
@@ -103,6 +104,36 @@ async fn failed_and_completed_turns_are_in_metrics_and_logs() -> Result<()> {
     Ok(())
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_is_a_line_with_the_person_and_the_reason() -> Result<()> {
+    chassis::install_crypto();
+    let data = tempfile::tempdir()?;
+    let launch = Launch::new(env!("CARGO_BIN_EXE_backlot-under-test"), &data.path().join("backlot"))
+        .set("BACKLOT_LOG_FORMAT", "json")
+        .set("DATABASE_URL", &testing::database_url("refusals").await);
+    let process = launch.up().await?;
+    let person = Person::sign_up(&process.url).await?;
+    let absent = format!("/api/projects/{}", uuid::Uuid::now_v7());
+    person.refused(Method::GET, &absent, json!({})).await?;
+    let wrong = json!({ "email": person.email, "password": "not the password of anybody" });
+    person.refused(Method::POST, "/api/auth/signin", wrong).await?;
+    ensure!(process.terminate().await? == Some(0));
+
+    let log = std::fs::read_to_string(launch.log())?;
+    let lines: Vec<Value> = log.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let line_of = |message: &str| lines.iter().find(|line| line["message"] == message).cloned().unwrap_or_default();
+    let user = json!(person.user_id);
+    let line = line_of(&format!("GET {absent}"));
+    assert_eq!((&line["fields"]["user"], &line["fields"]["reason"]), (&user, &json!("PROJECT_NOT_FOUND")), "{line}");
+    let line = line_of("POST /api/auth/signin");
+    assert_eq!((&line["fields"]["status"], &line["fields"]["reason"]), (&json!(401), &json!("BAD_CREDENTIALS")), "{line}");
+    let proof = line_of("a proof of identity was refused");
+    assert_eq!((&proof["fields"]["user"], &proof["fields"]["by"]), (&user, &json!("password")), "{proof}");
+    ensure!(proof["fields"]["network"] == "127.0.0.0/24" && proof["trace_id"] == line["trace_id"], "{proof} {line}");
+    ensure!(!log.contains(&person.email), "no line has an address");
+    Ok(())
+}
+
 /// Sets whether the database is read-only for new connections, and closes the existing ones.
 async fn set_read_only(admin: &mut PgConnection, read_only: bool) -> Result<()> {
     let name: String = sqlx::query_scalar("SELECT current_database()").fetch_one(&mut *admin).await?;
@@ -125,6 +156,7 @@ async fn readiness_names_the_service_whose_database_is_unusable() -> Result<()> 
     let options = cluster.pool("auth").await?.connect_options().as_ref().clone().options([("default_transaction_read_only", "off")]);
     let mut admin = options.connect().await?;
 
+    eventually(SEEN_WITHIN, || async { readiness().await.filter(|(status, _)| *status == 200) }).await;
     set_read_only(&mut admin, true).await?;
     let (_, body) = eventually(SEEN_WITHIN, || async { readiness().await.filter(|(status, _)| *status == 503) }).await;
     assert_eq!(

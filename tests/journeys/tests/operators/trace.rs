@@ -1,65 +1,40 @@
 //! The trace id of a client is in the spans of every service. Sentry receives internal errors without secrets. (A panic is tested in
 //! `services/chassis/tests/telemetry.rs`.)
 
-use std::{
-    collections::BTreeSet,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{collections::BTreeSet, time::Duration};
 
 use anyhow::{Context, Result, ensure};
-use axum::{Router, body::Bytes, extract::State, routing::post};
 use chassis::testing::{self, eventually};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use prost::Message;
 use reqwest::Method;
 use serde_json::json;
-use test_support::{Person, process::Launch, sse::Viewer};
-use tokio::net::TcpListener;
+use test_support::{Person, cluster::break_sign_ins, process::Launch, sink::Sink, sse::Viewer};
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 /// The limit for exported data to arrive. Exporters send a batch every few seconds.
 const ARRIVES_WITHIN: Duration = Duration::from_secs(60);
 
-/// A server that keeps the bodies of all POST requests.
-#[derive(Clone, Default)]
-struct Sink(Arc<Mutex<Vec<Bytes>>>);
+/// The names of the services with a span of this trace.
+fn services(exported: &Sink) -> BTreeSet<String> {
+    let requests = exported.bodies().into_iter().filter_map(|b| ExportTraceServiceRequest::decode(b).ok());
+    let spans = requests.flat_map(|r| r.resource_spans);
+    let ours = spans.filter(|r| r.scope_spans.iter().flat_map(|s| &s.spans).any(|s| hex(&s.trace_id) == TRACE));
+    ours.flat_map(|r| r.resource.unwrap_or_default().attributes)
+        .filter(|a| a.key == "service.name")
+        .filter_map(|a| match a.value?.value? {
+            opentelemetry_proto::tonic::common::v1::any_value::Value::StringValue(name) => Some(name),
+            _ => None,
+        })
+        .collect()
+}
 
-impl Sink {
-    async fn listen(&self, path: &str) -> Result<String> {
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
-        let address = listener.local_addr()?;
-        let store = async |State(sink): State<Sink>, body: Bytes| sink.0.lock().expect("sink").push(body);
-        let router = Router::new().route(path, post(store)).with_state(self.clone());
-        chassis::task::spawn(async move { axum::serve(listener, router).await });
-        Ok(address.to_string())
-    }
-
-    fn bodies(&self) -> Vec<Bytes> {
-        self.0.lock().expect("sink").clone()
-    }
-
-    /// The names of the services with a span of this trace.
-    fn services(&self) -> BTreeSet<String> {
-        let requests = self.bodies().into_iter().filter_map(|b| ExportTraceServiceRequest::decode(b).ok());
-        let spans = requests.flat_map(|r| r.resource_spans);
-        let ours = spans.filter(|r| r.scope_spans.iter().flat_map(|s| &s.spans).any(|s| hex(&s.trace_id) == TRACE));
-        ours.flat_map(|r| r.resource.unwrap_or_default().attributes)
-            .filter(|a| a.key == "service.name")
-            .filter_map(|a| match a.value?.value? {
-                opentelemetry_proto::tonic::common::v1::any_value::Value::StringValue(name) => Some(name),
-                _ => None,
-            })
-            .collect()
-    }
-
-    /// The trace id and the name of every span.
-    fn spans(&self) -> Vec<(String, String)> {
-        let requests = self.bodies().into_iter().filter_map(|b| ExportTraceServiceRequest::decode(b).ok());
-        let spans = requests.flat_map(|r| r.resource_spans).flat_map(|r| r.scope_spans).flat_map(|s| s.spans);
-        spans.map(|span| (hex(&span.trace_id), span.name)).collect()
-    }
+/// The trace id and the name of every span.
+fn spans(exported: &Sink) -> Vec<(String, String)> {
+    let requests = exported.bodies().into_iter().filter_map(|b| ExportTraceServiceRequest::decode(b).ok());
+    let spans = requests.flat_map(|r| r.resource_spans).flat_map(|r| r.scope_spans).flat_map(|s| s.spans);
+    spans.map(|span| (hex(&span.trace_id), span.name)).collect()
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -97,7 +72,7 @@ async fn a_trace_includes_every_service_and_reports_have_no_secrets() -> Result<
     assert_eq!(problem["traceId"], TRACE, "{problem}");
 
     // A missing table causes an INTERNAL error, whose problem has the trace id and no details.
-    break_auth(&database).await.context("the table could not be renamed")?;
+    break_sign_ins(&database).await.context("the table could not be renamed")?;
     let failed = person
         .http
         .post(format!("{}/api/auth/signin", person.url))
@@ -113,7 +88,7 @@ async fn a_trace_includes_every_service_and_reports_have_no_secrets() -> Result<
     );
 
     let all: BTreeSet<String> = ["gateway", "auth", "agent-streaming", "project-storage", "rate-limit"].map(str::to_owned).into();
-    eventually(ARRIVES_WITHIN, || async { spans.services().is_superset(&all).then_some(()) }).await;
+    eventually(ARRIVES_WITHIN, || async { services(&spans).is_superset(&all).then_some(()) }).await;
     let reported = eventually(ARRIVES_WITHIN, || async {
         let texts: Vec<_> = reports.bodies().iter().map(|b| String::from_utf8_lossy(b).into_owned()).collect();
         texts.iter().any(|t| t.contains(TRACE)).then_some(texts)
@@ -158,15 +133,8 @@ async fn background_work_and_probes_create_no_traces() -> Result<()> {
     // A request of a client creates a trace.
     reqwest::get(format!("{}/api/projects", process.url)).await?;
     assert_eq!(process.terminate().await?, Some(0), "the remaining spans are exported at the exit");
-    let exported = spans.spans();
+    let exported = self::spans(&spans);
     let traces: BTreeSet<_> = exported.iter().map(|(trace, _)| trace).collect();
     ensure!(traces.len() == 1 && exported.iter().any(|(_, name)| name == "GET /api/projects"), "{exported:?}");
-    Ok(())
-}
-
-/// Renames a table that a sign-in needs.
-async fn break_auth(database: &str) -> Result<()> {
-    let pool = test_support::cluster::pool(database, "auth").await?;
-    sqlx::query("ALTER TABLE users RENAME TO users_away").execute(&pool).await?;
     Ok(())
 }

@@ -1,37 +1,42 @@
-//! Row A5 of the test programme: after a login, a logout, a revocation or a change of the password, the access of the sessions that ended stops
-//! within a second, and their open event streams within five, at two gateways. A session never keeps an id across a login or a new password.
+//! Row A5 of the test programme: after a login, a logout, a revocation, a new password, a reset, or the end of the account, the access of the
+//! sessions that ended stops within a second, and their open streams of every kind within five, at two gateways. A gateway that starts later
+//! refuses them, too. A session never keeps an id across a login or a new password.
 
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use chassis::testing::{self, eventually};
-use futures::{StreamExt as _, stream};
-use reqwest::{Method, StatusCode, header};
+use futures::{StreamExt as _, future::try_join_all, stream};
+use reqwest::{Method, Response, StatusCode, header};
 use serde_json::{Value, json};
 use test_support::{
     Cluster, Person,
     canary::{Stopwatch, within},
+    model_server::{Answer, At, ModelServer, Request, Script},
     person::PASSWORD,
     process::Launch,
-    sse::Viewer,
+    script::{Gates, last_line},
 };
+use tokio::process::Command;
 
 /// Rounds of the CI form.
 const ROUNDS: usize = 200;
 const AT_THE_SAME_TIME: usize = 8;
-const ACCESS_ENDS_WITHIN: Duration = Duration::from_secs(1);
+pub(crate) const ACCESS_ENDS_WITHIN: Duration = Duration::from_secs(1);
 const STREAM_ENDS_WITHIN: Duration = Duration::from_secs(5);
 const STARTED_WITHIN: Duration = Duration::from_secs(60);
+/// The header that names the turn of a stream.
+const TURN_ID: &str = "x-backlot-turn-id";
 const NEW_PASSWORD: &str = "another horse, another battery 8";
 
 /// A second gateway of the cluster, in a process of its own.
-struct SecondGateway {
-    url: String,
+pub(crate) struct SecondGateway {
+    pub(crate) url: String,
     _process: tokio::process::Child,
 }
 
 impl SecondGateway {
-    async fn start(cluster: &Cluster) -> Result<Self> {
+    pub(crate) async fn start(cluster: &Cluster) -> Result<Self> {
         let (listen, preview) = (testing::listener().await.local_addr()?, testing::listener().await.local_addr()?);
         let launch = Launch::new(env!("CARGO_BIN_EXE_backlot-under-test"), cluster.data_dir())
             .set("BACKLOT_LISTEN", &listen.to_string())
@@ -64,9 +69,24 @@ enum End {
     RevokeOthers,
     RevokeAll,
     ChangePassword,
+    StepUp,
+    Reset,
+    Disable,
+    DeleteAccount,
 }
 
-const ENDS: [End; 6] = [End::SignOut, End::SignInAgain, End::Revoke, End::RevokeOthers, End::RevokeAll, End::ChangePassword];
+const ENDS: [End; 10] = [
+    End::SignOut,
+    End::SignInAgain,
+    End::Revoke,
+    End::RevokeOthers,
+    End::RevokeAll,
+    End::ChangePassword,
+    End::StepUp,
+    End::Reset,
+    End::Disable,
+    End::DeleteAccount,
+];
 
 fn cookie_of(response: &reqwest::Response) -> Result<String> {
     let line = response.headers().get(header::SET_COOKIE).context("no cookie")?.to_str()?;
@@ -88,8 +108,27 @@ async fn session_id(person: &Person) -> Result<String> {
     Ok(person.get("/api/auth/session").await?["session"]["id"].as_str().context("an id")?.to_owned())
 }
 
+/// The token of the link in the mail that resets the password of this address.
+async fn reset_token(cluster: &Cluster, email: &str) -> String {
+    let outbox = cluster.data_dir().join("outbox");
+    let token = |mail: String| Some(mail.split_once("/account/reset/confirm?token=")?.1.split_whitespace().next()?.to_owned());
+    eventually(STARTED_WITHIN, || async {
+        let mails = std::fs::read_dir(&outbox).ok()?.filter_map(|entry| std::fs::read_to_string(entry.ok()?.path()).ok());
+        mails.filter(|mail| mail.contains(email)).find_map(token)
+    })
+    .await
+}
+
+async fn disable(cluster: &Cluster, email: &str) -> Result<()> {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_backlot-under-test"));
+    command.args(["admin", "users", "disable", email]).env_clear().env("USER", "grace").env("BACKLOT_DATA_DIR", cluster.data_dir());
+    let output = command.output().await?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    Ok(())
+}
+
 /// Ends the session of `ended` at its gateway, in the given way. `other` is another session of the same person.
-async fn end(how: End, ended: &Person, other: &Person) -> Result<()> {
+async fn end(how: End, cluster: &Cluster, ended: &Person, other: &Person) -> Result<()> {
     let body = json!({ "currentPassword": PASSWORD, "password": NEW_PASSWORD });
     let answer = match how {
         End::SignOut => ended.post("/api/auth/signout", json!({})).await,
@@ -102,50 +141,125 @@ async fn end(how: End, ended: &Person, other: &Person) -> Result<()> {
         End::RevokeOthers => other.post("/api/auth/sessions:revoke", json!({})).await,
         End::RevokeAll => other.post("/api/auth/sessions:revoke", json!({ "includeCurrent": true })).await,
         End::ChangePassword => other.post("/api/auth/password", body).await,
+        End::StepUp => ended.post("/api/auth/step-up", json!({ "password": PASSWORD })).await,
+        End::Reset => {
+            other.post("/api/auth/reset", json!({ "email": ended.email })).await?;
+            let token = reset_token(cluster, &ended.email).await;
+            other.post("/api/auth/reset/confirm", json!({ "token": token, "password": NEW_PASSWORD })).await
+        }
+        End::Disable => disable(cluster, &ended.email).await.map(|()| Value::Null),
+        End::DeleteAccount => other.post("/api/auth/account:delete", json!({ "email": ended.email })).await,
     };
     answer.map(drop)
 }
 
-/// One round: the ended session has an open stream at one gateway, and its access is tried at the other one.
-async fn round(number: usize, urls: [&str; 2]) -> Result<()> {
+/// Opens a stream of each kind: the events of the project with every credential, and a turn as a run of AG-UI, as events, and for the AI SDK.
+/// The model holds the turn until the gate of the prompt opens.
+async fn open_streams(viewers: [&Person; 3], prompt: &str) -> Result<Vec<Response>> {
+    let [here, far, bearer] = viewers;
+    let changes = json!([{ "path": "a.txt", "write": { "text": "1" } }]);
+    let saved = here.post("/api/projects/save", json!({ "draftId": "d", "changes": changes })).await?;
+    let project = saved["project"]["id"].as_str().context("a project")?;
+    let mut streams = Vec::new();
+    for viewer in viewers {
+        streams.push(viewer.request(Method::GET, &format!("/api/projects/{project}/events?after=1")).send().await?);
+    }
+    let message = json!({ "id": "m", "role": "user", "content": prompt });
+    let run = json!({ "threadId": project, "runId": "r", "messages": [message], "forwardedProps": { "agent": "builder" } });
+    let run = here.request(Method::POST, "/api/agui").json(&run).send().await?;
+    let turn = run.headers().get(TURN_ID).context("no turn")?.to_str()?.to_owned();
+    streams.push(run);
+    streams.push(far.request(Method::GET, &format!("/api/turns/{turn}/events?after=0")).send().await?);
+    streams.push(bearer.request(Method::GET, &format!("/api/chat/{project}/stream")).send().await?);
+    for stream in &streams {
+        ensure!(stream.status() == StatusCode::OK, "{} {}", stream.url(), stream.status());
+    }
+    Ok(streams)
+}
+
+/// Reads to the end of a stream, which must be that of a broken connection.
+async fn broken(mut stream: Response) -> Result<()> {
+    while let Ok(chunk) = stream.chunk().await {
+        ensure!(chunk.is_some(), "{} ended cleanly", stream.url());
+    }
+    Ok(())
+}
+
+/// Sends requests until one is refused.
+pub(crate) async fn refused(viewer: &Person, since: Stopwatch) -> Result<()> {
+    while viewer.request(Method::GET, "/api/projects").send().await?.status() != StatusCode::UNAUTHORIZED {
+        ensure!(since.elapsed() < ACCESS_ENDS_WITHIN, "access after {:?}", since.elapsed());
+    }
+    Ok(())
+}
+
+/// Requires that the viewers are refused within a second from now and that the streams break within five.
+pub(crate) async fn ends(viewers: [&Person; 3], streams: Vec<Response>) -> Result<()> {
+    let since = Stopwatch::start();
+    let access = try_join_all(viewers.map(|viewer| refused(viewer, since)));
+    let streams = within(STREAM_ENDS_WITHIN, try_join_all(streams.into_iter().map(broken)));
+    let (access, streams) = tokio::join!(access, streams);
+    access?;
+    streams.context("a stream is still open")??;
+    Ok(())
+}
+
+/// One round: the ended session has open streams at both gateways, and its access is tried at both. All times begin with the answer to what
+/// has ended it.
+async fn round(number: usize, cluster: &Cluster, urls: [&str; 2], gates: &Gates) -> Result<()> {
     let how = ENDS[number % ENDS.len()];
-    let (here, there) = (urls[number % 2], urls[(number + 1) % 2]);
+    // All kinds of ends have both orders.
+    let first = (number / ENDS.len()) % 2;
+    let (here, there) = (urls[first], urls[1 - first]);
     let other = Person::sign_up(here).await?;
     let ended = sign_in(&other, None).await?;
-    let saved =
-        ended.post("/api/projects/save", json!({ "draftId": "d", "changes": [{ "path": "a.txt", "write": { "text": "1" } }] })).await?;
-    let project = saved["project"]["id"].as_str().context("a project")?.to_owned();
     let far = Person { url: there.to_owned(), ..ended.clone() };
     let bearer = far.with_token().await?;
-    let path = format!("/api/projects/{project}/events?after=1");
-    let mut streams = Vec::new();
-    for viewer in [&ended, &far, &bearer] {
-        streams.push(Viewer::open(viewer.request(Method::GET, &path).send().await?).await?);
-    }
-    end(how, &ended, &other).await.with_context(|| format!("{how:?}"))?;
-    let since = Stopwatch::start();
-    for viewer in [&ended, &far, &bearer] {
-        while viewer.request(Method::GET, "/api/projects").send().await?.status() != StatusCode::UNAUTHORIZED {
-            ensure!(since.elapsed() < ACCESS_ENDS_WITHIN, "{how:?}: access after {:?}", since.elapsed());
-        }
-    }
-    for stream in &mut streams {
-        let broken = within(STREAM_ENDS_WITHIN, stream.next()).await.with_context(|| format!("{how:?}: the stream is still open"))?;
-        ensure!(broken.is_err(), "{how:?}: {broken:?}");
-    }
+    let (viewers, prompt) = ([&ended, &far, &bearer], format!("hold {number}"));
+    let streams = open_streams(viewers, &prompt).await?;
+    end(how, cluster, &ended, &other).await.with_context(|| format!("{how:?}"))?;
+    ends(viewers, streams).await.with_context(|| format!("{how:?}"))?;
+    // The turn goes on without its session.
+    gates.of(&prompt).open();
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a5_access_ends_in_a_second_and_streams_in_five_at_two_gateways() -> Result<()> {
-    let cluster = Cluster::start().await?;
+    let gates = Gates::default();
+    let held = gates.clone();
+    let answer = move |request: &Request| {
+        let text = Answer::default().text("This takes a while, but then it is done.").fragments(5);
+        text.hold_at(At::Event(5), &held.of(&last_line(request)))
+    };
+    let models = ModelServer::start(Script::with(move |_, request| Some(answer(request)))).await;
+    let settings =
+        [("ANTHROPIC_API_KEY", "sk-ant-canary"), ("ANTHROPIC_BASE_URL", models.url()), ("BACKLOT_MODEL", "anthropic/claude-test")];
+    let cluster = Cluster::with(&settings).await?;
     let second = SecondGateway::start(&cluster).await?;
     let urls = [cluster.url.as_str(), second.url.as_str()];
-    let mut rounds = stream::iter((0..ROUNDS).map(|number| round(number, urls))).buffer_unordered(AT_THE_SAME_TIME);
+    let mut rounds = stream::iter((0..ROUNDS).map(|number| round(number, &cluster, urls, &gates))).buffer_unordered(AT_THE_SAME_TIME);
     while let Some(done) = rounds.next().await {
         done?;
     }
     drop(rounds);
+    cluster.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a5_a_gateway_that_starts_later_knows_which_sessions_have_ended() -> Result<()> {
+    let cluster = Cluster::start().await?;
+    let person = cluster.person().await?;
+    let ended = sign_in(&person, None).await?;
+    let (of_ended, of_other) = (ended.with_token().await?, person.with_token().await?);
+    of_ended.get("/api/projects").await?;
+    ended.post("/api/auth/signout", json!({})).await?;
+    let later = SecondGateway::start(&cluster).await?;
+    for (viewer, expected) in [(&of_ended, StatusCode::UNAUTHORIZED), (&ended, StatusCode::UNAUTHORIZED), (&of_other, StatusCode::OK)] {
+        let there = Person { url: later.url.clone(), ..viewer.clone() };
+        let status = there.request(Method::GET, "/api/projects").send().await?.status();
+        ensure!(status == expected, "{status} in place of {expected}");
+    }
     cluster.stop().await
 }
 
@@ -234,10 +348,7 @@ async fn a_program_works_with_refresh_tokens_until_one_is_replayed() -> Result<(
     // The access token was used, so this is somebody else.
     let (status, problem) = refresh(&token).await?;
     ensure!((status, problem["reason"].as_str()) == (StatusCode::UNAUTHORIZED, Some("TOKEN_REUSED")), "{problem}");
-    let since = Stopwatch::start();
-    while working.request(Method::GET, "/api/projects").send().await?.status() != StatusCode::UNAUTHORIZED {
-        ensure!(since.elapsed() < ACCESS_ENDS_WITHIN, "access after {:?}", since.elapsed());
-    }
+    refused(&working, Stopwatch::start()).await?;
     let (status, _) = refresh(next["refreshToken"].as_str().context("a token")?).await?;
     ensure!(status == StatusCode::UNAUTHORIZED, "the whole family has ended");
     person.get("/api/auth/session").await?;

@@ -1,12 +1,14 @@
 //! The public API, used as browsers and programs do. Each journey starts its own cluster in this process.
 //!
-//! - Accounts: [`accounts`], [`sessions`], [`access_ends`], [`sites`].
+//! - Accounts: [`accounts`], [`sessions`], [`access_ends`], [`second_factor`], [`sites`].
 //! - Turns: [`story`], [`turns`], [`resume`], [`limits`]; `tests/providers.rs` has the turns through the clients of model providers.
 //! - Projects: [`conflicts`], [`preconditions`], [`coding`], [`previews`], [`compiled`], [`published`], [`checks`], [`files`], [`contents`], [`search`], [`messages`],
 //!   [`templates`], [`archives`].
 
 mod access_ends;
+mod account_ends;
 mod accounts;
+mod api_keys;
 mod archives;
 mod checks;
 mod coding;
@@ -19,14 +21,18 @@ mod files;
 mod forks;
 mod guidance;
 mod history;
+mod identities;
 mod limits;
 mod messages;
 mod modes;
 mod preconditions;
 mod previews;
+mod provider_keys;
 mod published;
 mod resume;
 mod search;
+mod second_factor;
+mod service_accounts;
 mod sessions;
 mod sites;
 mod story;

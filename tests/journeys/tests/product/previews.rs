@@ -64,6 +64,7 @@ async fn a_preview_host_is_a_separate_origin() -> Result<()> {
         assert_eq!(header(&response, "content-type"), kind, "{path}");
         assert_eq!(header(&response, "x-content-type-options"), "nosniff");
         assert_eq!(header(&response, "referrer-policy"), "no-referrer");
+        assert_eq!(header(&response, "permissions-policy"), "publickey-credentials-create=(), publickey-credentials-get=()");
         assert!(response.headers().get("set-cookie").is_none());
         let policy = header(&response, "content-security-policy");
         for origin in ["http://127.0.0.1", "http://localhost"] {

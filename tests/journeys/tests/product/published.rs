@@ -134,6 +134,7 @@ async fn caching(fixture: &Fixture, long: &str) -> Result<()> {
     assert_eq!(header(&script, "cache-control"), "public, max-age=0, must-revalidate");
     assert_eq!((header(&script, "x-content-type-options"), header(&script, "set-cookie")), ("nosniff".to_owned(), String::new()));
     assert_eq!(header(&script, "referrer-policy"), "strict-origin-when-cross-origin");
+    assert_eq!(header(&script, "permissions-policy"), "publickey-credentials-create=(), publickey-credentials-get=()");
     let etag = header(&script, "etag");
     assert_eq!(script.text().await?, long);
     let known = fixture.send(Method::GET, host, "/app.js", &[("if-none-match", &etag)]).await?;

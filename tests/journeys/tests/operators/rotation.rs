@@ -1,0 +1,326 @@
+//! Row A13 of the test programme: the cluster secret and the signing keys are replaced while clients work at two gateways, and nothing is refused.
+//! Each role is a process behind an address that stays, as behind a service of Kubernetes. The processes that are replaced drain, so a sign-in is
+//! sent once: the services repeat what a draining process refuses. (A call whose process is killed may have been handled. It answers 503.)
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, anyhow, ensure};
+use chassis::{
+    task,
+    testing::{self, TestRedis},
+};
+use reqwest::{
+    Method, RequestBuilder, StatusCode,
+    header::{self, HeaderMap},
+};
+use serde_json::{Value, json};
+use test_support::{
+    Person,
+    cluster::{OPEN_POLICIES, pool},
+    person::PASSWORD,
+    process::Launch,
+};
+use tokio::{
+    io::copy_bidirectional,
+    net::{TcpListener, TcpStream},
+    process::Child,
+    sync::watch,
+    task::JoinHandle,
+};
+use url::Url;
+
+use crate::roles::{ROLES, free_address, ready, start, terminate};
+
+const OLD: &str = "c1d9e0a47b36f5281e90ac74d35b6f12";
+const NEW: &str = "7f3ab81e6c20d945b3f81a6e9c07d254";
+/// The first and the second secret of each round, as operations.md has them. The round before the first one has the old secret only.
+const ROUNDS: [(&str, Option<&str>); 4] = [(OLD, None), (OLD, Some(NEW)), (NEW, Some(OLD)), (NEW, None)];
+/// Clients that work at the same time.
+const CLIENTS: usize = 3;
+/// The limit for all clients to do their work again, on a busy machine.
+const AGAIN_WITHIN: Duration = Duration::from_secs(120);
+const STARTED_WITHIN: Duration = Duration::from_secs(60);
+
+/// A TCP forwarder. Its address stays while the process behind it is replaced.
+struct Forwarder {
+    address: SocketAddr,
+    target: watch::Sender<Option<SocketAddr>>,
+}
+
+impl Forwarder {
+    async fn start() -> Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let address = listener.local_addr()?;
+        let target = watch::Sender::new(None);
+        let mut behind = target.subscribe();
+        task::spawn(async move {
+            while let Ok((mut client, _)) = listener.accept().await {
+                // New connections wait for the first process.
+                let Ok(Some(to)) = behind.wait_for(Option::is_some).await.map(|to| *to) else { return };
+                task::spawn(async move {
+                    let Ok(mut server) = TcpStream::connect(to).await else { return };
+                    // Either side may close.
+                    let _ = copy_bidirectional(&mut client, &mut server).await;
+                });
+            }
+        });
+        Ok(Self { address, target })
+    }
+}
+
+/// A role, its address, and its present process.
+struct Place {
+    role: &'static str,
+    front: Forwarder,
+    /// Of a gateway.
+    previews: Option<Forwarder>,
+    process: Option<(String, Child)>,
+}
+
+impl Place {
+    async fn new(role: &'static str) -> Result<Self> {
+        let previews = if role == "gateway" { Some(Forwarder::start().await?) } else { None };
+        Ok(Self { role, front: Forwarder::start().await?, previews, process: None })
+    }
+
+    /// Starts a process with these secrets, and sends new connections to it. The previous process, which still has the old ones, is returned.
+    async fn replace(&mut self, launch: &Launch, secrets: (&str, Option<&str>)) -> Result<Option<(String, Child)>> {
+        let address = free_address().await?;
+        let mut settings = vec![("BACKLOT_CLUSTER_SECRET", secrets.0.to_owned())];
+        settings.extend(secrets.1.map(|previous| ("BACKLOT_CLUSTER_SECRET_PREVIOUS", previous.to_owned())));
+        if let Some(previews) = &self.previews {
+            let listen = free_address().await?;
+            settings.push(("BACKLOT_LISTEN", address.to_string()));
+            settings.push(("BACKLOT_PREVIEW_LISTEN", listen.to_string()));
+            settings.push(("BACKLOT_PREVIEW_URL", format!("http://{{preview}}.localhost:{}", previews.address.port())));
+            settings.push(("BACKLOT_METRICS_LISTEN", "none".to_owned()));
+            let next = start(launch, self.role, &settings)?;
+            ready(&format!("http://{address}")).await?;
+            previews.target.send_replace(Some(listen));
+            self.front.target.send_replace(Some(address));
+            return Ok(self.process.replace(next));
+        }
+        settings.push(("BACKLOT_GRPC_LISTEN", address.to_string()));
+        let next = start(launch, self.role, &settings)?;
+        let probe = launch.clone().set("BACKLOT_GRPC_LISTEN", &address.to_string());
+        testing::eventually(STARTED_WITHIN, async || {
+            probe.command(&["health", self.role]).output().await.ok()?.status.success().then_some(())
+        })
+        .await;
+        self.front.target.send_replace(Some(address));
+        Ok(self.process.replace(next))
+    }
+}
+
+/// A cluster of processes, and clients that work until they are stopped.
+struct Rolling {
+    launch: Launch,
+    places: Vec<Place>,
+    database: String,
+    stop: Arc<AtomicBool>,
+    /// How often each client has done its work.
+    done: Arc<Vec<AtomicUsize>>,
+    clients: Vec<JoinHandle<Result<()>>>,
+    _engines: (tempfile::TempDir, TestRedis),
+}
+
+impl Rolling {
+    async fn start(name: &str) -> Result<Self> {
+        let data = tempfile::tempdir()?;
+        let policies = data.path().join("policies.yaml");
+        std::fs::write(&policies, OPEN_POLICIES)?;
+        let database = testing::database_url(name).await;
+        let redis = testing::redis().await;
+        let mut launch = Launch::new(env!("CARGO_BIN_EXE_backlot-under-test"), &data.path().join("data"))
+            .set("DATABASE_URL", &database)
+            .set("REDIS_URL", &redis.url)
+            .set("BACKLOT_POLICIES", &policies.to_string_lossy())
+            .set("BACKLOT_EDGE_PER_SECOND", "100000")
+            .set("BACKLOT_EDGE_BURST", "100000")
+            .set("BACKLOT_DEMO_PACE", "1ms");
+        let mut places = Vec::new();
+        for role in ROLES.into_iter().chain(["gateway", "gateway"]) {
+            let place = Place::new(role).await?;
+            if role != "gateway" {
+                launch = launch
+                    .set(&format!("BACKLOT_{}_URL", role.to_uppercase().replace('-', "_")), &format!("http://{}", place.front.address));
+            }
+            places.push(place);
+        }
+        for place in &mut places {
+            place.replace(&launch, ROUNDS[0]).await?;
+        }
+        let gateways: Vec<_> = places.iter().filter(|place| place.previews.is_some()).map(|place| place.front.address).collect();
+        let (stop, done) = (Arc::new(AtomicBool::new(false)), Arc::new((0..CLIENTS).map(|_| AtomicUsize::new(0)).collect::<Vec<_>>()));
+        let clients =
+            (0..CLIENTS).map(|number| task::spawn(work(gateways.clone(), number, Arc::clone(&stop), Arc::clone(&done)))).collect();
+        let rolling = Self { launch, places, database, stop, done, clients, _engines: (data, redis) };
+        rolling.everybody_works().await?;
+        Ok(rolling)
+    }
+
+    /// Replaces the process at a place while the clients work. Both processes serve for a while.
+    async fn replace(&mut self, at: usize, secrets: (&str, Option<&str>)) -> Result<()> {
+        let before = self.places[at].replace(&self.launch, secrets).await?;
+        self.everybody_works().await?;
+        terminate(before.context("a process")?).await?;
+        self.everybody_works().await
+    }
+
+    /// Waits until each client has done its work from the beginning to the end.
+    async fn everybody_works(&self) -> Result<()> {
+        let until: Vec<_> = self.done.iter().map(|done| done.load(Ordering::SeqCst) + 2).collect();
+        let is_done = || self.done.iter().zip(&until).all(|(done, until)| done.load(Ordering::SeqCst) >= *until);
+        let has_failed = || self.clients.iter().any(JoinHandle::is_finished);
+        testing::eventually(AGAIN_WITHIN, async || (is_done() || has_failed()).then_some(())).await;
+        ensure!(!has_failed() || self.stop.load(Ordering::SeqCst), "a client has stopped");
+        Ok(())
+    }
+
+    /// Stops the clients. It fails if one of their requests has failed.
+    async fn end(self, outcome: Result<()>) -> Result<()> {
+        self.stop.store(true, Ordering::SeqCst);
+        for client in self.clients {
+            client.await??;
+        }
+        outcome?;
+        for place in self.places.into_iter().rev() {
+            terminate(place.process.context("a process")?).await?;
+        }
+        Ok(())
+    }
+}
+
+/// A sign-in, a save, a preview and a turn in each round of a client, at both gateways in turn.
+async fn work(gateways: Vec<SocketAddr>, number: usize, stop: Arc<AtomicBool>, done: Arc<Vec<AtomicUsize>>) -> Result<()> {
+    let url = |offset: usize| format!("http://{}", gateways[offset % gateways.len()]);
+    let mut person = Person::sign_up(&url(number)).await?;
+    // A connection that is kept may be closed by the process that ends, at the moment of the next request.
+    person.http = reqwest::Client::builder().no_proxy().pool_max_idle_per_host(0).build()?;
+    for round in 0.. {
+        if stop.load(Ordering::SeqCst) {
+            return Ok(());
+        }
+        let here = sign_in(&Person { url: url(number + round), ..person.clone() }).await.context("a sign-in")?;
+        let there = Person { url: url(number + round + 1), ..here.clone() };
+        let page = format!("<h1>{round}</h1>");
+        let changes = json!([{ "path": "index.html", "write": { "text": page } }]);
+        let saved = post(&here, "/api/projects/save", json!({ "draftId": "d", "changes": changes })).await.context("a save")?;
+        let project = saved["project"]["id"].as_str().context("a project")?.to_owned();
+        let preview = post(&there, &format!("/api/projects/{project}/previews"), json!({})).await.context("a preview")?;
+        let shown = shown(&there, preview["url"].as_str().context("a URL")?).await.context("the page of a preview")?;
+        ensure!(shown.contains(&page), "{shown}");
+        let turn = post(&there, "/api/turns", json!({ "projectId": project, "prompt": "a counter" })).await.context("a turn")?;
+        completed(&here, turn["id"].as_str().context("an id")?).await?;
+        done[number].fetch_add(1, Ordering::SeqCst);
+    }
+    Ok(())
+}
+
+/// The answer to a request that is sent once.
+async fn first_answer(request: RequestBuilder) -> Result<(StatusCode, HeaderMap, String)> {
+    let response = request.send().await?;
+    let (status, headers) = (response.status(), response.headers().clone());
+    Ok((status, headers, response.text().await?))
+}
+
+/// Sends the request until its answer is not 503, which asks a client to repeat it. Any other refusal is an error.
+async fn answer(request: RequestBuilder) -> Result<(HeaderMap, String)> {
+    testing::eventually(AGAIN_WITHIN, async || {
+        let attempt = async {
+            let (status, headers, text) = first_answer(request.try_clone().context("a request that can be repeated")?).await?;
+            if status == StatusCode::SERVICE_UNAVAILABLE {
+                return anyhow::Ok(None);
+            }
+            ensure!(status.is_success(), "{status} {text}");
+            Ok(Some((headers, text)))
+        };
+        attempt.await.transpose()
+    })
+    .await
+}
+
+async fn post(person: &Person, path: &str, body: Value) -> Result<Value> {
+    let key = uuid::Uuid::new_v4().simple().to_string();
+    let (_, text) = answer(person.request(Method::POST, path).header("idempotency-key", key).json(&body)).await?;
+    Ok(serde_json::from_str(&text)?)
+}
+
+async fn sign_in(person: &Person) -> Result<Person> {
+    let body = json!({ "email": person.email, "password": PASSWORD });
+    let (status, headers, text) = first_answer(person.http.post(format!("{}/api/auth/signin", person.url)).json(&body)).await?;
+    ensure!(status.is_success(), "{status} {text}");
+    let cookie = headers.get(header::SET_COOKIE).context("no cookie")?.to_str()?.split(';').next().unwrap_or_default().to_owned();
+    Ok(Person { cookie, ..person.clone() })
+}
+
+/// The page of a preview. Its host is only in the header, because no resolver knows it.
+async fn shown(person: &Person, url: &str) -> Result<String> {
+    let url = Url::parse(url)?;
+    let (host, port) = (url.host_str().context("a host")?, url.port().context("a port")?);
+    let request = person.http.get(format!("http://127.0.0.1:{port}{}", url.path())).header(header::HOST, format!("{host}:{port}"));
+    Ok(answer(request).await?.1)
+}
+
+async fn completed(person: &Person, turn: &str) -> Result<()> {
+    testing::eventually(AGAIN_WITHIN, async || {
+        let state = async {
+            let (_, text) = answer(person.request(Method::GET, &format!("/api/turns/{turn}"))).await?;
+            let turn: Value = serde_json::from_str(&text)?;
+            match turn["state"].as_str().unwrap_or_default() {
+                "TURN_STATE_COMPLETED" => anyhow::Ok(Some(())),
+                "TURN_STATE_ACCEPTED" | "TURN_STATE_QUEUED" | "TURN_STATE_RUNNING" | "TURN_STATE_COMMITTING" => Ok(None),
+                _ => Err(anyhow!("a turn has ended: {turn}")),
+            }
+        };
+        state.await.transpose()
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a13_work_goes_on_while_the_secret_of_all_roles_is_replaced() -> Result<()> {
+    let mut cluster = Rolling::start("secrets").await?;
+    let rotate = async |cluster: &mut Rolling| {
+        for round in &ROUNDS[1..] {
+            for at in 0..cluster.places.len() {
+                let role = cluster.places[at].role;
+                cluster.replace(at, *round).await.with_context(|| format!("{role} gets {round:?}"))?;
+            }
+        }
+        let auth = pool(&cluster.database, "auth").await?;
+        let keys: i64 = sqlx::query_scalar("select count(*) from signing_keys").fetch_one(&auth).await?;
+        ensure!(keys == 1, "the new secret opens the signing key of the old one, but there are {keys}");
+        Ok(())
+    };
+    let outcome = rotate(&mut cluster).await;
+    cluster.end(outcome).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a13_work_goes_on_while_the_signing_key_is_replaced() -> Result<()> {
+    let mut cluster = Rolling::start("signing").await?;
+    let rotate = async |cluster: &mut Rolling| {
+        let auth = pool(&cluster.database, "auth").await?;
+        let at = cluster.places.iter().position(|place| place.role == "auth").context("auth")?;
+        let first: String = sqlx::query_scalar("select kid from signing_keys").fetch_one(&auth).await?;
+        // A process decides at its start what is due: a new key, its first signature, the end of the old one.
+        for (passed, expected) in [("91 days", 2), ("16 minutes", 2), ("16 minutes", 1)] {
+            sqlx::query("update signing_keys set created_at = created_at - $1::text::interval").bind(passed).execute(&auth).await?;
+            cluster.replace(at, ROUNDS[0]).await?;
+            let kids: Vec<String> = sqlx::query_scalar("select kid from signing_keys").fetch_all(&auth).await?;
+            ensure!(kids.len() == expected, "{} keys after {passed}", kids.len());
+            ensure!(kids.contains(&first) == (expected == 2), "the old key stays until its tokens have ended");
+        }
+        Ok(())
+    };
+    let outcome = rotate(&mut cluster).await;
+    cluster.end(outcome).await
+}
