@@ -25,7 +25,7 @@ bench: ## measure the cost of Backlot as ratios to baselines
 chaos: ## inject faults while turns run, and check the documented guarantees (FULL=1, PLANTED=1, SEED=n)
 	@deploy/scripts/chaos.sh
 
-compose-test: ## test the compose file with Docker: start, quickstart, one killed process (BACKLOT_IMAGE=name)
+compose-test: ## test the compose files with Docker: quickstart, compiled page, one killed process, TLS (BACKLOT_IMAGE=name)
 	@deploy/scripts/compose.sh
 
 fuzz: ## read 200,000 changed archives, paths and page tokens each, send 20,000 requests generated from the OpenAPI document, and check the answers (CASES=n, SEED=n)

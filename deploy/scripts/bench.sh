@@ -23,6 +23,11 @@ if [[ $# == 0 || " $* " == *" tokens "* ]]; then
     need_token_trees
     export BACKLOT_TOKEN_TREES="$trees_folder"
 fi
+# `sign-in` compares the password hash with the one of @node-rs/argon2.
+if [[ $# == 0 || " $* " == *" sign-in "* ]]; then
+    need_node_argon2
+    export BACKLOT_NODE_ARGON2="$argon2_folder"
+fi
 # One process has both ends of 2,000 streams, which are 4,000 sockets.
 ulimit -Sn "$(ulimit -Hn)"
 # Built without other packages, so that the cluster under measurement has no failpoints (see tests/bench/Cargo.toml).

@@ -147,6 +147,17 @@ need_node_tools() {
     touch "$node_folder/complete"
 }
 
+# Installs the password hash that the bench compares with, from npm. Sets argon2_folder.
+need_node_argon2() {
+    argon2_folder="$cache/argon2-2.2.1"
+    [[ -f "$argon2_folder/complete" ]] && return
+    { have npm && have node; } || add_package npm node || fail "npm is needed for @node-rs/argon2: install Node.js"
+    say "downloading @node-rs/argon2 from npm"
+    mkdir -p "$argon2_folder"
+    npm install --silent --no-audit --no-fund --no-package-lock --prefix "$argon2_folder" "@node-rs/argon2@2.2.1" >&2
+    touch "$argon2_folder/complete"
+}
+
 # Installs the chat clients of the tests, and the Node.js that the newest of them needs, from npm into a folder that is named by the pinned
 # versions. Sets client_folder.
 need_chat_clients() {

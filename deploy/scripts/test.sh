@@ -52,7 +52,11 @@ say "buf lint: ok"
 
 log="$(mktemp)"
 trap 'rm -f "$log"' EXIT
+# Both steps run, so that one run shows all failures.
+programs() { cargo test --workspace --no-run --message-format=json-render-diagnostics | deploy/scripts/programs.py; }
+examples() { cargo test --workspace --doc --no-fail-fast; }
 status=0
-cargo test --workspace --no-fail-fast 2>&1 | tee "$log" || status=$?
+programs 2>&1 | tee "$log" || status=$?
+examples 2>&1 | tee -a "$log" || status=$?
 deploy/scripts/summary.sh "$log"
 exit "$status"
