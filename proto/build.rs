@@ -6,9 +6,9 @@
 use std::{env, error::Error, fs, path::PathBuf};
 
 use prost_types::{
-    DescriptorProto, FieldDescriptorProto, FileDescriptorSet, MethodDescriptorProto, MethodOptions, field_descriptor_proto::Label,
-    method_options::IdempotencyLevel,
+    DescriptorProto, FieldDescriptorProto, FileDescriptorSet, MethodDescriptorProto, MethodOptions, method_options::IdempotencyLevel,
 };
+use protox::prost_reflect::{FieldDescriptor, MessageDescriptor, Value};
 
 const FILES: &[&str] = &[
     "backlot/auth/v1/admin.proto",
@@ -27,7 +27,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut compiler = protox::Compiler::new(["."])?;
     compiler.include_imports(true).include_source_info(true).open_files(FILES)?;
     let descriptors = compiler.encode_file_descriptor_set();
-    let files = compiler.file_descriptor_set();
+    let (files, pool) = (compiler.file_descriptor_set(), compiler.descriptor_pool());
     let read_only = methods(&files, |method| level(method) == Some(IdempotencyLevel::NoSideEffects));
     let idempotent =
         methods(&files, |method| matches!(level(method), Some(IdempotencyLevel::Idempotent | IdempotencyLevel::NoSideEffects)));
@@ -48,7 +48,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     for file in &compiler.file_descriptor_set().file {
         let path = out.join(format!("{}.serde.rs", file.package()));
         if file.package().starts_with("backlot.") {
-            let code = with_lists(with_nulls(&fs::read_to_string(&path)?), &file.message_type);
+            let messages = pool.all_messages().filter(|message| message.package_name() == file.package());
+            let code = with_defaults(with_nulls(&fs::read_to_string(&path)?), messages);
             let code = with_choices(code, &file.message_type)?.replace("::pbjson::private::NumberDeserialize", "crate::json::Number");
             fs::write(path, code)?;
         }
@@ -82,17 +83,29 @@ fn with_nulls(code: &str) -> String {
     lines.join("\n")
 }
 
-/// A list is written when it is empty, too, so that a client can go through it without asking whether it is there.
-fn with_lists(code: String, messages: &[DescriptorProto]) -> String {
+/// A list, and a field that the contract marks as required, is written when it is empty or zero, too, so that a client can read it without
+/// asking whether it is there.
+fn with_defaults(code: String, messages: impl Iterator<Item = MessageDescriptor>) -> String {
     let mut parts: Vec<String> = code.split("\nimpl").map(str::to_owned).collect();
     for message in messages {
         let head = format!(" serde::Serialize for {} {{", message.name());
         let Some(part) = parts.iter_mut().find(|part| part.starts_with(&head)) else { continue };
-        for field in message.field.iter().filter(|field| field.label() == Label::Repeated) {
-            *part = part.replace(&format!("if !self.{}.is_empty() {{", field.name()), "{");
+        for field in message.fields().filter(|field| field.is_list() || is_required(field)) {
+            let name = field.name();
+            for condition in [format!("!self.{name}.is_empty()"), format!("self.{name} != 0"), format!("self.{name}")] {
+                *part = part.replace(&format!("if {condition} {{"), "{");
+            }
         }
     }
     parts.join("\nimpl")
+}
+
+/// Whether the contract marks a field as required.
+fn is_required(field: &FieldDescriptor) -> bool {
+    let Some(behavior) = field.parent_pool().get_extension_by_name("google.api.field_behavior") else { return false };
+    let options = field.options();
+    let Value::List(list) = &*options.get_extension(&behavior) else { return false };
+    list.iter().any(|value| matches!(value, Value::EnumNumber(2)))
 }
 
 /// A second member of a one-of is refused with the names of both; pbjson takes it for the same field again.

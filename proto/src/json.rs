@@ -71,7 +71,7 @@ pub(crate) fn second<E: Error>(first: &str, second: &'static str, members: &[&st
 mod tests {
     use crate::{
         agent_streaming::{ListTurnsRequest, StreamTurnEventsRequest},
-        project_storage::FileChange,
+        project_storage::{BlameFileResponse, Deletion, FileChange},
     };
 
     #[test]
@@ -87,6 +87,14 @@ mod tests {
             assert!(refusal.contains("expected a whole number from 0 to 4294967295"), "{value}: {refusal}");
         }
         assert_eq!(serde_json::from_str::<ListTurnsRequest>(r#"{"pageSize":-1}"#).unwrap().page_size, -1);
+    }
+
+    #[test]
+    fn lists_and_required_fields_are_written_when_they_are_empty_or_zero() {
+        let blame = serde_json::to_string(&BlameFileResponse::default()).unwrap();
+        assert_eq!(blame, r#"{"revision":"","etag":"","totalLines":0,"ranges":[],"revisions":[]}"#);
+        let deletion = serde_json::to_string(&Deletion::default()).unwrap();
+        assert_eq!(deletion, r#"{"id":"0","kind":"DELETION_KIND_UNSPECIFIED","projectId":""}"#);
     }
 
     #[test]
