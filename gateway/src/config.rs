@@ -86,6 +86,8 @@ pub struct Config {
     pub(crate) receiving: usize,
     /// How long a body may take. The body of a save may take three times as long.
     pub(crate) body_timeout: Duration,
+    /// How long compile takes at most.
+    pub(crate) build_timeout: Duration,
     /// Limits of connections. An idle HTTP/1.1 connection counts as waiting for a head, so a proxy in front should close its idle
     /// connections earlier.
     pub(crate) limits: Limits,
@@ -154,6 +156,7 @@ impl Config {
             max_waiting: env.get::<NonZeroUsize>("BACKLOT_MAX_WAITING", "4096", "HTTP requests whose body is still arriving; more are answered with 503").get(),
             receiving: server::receiving(env),
             body_timeout: server::body_timeout(env),
+            build_timeout: server::build_timeout(env),
             limits: Limits::read(env),
             max_target: env.get::<NonZeroUsize>("BACKLOT_MAX_TARGET_BYTES", "4096", "bytes of the path and query of a request together; a longer one is answered with 414").get(),
             max_header: env.get::<NonZeroUsize>("BACKLOT_MAX_HEADER_BYTES", "8192", "bytes of the value of one header; a longer one is answered with 431").get(),

@@ -100,7 +100,7 @@ mod tests {
     fn a_description_names_the_fields_and_has_only_the_characters_that_it_may_have() {
         let violation = FieldViolation { field: "client_id".into(), description: "must be \"1\" to `80`\\ é\n".into() };
         let document = error_of(&Fault::invalid("auth", vec![violation]), StatusCode::BAD_REQUEST, Endpoint::Token);
-        let expected = json!({ "error": "invalid_request", "error_description": "client_id: must be '1' to `80`' ??" });
+        let expected = json!({ "error": "invalid_request", "error_description": "client_id: must be '1' to `80`' ?'n" });
         assert_eq!(document, expected);
         let secret = Fault::new("auth", ErrorCode::Internal, "DATABASE", "the password is hunter2");
         let document = error_of(&secret, StatusCode::INTERNAL_SERVER_ERROR, Endpoint::Token);

@@ -17,11 +17,11 @@ use crate::{
     },
 };
 
-/// How long a check may take, with the files that the compiler asks for.
-const CHECK_TIME: Duration = Duration::from_secs(90);
+/// The time for the files of a check, in addition to the limit of compile.
+const READ_TIME: Duration = Duration::from_secs(30);
 
 pub(crate) async fn findings(State(app): State<Arc<App>>, caller: Authenticated, Params(request): Params<GetFindingsRequest>) -> Reply {
     let mut context = caller.context;
-    context.deadline = Some(Instant::now() + CHECK_TIME);
+    context.deadline = Some(Instant::now() + app.config.build_timeout + READ_TIME);
     reply(app.upstream.agents().get_findings(context.request(request)).await?.get_ref())
 }

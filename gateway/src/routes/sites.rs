@@ -32,8 +32,8 @@ use crate::{
     upstream::present,
 };
 
-/// How long a publication may take, with the build.
-const PUBLISH_TIME: Duration = Duration::from_secs(180);
+/// How long a publication may take in addition to the build.
+const STORE_TIME: Duration = Duration::from_secs(120);
 
 pub(crate) async fn publish(
     State(app): State<Arc<App>>,
@@ -51,7 +51,7 @@ pub(crate) async fn publish(
     if !sites.fits(&settings.slug) {
         return Err(invalid("slug", "is too long for the hosts of this installation"));
     }
-    caller.context.deadline = Some(Instant::now() + PUBLISH_TIME);
+    caller.context.deadline = Some(Instant::now() + app.config.build_timeout + STORE_TIME);
     let location = format!("/api/projects/{}/site", settings.project_id);
     let mut answer = publish::publish(&app, &caller.context, settings).await?;
     let replay = Replay(std::mem::take(&mut answer.replayed));

@@ -81,7 +81,7 @@ impl App {
                 to(Caller::ProjectStorage, &config.project_storage_url),
                 to(Caller::Auth, &config.auth_url),
                 to(Caller::RateLimit, &config.rate_limit_url),
-                to(Caller::Compile, &config.compile_url),
+                (to(Caller::Compile, &config.compile_url), config.build_timeout),
             ),
             agents: Arc::new(LiveAgents::load(config.agents_dir.as_deref())?),
             providers: Providers::new(&config.providers),

@@ -28,6 +28,8 @@ pub struct Config {
     pub rate_limit_url: http::Uri,
     /// `BACKLOT_COMPILE_URL`. Without the role, files are not checked.
     pub compile_url: http::Uri,
+    /// `BACKLOT_COMPILE_BUILD_TIMEOUT`. How long a check takes at most.
+    pub build_timeout: Duration,
     /// The providers of models.
     pub providers: ProviderConfig,
     /// The rules for addresses that persons set.
@@ -87,6 +89,7 @@ impl Config {
             project_storage_url: env.get("BACKLOT_PROJECT_STORAGE_URL", "http://127.0.0.1:9092", "where project-storage listens"),
             rate_limit_url: env.get("BACKLOT_RATE_LIMIT_URL", "http://127.0.0.1:9093", "where rate-limit listens"),
             compile_url: env.get("BACKLOT_COMPILE_URL", "http://127.0.0.1:9094", "where compile listens"),
+            build_timeout: server::build_timeout(env),
             providers: ProviderConfig::read(env, max_step_bytes),
             outbound: Guard::read(env),
             agents_dir: env.optional(

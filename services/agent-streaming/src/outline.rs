@@ -2,7 +2,7 @@
 
 mod memory;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc};
 
 use proto::{
     compile::{FileOutline, SymbolKind, outline_tree_response::Part},
@@ -17,9 +17,6 @@ use crate::{
     },
     upstream::{Upstream, fault},
 };
-
-/// How long the outlines of a tree may take, with the files that compile asks for.
-const OUTLINE_TIME: Duration = Duration::from_secs(60);
 
 /// What a file declares and imports.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,7 +63,7 @@ pub(crate) async fn outlines(
         return Ok(outlines);
     }
     let tree = SourceTree::new(unknown);
-    let made = limited("the outline of the files", OUTLINE_TIME, unlimited(upstream, &tree, person, contents)).await?;
+    let made = limited("the outline of the files", upstream.build_timeout(), unlimited(upstream, &tree, person, contents)).await?;
     for (path, id, _) in tree.entries() {
         memory::insert(path, id, made.get(id).cloned());
     }
@@ -76,7 +73,7 @@ pub(crate) async fn outlines(
 
 async fn unlimited(upstream: &Upstream, tree: &SourceTree, person: UserId, contents: &mut dyn Contents) -> Result<Outlines, Fault> {
     let (mut dialogue, stream) = Dialogue::start(tree, person, contents)?;
-    let call = upstream.compile().outline_tree(context(OUTLINE_TIME).stream_request(stream)).await;
+    let call = upstream.compile().outline_tree(context(upstream.build_timeout()).stream_request(stream)).await;
     let mut answers = call.map_err(|status| fault(&status))?.into_inner();
     let mut outlines = Outlines::new();
     while let Some(answer) = answers.message().await.map_err(|status| fault(&status))? {

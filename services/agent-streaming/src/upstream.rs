@@ -42,10 +42,12 @@ pub(crate) struct Upstream {
     auth: AuthServiceClient<ServiceChannel>,
     limits: RateLimitServiceClient<ServiceChannel>,
     compile: CompileServiceClient<ServiceChannel>,
+    build_timeout: Duration,
 }
 
 impl Upstream {
-    pub(crate) fn new(storage: ServiceChannel, auth: ServiceChannel, limits: ServiceChannel, compile: ServiceChannel) -> Self {
+    /// `compile` is its channel, and how long a conversation with it may take.
+    pub(crate) fn new(storage: ServiceChannel, auth: ServiceChannel, limits: ServiceChannel, compile: (ServiceChannel, Duration)) -> Self {
         let storage = ProjectStorageServiceClient::new(storage)
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
             .max_encoding_message_size(MAX_MESSAGE_BYTES);
@@ -53,7 +55,8 @@ impl Upstream {
             storage,
             auth: AuthServiceClient::new(auth),
             limits: RateLimitServiceClient::new(limits),
-            compile: CompileServiceClient::new(compile),
+            compile: CompileServiceClient::new(compile.0),
+            build_timeout: compile.1,
         }
     }
 
@@ -63,6 +66,11 @@ impl Upstream {
 
     pub(crate) fn compile(&self) -> CompileServiceClient<ServiceChannel> {
         self.compile.clone()
+    }
+
+    /// How long a conversation with compile may take.
+    pub(crate) fn build_timeout(&self) -> Duration {
+        self.build_timeout
     }
 
     /// Counts a new turn of the user against the rate limit.

@@ -152,6 +152,13 @@ pub fn body_timeout(env: &mut Env) -> Duration {
     timeout
 }
 
+/// Reads the time limit for a build of compile, at compile and at those who call it.
+pub fn build_timeout(env: &mut Env) -> Duration {
+    let timeout = env.get("BACKLOT_COMPILE_BUILD_TIMEOUT", "60s", "how long the build of a page or a check may take");
+    env.require_positive([("BACKLOT_COMPILE_BUILD_TIMEOUT", timeout)]);
+    timeout
+}
+
 /// Reads the limit of bytes that are being received, at a service and at the gateway.
 pub fn receiving(env: &mut Env) -> usize {
     env.get::<NonZeroUsize>("BACKLOT_RECEIVING_BYTES", "536870912", "bytes of arriving requests, in total").get()

@@ -75,7 +75,7 @@ impl Config {
             workers: workers.map_or(cores, |workers| workers.0),
             worker_timeout: env.get("BACKLOT_COMPILE_WORKER_TIMEOUT", "10s", "how long one process may compile"),
             file_timeout: env.get("BACKLOT_COMPILE_FILE_TIMEOUT", "2500ms", "processor time that one file may take, except in a bundle"),
-            build_timeout: env.get("BACKLOT_COMPILE_BUILD_TIMEOUT", "60s", "how long the build of a page or a check may take"),
+            build_timeout: server::build_timeout(env),
             max_builds: number::<100_000>(env, "BACKLOT_COMPILE_MAX_BUILDS", "256", "builds and checks at the same time"),
             memory: number::<65_536>(env, "BACKLOT_COMPILE_MEMORY_MIB", "512", "memory for source files of all builds, in MiB") * MIB,
             limits: Limits {
@@ -113,7 +113,6 @@ impl Config {
         env.require_positive([
             ("BACKLOT_COMPILE_WORKER_TIMEOUT", self.worker_timeout),
             ("BACKLOT_COMPILE_FILE_TIMEOUT", self.file_timeout),
-            ("BACKLOT_COMPILE_BUILD_TIMEOUT", self.build_timeout),
         ]);
         let year = Duration::from_secs(365 * 24 * 3_600);
         if !(Keep::LEAST..=year).contains(&self.keep.time) {

@@ -34,8 +34,8 @@ const MODULES: &str = "@m/";
 const ASSETS: &str = "@a/";
 /// Digits of the id of a blob.
 const BLOB_ID: usize = 40;
-/// How long a page may be compiled, with the files that the compiler asks for.
-const BUILD_TIME: Duration = Duration::from_secs(60);
+/// The time that a build may take here in addition to the limit of compile, whose refusal says more than a timeout.
+const MARGIN: Duration = Duration::from_secs(5);
 /// An address of content has the same answer for ever.
 const IMMUTABLE: HeaderValue = HeaderValue::from_static("private, max-age=31536000, immutable");
 
@@ -122,7 +122,7 @@ fn access<'a>(target: &Target<'a>) -> Access<'a> {
 /// Compiles the tree, and answers what the compiler asks.
 async fn build(app: &App, info: &RequestInfo, target: &Target<'_>, file: ReadPreviewFileResponse) -> Result<Page, Failure> {
     let mut context = info.context(None);
-    context.deadline = Some(Instant::now() + BUILD_TIME);
+    context.deadline = Some(Instant::now() + app.config.build_timeout + MARGIN);
     let start = Start {
         tree_id: file.compiled_tree_id,
         base_path: app.origins.preview.base(target.label),

@@ -1,7 +1,5 @@
 //! The conversation with compile: it asks for the files and contents that it does not know, and answers with findings.
 
-use std::time::Duration;
-
 use proto::{
     agent_streaming as pb,
     compile::{Finding, check_tree_response::Part},
@@ -15,9 +13,6 @@ use super::{
 };
 use crate::upstream::{Upstream, fault};
 
-/// How long a check may take, with the files that compile asks for.
-const CHECK_TIME: Duration = Duration::from_secs(60);
-
 /// The findings of a tree, errors first, both kinds sorted by file and place. `person` has the share of the limits that is used.
 ///
 /// # Errors
@@ -28,7 +23,7 @@ pub(crate) async fn findings(
     person: UserId,
     contents: &mut dyn Contents,
 ) -> Result<Vec<pb::CheckFinding>, Fault> {
-    limited("the check", CHECK_TIME, unlimited(upstream, tree, person, contents)).await
+    limited("the check", upstream.build_timeout(), unlimited(upstream, tree, person, contents)).await
 }
 
 async fn unlimited(
@@ -38,7 +33,7 @@ async fn unlimited(
     contents: &mut dyn Contents,
 ) -> Result<Vec<pb::CheckFinding>, Fault> {
     let (mut dialogue, stream) = Dialogue::start(tree, person, contents)?;
-    let call = upstream.compile().check_tree(context(CHECK_TIME).stream_request(stream)).await;
+    let call = upstream.compile().check_tree(context(upstream.build_timeout()).stream_request(stream)).await;
     let mut answers = call.map_err(|status| fault(&status))?.into_inner();
     while let Some(answer) = answers.message().await.map_err(|status| fault(&status))? {
         match answer.part {
