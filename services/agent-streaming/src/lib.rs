@@ -50,6 +50,7 @@ use std::{sync::Arc, time::Duration};
 use chassis::{
     client,
     identity::Caller,
+    lifecycle,
     limit::General,
     postgres, redis,
     revocations::Revocations,
@@ -75,6 +76,7 @@ use self::{
         partitions,
     },
     model::agents,
+    store::Pool,
     watch::{follow, tail::Tails},
 };
 
@@ -102,11 +104,10 @@ pub enum ServeError {
 /// # Errors
 /// A dependency is missing at the start, or the server fails.
 pub async fn serve(config: Config, listener: TcpListener, shutdown: CancellationToken) -> Result<(), ServeError> {
-    let db = postgres::connect(&config.postgres, &store::MIGRATOR).await?;
-    partitions::ensure(&db, chassis::clock::now().date()).await.map_err(ServeError::Partitions)?;
     let (journal, tails, tasks) = (Journal::default(), Tails::default(), Tasks::new());
     let listeners = Listeners { tails: tails.clone(), journal: journal.clone() };
-    let doorbell = Doorbell::connect(&config.redis, listeners, &tasks).await?;
+    let Some(started) = lifecycle::unless_stopped(&shutdown, start(&config, listeners, &tasks)).await else { return Ok(()) };
+    let (db, doorbell) = started?;
     let flusher = Flusher::new(journal.clone(), db.clone(), tails.clone(), doorbell.clone(), config.lease);
     let auth = client::connect(Caller::AgentStreaming, Caller::Auth, &config.auth_url, &config.cluster_secret);
     let events = Events { journal, tails: tails.clone(), doorbell };
@@ -148,6 +149,14 @@ pub async fn serve(config: Config, listener: TcpListener, shutdown: Cancellation
     tasks.shutdown(TASKS_TIMEOUT).await;
     db.close().await;
     Ok(served?)
+}
+
+/// The parts that wait for the database and Redis.
+async fn start(config: &Config, listeners: Listeners, tasks: &Tasks) -> Result<(Pool, Doorbell), ServeError> {
+    let db = postgres::connect(&config.postgres, &store::MIGRATOR).await?;
+    partitions::ensure(&db, chassis::clock::now().date()).await.map_err(ServeError::Partitions)?;
+    let doorbell = Doorbell::connect(&config.redis, listeners, tasks).await?;
+    Ok((db, doorbell))
 }
 
 async fn expire_folds(app: Arc<App>) {

@@ -96,6 +96,7 @@ use std::{sync::Arc, time::Duration};
 
 use chassis::{
     identity::Caller,
+    lifecycle,
     limit::General,
     postgres,
     server::{ServeError as ServerError, Server},
@@ -154,10 +155,9 @@ pub enum ServeError {
 /// # Errors
 /// If the database or the signing keys cannot be used, or the server fails.
 pub async fn serve(config: Config, listener: TcpListener, shutdown: CancellationToken) -> Result<(), ServeError> {
-    let pool = postgres::connect(&config.postgres, &store::MIGRATOR).await.map_err(ServeError::Postgres)?;
-    // Before the first sign-up: it must not create a second account for an address of a row without an identity.
-    housekeeping::add_identities(&pool).await.map_err(error::Error::from)?;
-    let app = Arc::new(App::new(&config, pool.clone(), shutdown.clone()).await?);
+    let Some(started) = lifecycle::unless_stopped(&shutdown, start(&config, shutdown.clone())).await else { return Ok(()) };
+    let app = Arc::new(started?);
+    let pool = app.pool.clone();
 
     let tasks = Tasks::new();
     tasks.spawn(app.feed.clone().run());
@@ -182,4 +182,12 @@ pub async fn serve(config: Config, listener: TcpListener, shutdown: Cancellation
     tasks.shutdown(TASKS_TIMEOUT).await;
     pool.close().await;
     served.map_err(ServeError::Server)
+}
+
+/// The parts that wait for the database.
+async fn start(config: &Config, shutdown: CancellationToken) -> Result<App, ServeError> {
+    let pool = postgres::connect(&config.postgres, &store::MIGRATOR).await.map_err(ServeError::Postgres)?;
+    // Before the first sign-up: it must not create a second account for an address of a row without an identity.
+    housekeeping::add_identities(&pool).await.map_err(error::Error::from)?;
+    Ok(App::new(config, pool, shutdown).await?)
 }

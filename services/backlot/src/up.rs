@@ -103,10 +103,8 @@ pub fn command(env: Env) -> anyhow::Result<()> {
 async fn run(env: Env, cluster: Cluster) -> anyhow::Result<()> {
     let format = cluster.telemetry.log_format;
     let signal = lifecycle::shutdown_on_signal().context("cannot wait for signals")?;
-    let mut running = tokio::select! {
-        running = launch(env, cluster) => running?,
-        () = signal.cancelled() => return Ok(()),
-    };
+    let Some(launched) = lifecycle::unless_stopped(&signal, launch(env, cluster)).await else { return Ok(()) };
+    let mut running = launched?;
     match format {
         // The cluster also serves if the output is closed.
         LogFormat::Pretty => drop(write!(io::stderr(), "\n{}\n", running.table)),

@@ -260,6 +260,57 @@ fn a_database_that_cannot_be_used_is_reported_once() {
     }
 }
 
+/// Starts `backlot` and sends SIGTERM after the first line that contains `waiting`. Returns the exit code and the lines.
+fn stopped_at(command: &str, settings: &[(&str, &str)], waiting: &str) -> (Option<i32>, Vec<String>) {
+    let data = tempfile::tempdir().expect("folder");
+    let mut child = backlot(data.path(), settings).arg(command).stderr(Stdio::piped()).spawn().expect("backlot runs");
+    let mut lines = Vec::new();
+    for line in BufReader::new(child.stderr.take().expect("stderr")).lines().map(|line| line.expect("text")) {
+        let is_waiting = line.contains(waiting) && !lines.iter().any(|line: &String| line.contains(waiting));
+        lines.push(line);
+        if is_waiting {
+            let sent = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().expect("kill");
+            assert!(sent.success());
+        }
+    }
+    (child.wait().expect("a child").code(), lines)
+}
+
+#[test]
+fn a_stop_signal_ends_every_wait_of_a_start() {
+    let closed = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("address").to_string();
+    // The system accepts connections for it, and nothing answers.
+    let silent = TcpListener::bind("127.0.0.1:0").expect("listener");
+    let redis = format!("redis://{}", silent.local_addr().expect("address"));
+    let database = format!("postgres://me@{closed}/shop");
+    let nowhere = "http://127.0.0.1:1";
+    let role = [
+        SECRET,
+        ("DATABASE_URL", database.as_str()),
+        ("BACKLOT_GRPC_LISTEN", "127.0.0.1:0"),
+        ("BACKLOT_AUTH_URL", nowhere),
+        ("BACKLOT_RATE_LIMIT_URL", nowhere),
+        ("BACKLOT_PROJECT_STORAGE_URL", nowhere),
+        ("BACKLOT_COMPILE_URL", nowhere),
+    ];
+    let up = [&FREE_PORTS[..], &[("DATABASE_URL", database.as_str())]].concat();
+    let limiter = [SECRET, ("REDIS_URL", redis.as_str()), ("BACKLOT_GRPC_LISTEN", "127.0.0.1:0"), ("BACKLOT_AUTH_URL", nowhere)];
+    for (command, settings, waiting) in [
+        ("auth", &role[..], "waiting for it"),
+        ("project-storage", &role, "waiting for it"),
+        ("agent-streaming", &role, "waiting for it"),
+        ("compile", &role, "waiting for it"),
+        ("up", &up, "waiting for it"),
+        ("rate-limit", &limiter, "listening"),
+    ] {
+        let (code, lines) = stopped_at(command, settings, waiting);
+        let log = lines.join("\n");
+        assert_eq!(code, Some(0), "{command}: {log}");
+        assert!(log.contains("stopped before the start was complete"), "{command}: {log}");
+        assert!(!log.contains("gave up") && !log.contains("continuing without it"), "the wait went on: {command}: {log}");
+    }
+}
+
 #[test]
 fn help_lists_the_settings_and_creates_no_folder() {
     let data = tempfile::tempdir().expect("folder");

@@ -1,4 +1,4 @@
-//! Signals. The first SIGTERM, SIGINT or SIGHUP starts a graceful shutdown; the second one exits at once.
+//! Signals. The first SIGTERM, SIGINT or SIGHUP starts a graceful shutdown, or ends a start that still waits; the second one exits at once.
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -29,4 +29,30 @@ pub fn shutdown_on_signal() -> std::io::Result<CancellationToken> {
         }
     });
     Ok(token)
+}
+
+/// Runs the start of a service, which may wait for a database or Redis. Returns `None` if the stop signal comes first: the service has
+/// served nothing, so it ends without a drain.
+pub async fn unless_stopped<T>(shutdown: &CancellationToken, start: impl Future<Output = T>) -> Option<T> {
+    let started = shutdown.run_until_cancelled(start).await;
+    if started.is_none() {
+        tracing::info!("stopped before the start was complete");
+    }
+    started
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_stop_ends_a_start_that_waits() {
+        let shutdown = CancellationToken::new();
+        assert_eq!(unless_stopped(&shutdown, async { 1 }).await, Some(1));
+        let mut waiting = Box::pin(unless_stopped(&shutdown, std::future::pending::<()>()));
+        assert!(futures::poll!(&mut waiting).is_pending());
+        shutdown.cancel();
+        assert_eq!(waiting.await, None);
+        assert_eq!(unless_stopped(&shutdown, async { 1 }).await, None, "nothing starts after a stop");
+    }
 }

@@ -43,7 +43,7 @@ use std::{sync::Arc, time::Duration};
 
 use chassis::{
     identity::Caller,
-    postgres,
+    lifecycle, postgres,
     server::{ServeError as ServerError, Server},
     task::Tasks,
     verifier::{Keys, Verifier},
@@ -79,7 +79,9 @@ pub enum ServeError {
 /// # Errors
 /// If the database cannot be used, or the server fails.
 pub async fn serve(config: Config, listener: TcpListener, shutdown: CancellationToken) -> Result<(), ServeError> {
-    let pool = postgres::connect(&config.postgres, &store::MIGRATOR).await.map_err(ServeError::Postgres)?;
+    let connecting = postgres::connect(&config.postgres, &store::MIGRATOR);
+    let Some(connected) = lifecycle::unless_stopped(&shutdown, connecting).await else { return Ok(()) };
+    let pool = connected.map_err(ServeError::Postgres)?;
     let app = Arc::new(App::new(&config, pool.clone()));
     let tasks = Tasks::new();
     tasks.spawn(sweep::run(pool.clone(), config.keep, tasks.token()));

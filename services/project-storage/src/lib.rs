@@ -52,6 +52,7 @@ use chassis::{
     client::{MAX_MESSAGE_BYTES, connect},
     deletion_log,
     identity::Caller,
+    lifecycle,
     limit::General,
     postgres, redis,
     revocations::Revocations,
@@ -69,6 +70,7 @@ pub use self::{access::RULES, config::Config};
 use self::{
     app::App,
     background::{accounts::Accounts, garbage, sessions, starters, sweep},
+    store::Pool,
     watch::{Watch, changes::Changes, reader::Reader, watchers::Watchers},
 };
 
@@ -109,9 +111,9 @@ pub enum ServeError {
 /// # Errors
 /// The database or Redis could not be used, or the server failed.
 pub async fn serve(config: Config, listener: TcpListener, shutdown: CancellationToken) -> Result<(), ServeError> {
-    let pool = postgres::connect(&config.postgres, &store::MIGRATOR).await.map_err(ServeError::Postgres)?;
     let tasks = Tasks::new();
-    let changes = Changes::connect(&config.redis, &tasks).await.map_err(ServeError::Redis)?;
+    let Some(started) = lifecycle::unless_stopped(&shutdown, start(&config, &tasks)).await else { return Ok(()) };
+    let (pool, changes) = started?;
     let watch = Watch { pool: pool.clone(), changes, watchers: Watchers::default(), stop: shutdown.clone() };
     let reader = Reader { pool: pool.clone(), watchers: watch.watchers.clone() };
     tasks.spawn(keep_up(watch.changes.tails.clone(), reader, tasks.token()));
@@ -143,4 +145,11 @@ pub async fn serve(config: Config, listener: TcpListener, shutdown: Cancellation
     tasks.shutdown(TASKS_TIMEOUT).await;
     pool.close().await;
     served.map_err(ServeError::Server)
+}
+
+/// The parts that wait for the database and Redis.
+async fn start(config: &Config, tasks: &Tasks) -> Result<(Pool, Changes), ServeError> {
+    let pool = postgres::connect(&config.postgres, &store::MIGRATOR).await.map_err(ServeError::Postgres)?;
+    let changes = Changes::connect(&config.redis, tasks).await.map_err(ServeError::Redis)?;
+    Ok((pool, changes))
 }

@@ -29,7 +29,7 @@ use std::{sync::Arc, time::Duration};
 use chassis::{
     client::connect,
     identity::Caller,
-    redis,
+    lifecycle, redis,
     server::{ServeError as ServerError, Server},
     task::Tasks,
     verifier::{Keys, Verifier},
@@ -73,7 +73,8 @@ pub enum ServeError {
 /// # Errors
 /// If Redis is configured and cannot be used, or the server fails.
 pub async fn serve(config: Config, listener: TcpListener, shutdown: CancellationToken) -> Result<(), ServeError> {
-    let pool = redis::connect(&config.redis).await.map_err(ServeError::Redis)?;
+    let Some(connected) = lifecycle::unless_stopped(&shutdown, redis::connect(&config.redis)).await else { return Ok(()) };
+    let pool = connected.map_err(ServeError::Redis)?;
     let counters = pool.map(|pool| Redis::new(pool, &config.redis.prefix, config.redis_timeout, Clock::System));
     let app = Arc::new(App::new(&config, counters));
 
