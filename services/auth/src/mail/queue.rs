@@ -152,6 +152,14 @@ pub(crate) struct ClaimedMail {
     pub(crate) attempts: i32,
 }
 
+/// How many mails of one kind a recipient got within a time.
+pub(crate) struct SentMails {
+    /// Caused by anybody.
+    pub(crate) in_all: i64,
+    /// Those of the same account, or of nobody with an account.
+    pub(crate) of_account: i64,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -15,7 +15,7 @@ const FIRST_PAUSE: Duration = Duration::seconds(10);
 const LONGEST_PAUSE: Duration = Duration::hours(1);
 const MAX_ATTEMPTS: i32 = 10;
 
-/// Mails of one kind to one recipient within [`WINDOW`].
+/// Mails of one kind about one account, or about none, to one recipient within [`WINDOW`].
 const MAX_IN_WINDOW: i64 = 3;
 pub(crate) const WINDOW: Duration = Duration::hours(1);
 
@@ -29,7 +29,7 @@ pub(crate) fn pause_after(attempts: i32) -> Option<Duration> {
 }
 
 /// Whether a recipient who got this many mails of this kind within the window may get another one. Everybody can cause most mails, so their
-/// number is limited. Nobody but the owner of the account, or a thief of a session, causes the mails about a changed password, a new key, a
+/// number is limited. A link to a new address works only for the account that asked for it, so the caller counts those of each account. Nobody but the owner of the account, or a thief of a session, causes the mails about a changed password, a new key, a
 /// changed factor, a linked identity and the end of the account, and they must not be lost. Whoever signs up with the address of somebody else
 /// and changes it causes a mail about a changed address, so these are limited.
 pub(crate) fn may_send(kind: Kind, sent: i64) -> bool {

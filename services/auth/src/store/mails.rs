@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::StoreError;
-use crate::mail::queue::{ClaimedMail, Kind, Mail, PendingSignUp};
+use crate::mail::queue::{ClaimedMail, Kind, Mail, PendingSignUp, SentMails};
 
 /// Adds a mail, which is due at once.
 pub(crate) async fn insert(db: impl PgExecutor<'_>, mail: &Mail) -> Result<(), StoreError> {
@@ -65,19 +65,21 @@ pub(crate) async fn claim(
     claimed.collect()
 }
 
-/// The mails of a kind that a recipient got since a moment, with those that were queued earlier and may still be sent.
+/// The mails of the same kind that the recipient of a mail got since a moment, with those that were queued earlier and may still be sent.
 pub(crate) async fn sent_since(
     db: impl PgExecutor<'_>,
-    recipient: &[u8; 32],
-    (id, kind): (Uuid, Kind),
+    ClaimedMail { id, mail, .. }: &ClaimedMail,
     since: OffsetDateTime,
-) -> Result<i64, StoreError> {
-    let select = sqlx::query_scalar!(
-        r#"select count(*) as "count!" from mail_queue where recipient = $1 and kind = $2 and (sent_at > $3 or (sent_at is null and id < $4))"#,
-        recipient.as_slice(),
-        kind.name(),
+) -> Result<SentMails, StoreError> {
+    let select = sqlx::query_as!(
+        SentMails,
+        r#"select count(*) as "in_all!", count(*) filter (where user_id is not distinct from $5::uuid) as "of_account!"
+           from mail_queue where recipient = $1 and kind = $2 and (sent_at > $3 or (sent_at is null and id < $4))"#,
+        mail.recipient.as_slice(),
+        mail.kind.name(),
         since,
-        id,
+        *id,
+        mail.user_id.map(|id| id.0),
     );
     query("count sent mails", select.fetch_one(db)).await
 }

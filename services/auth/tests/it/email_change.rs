@@ -104,6 +104,31 @@ impl Fixture {
 }
 
 #[tokio::test]
+async fn a_stranger_does_not_use_up_the_links_to_an_address() {
+    let fixture = Fixture::start().await;
+    let (stranger, other, owner) =
+        (fixture.account("eve@example.org").await, fixture.account("mallory@example.org").await, fixture.account(OLD).await);
+    for _ in 0..4 {
+        fixture.gateway.change_email(&stranger, NEW).await.expect("accepted");
+        fixture.mailbox.settled(&fixture.cluster).await;
+    }
+    assert_eq!(fixture.subjects_to(NEW).await.len(), 3, "one account causes three in an hour");
+    fixture.gateway.change_email(&owner, NEW).await.expect("accepted");
+    let token = fixture.mailbox.last(&fixture.cluster).await.token();
+    fixture.gateway.confirm_email(&owner, &token).await.expect("the link of the owner");
+
+    // Now an account has the address, and its owner learns of three attempts, whoever makes them.
+    forget_sent(&fixture.cluster).await;
+    let before = fixture.subjects_to(NEW).await.len();
+    for account in [&stranger, &other, &stranger, &other] {
+        fixture.gateway.change_email(account, NEW).await.expect("accepted");
+        fixture.mailbox.settled(&fixture.cluster).await;
+    }
+    let subjects = fixture.subjects_to(NEW).await.split_off(before);
+    assert_eq!(subjects, ["You already have an account"; 3]);
+}
+
+#[tokio::test]
 async fn a_person_changes_the_address() {
     let fixture = Fixture::start().await;
     let gateway = &fixture.gateway;
