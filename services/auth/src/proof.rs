@@ -173,7 +173,7 @@ pub(crate) async fn confirm_reset(
     }
     mails::delete_waiting(&mut *tx, id, Kind::ChangeEmail).await?;
     email_tokens::delete(&mut *tx, &proof.identity, id, &Purpose::ALL).await?;
-    mails::insert(&mut *tx, &Mail::to_account(Kind::PasswordChanged, id, &proof.email, now)).await?;
+    mails::insert(&mut *tx, &Mail::to_account(Kind::PasswordReset, id, &proof.email, now)).await?;
     let event = Event::of(context, EventKind::PasswordReset, Actor::User(id), id, now);
     audit::append(&mut *tx, &event).await?;
     remove_ways_in(&mut tx, &account, &event).await?;

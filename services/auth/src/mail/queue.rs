@@ -17,6 +17,8 @@ pub(crate) enum Kind {
     /// The link sets a new password.
     Reset,
     PasswordChanged,
+    /// A new password by the link of a mail, which removes more.
+    PasswordReset,
     /// A sign-in from a network that is new to the account.
     NewDevice,
     /// A new API key of the person.
@@ -39,11 +41,12 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 15] = [
+    pub(crate) const ALL: [Self; 16] = [
         Self::SignUp,
         Self::Verify,
         Self::Reset,
         Self::PasswordChanged,
+        Self::PasswordReset,
         Self::NewDevice,
         Self::KeyMade,
         Self::ServiceKeyMade,
@@ -64,6 +67,7 @@ impl Kind {
             Self::Verify => "verify",
             Self::Reset => "reset",
             Self::PasswordChanged => "password_changed",
+            Self::PasswordReset => "password_reset",
             Self::NewDevice => "new_device",
             Self::KeyMade => "key_made",
             Self::ServiceKeyMade => "service_key_made",
@@ -87,6 +91,7 @@ impl Kind {
         match self {
             Self::SignUp | Self::Verify | Self::Reset | Self::ChangeEmail => true,
             Self::PasswordChanged
+            | Self::PasswordReset
             | Self::NewDevice
             | Self::KeyMade
             | Self::ServiceKeyMade

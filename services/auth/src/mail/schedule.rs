@@ -35,6 +35,7 @@ pub(crate) fn pause_after(attempts: i32) -> Option<Duration> {
 pub(crate) fn may_send(kind: Kind, sent: i64) -> bool {
     let is_of_owner = match kind {
         Kind::PasswordChanged
+        | Kind::PasswordReset
         | Kind::KeyMade
         | Kind::ServiceKeyMade
         | Kind::AccountDeleted

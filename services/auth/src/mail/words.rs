@@ -21,6 +21,8 @@ pub(crate) enum Notice<'a> {
     Reset(&'a EmailToken),
     /// With the ways into the account that are left.
     PasswordChanged(&'a [WayIn], OffsetDateTime),
+    /// By the link of a mail. With the ways into the account that are left.
+    PasswordReset(&'a [WayIn], OffsetDateTime),
     NewDevice(&'a str, OffsetDateTime),
     KeyMade(&'a str, OffsetDateTime),
     ServiceKeyMade(&'a str, OffsetDateTime),
@@ -80,7 +82,8 @@ impl Notice<'_> {
                     format!("Somebody asked for a new password of your account for {name}."),
                     format!(
                         "If this was you, open the page and choose one. The link can be used once within 30 minutes. All devices are signed out \
-                         then, and linked accounts, passkeys and authenticator apps that were added within {} days are removed.",
+                         then. All stored keys of model providers are removed, and linked accounts, passkeys and authenticator apps that were \
+                         added within {} days.",
                         NEW_FOR.whole_days()
                     ),
                 ],
@@ -88,6 +91,7 @@ impl Notice<'_> {
                 after: vec![ignore],
             },
             Self::PasswordChanged(ways, at) => password_changed(&name, ways, *at, site),
+            Self::PasswordReset(ways, at) => password_reset(&name, ways, *at, site),
             Self::NewDevice(network, at) => new_device(&name, network, *at, site),
             Self::KeyMade(network, at) => key_made(&name, network, *at, site),
             Self::ServiceKeyMade(network, at) => service_key_made(&name, network, *at, site),
@@ -112,8 +116,21 @@ fn password_changed(name: &str, ways: &[WayIn], at: OffsetDateTime, site: &Url) 
             "If this was not you, set a new password now. All devices are signed out then.".into(),
         ],
         link: ("Set a new password", page(site, "account/reset", None)),
-        after: vec![SERVICE_KEYS_REMAIN.into(), ways_left(ways, site)],
+        after: vec![SERVICE_KEYS_REMAIN.into(), ways_left(ways, site), provider_keys_remain(site)],
     }
+}
+
+fn password_reset(name: &str, ways: &[WayIn], at: OffsetDateTime, site: &Url) -> Words {
+    let removed = format!(
+        "All stored keys of model providers are removed, your own and those that you stored for projects. Store those that you need again at {}.",
+        page(site, "account/provider-keys", None)
+    );
+    Words { after: vec![SERVICE_KEYS_REMAIN.into(), ways_left(ways, site), removed], ..password_changed(name, ways, at, site) }
+}
+
+/// Whoever stored a key reads what is sent with it, if the server is theirs.
+fn provider_keys_remain(site: &Url) -> String {
+    format!("Stored keys of model providers remain. Remove what is not yours at {}.", page(site, "account/provider-keys", None))
 }
 
 /// What signs in besides the password. A label at a provider is not named: whoever linked it has chosen it.
@@ -244,6 +261,7 @@ fn email_changed(name: &str, at: OffsetDateTime, site: &Url) -> Words {
         link: ("Open the site", page(site, "", None)),
         after: vec![
             SERVICE_KEYS_REMAIN.into(),
+            provider_keys_remain(site),
             "If this was not you, tell the operator of the site at once: somebody else has your account.".into(),
         ],
     }
@@ -274,7 +292,11 @@ fn account_deleted(name: &str, at: OffsetDateTime, site: &Url) -> Words {
     Words {
         subject: "Your account was deleted".into(),
         before: vec![
-            format!("Your account for {name} was deleted at {}, with its projects. All devices and programs are signed out.", moment(at)),
+            format!(
+                "Your account for {name} was deleted at {}, with its projects, its service accounts and its stored keys of model providers. All \
+                 devices and programs are signed out.",
+                moment(at)
+            ),
             "This cannot be undone. You can sign up again with this address.".into(),
         ],
         link: ("Open the site", page(site, "", None)),
@@ -332,6 +354,7 @@ mod tests {
             (Notice::Reset(&token), "https://apps.example:8443/account/reset/confirm?token=abc-_1"),
             (Notice::SignUpAttempt, "https://apps.example:8443/account/reset"),
             (Notice::PasswordChanged(&[], OffsetDateTime::UNIX_EPOCH), "https://apps.example:8443/account/reset"),
+            (Notice::PasswordReset(&[], OffsetDateTime::UNIX_EPOCH), "https://apps.example:8443/account/reset"),
             (Notice::NewDevice("192.0.2.1", OffsetDateTime::UNIX_EPOCH), "https://apps.example:8443/account/reset"),
             (Notice::KeyMade("192.0.2.1", OffsetDateTime::UNIX_EPOCH), "https://apps.example:8443/account/keys"),
             (Notice::ServiceKeyMade("192.0.2.1", OffsetDateTime::UNIX_EPOCH), "https://apps.example:8443/account/service-accounts"),
@@ -356,8 +379,25 @@ mod tests {
 
     #[test]
     fn a_mail_about_a_new_password_or_address_says_that_keys_of_service_accounts_remain() {
-        for notice in [Notice::PasswordChanged(&[], OffsetDateTime::UNIX_EPOCH), Notice::EmailChanged(OffsetDateTime::UNIX_EPOCH)] {
+        let at = OffsetDateTime::UNIX_EPOCH;
+        for notice in [Notice::PasswordChanged(&[], at), Notice::PasswordReset(&[], at), Notice::EmailChanged(at)] {
             assert_eq!(notice.words(&site()).after[0], "If you have service accounts, their keys remain valid.");
+        }
+    }
+
+    #[test]
+    fn a_mail_about_what_ended_says_whether_keys_of_model_providers_remain() {
+        let at = OffsetDateTime::UNIX_EPOCH;
+        let token = EmailToken::from_client("abc-_1".into());
+        for (notice, expected) in [
+            (Notice::PasswordChanged(&[], at), "Stored keys of model providers remain."),
+            (Notice::EmailChanged(at), "Stored keys of model providers remain."),
+            (Notice::PasswordReset(&[], at), "All stored keys of model providers are removed, your own and those"),
+            (Notice::Reset(&token), "All stored keys of model providers are removed"),
+            (Notice::AccountDeleted(at), "and its stored keys of model providers."),
+        ] {
+            let words = notice.words(&site());
+            assert!(words.before.iter().chain(&words.after).any(|text| text.contains(expected)), "{words:?}");
         }
     }
 

@@ -99,6 +99,8 @@ async fn a_reset_sets_the_password_ends_all_sessions_and_tells_the_owner() {
     let changed = mailbox.last(&cluster).await;
     assert_eq!((changed.to.as_str(), changed.subject.as_str()), ("ada@example.org", "Your password was changed"));
     assert_eq!(changed.link(), "https://apps.example/account/reset");
+    let words = changed.raw.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(words.contains("All stored keys of model providers are removed"), "{words}");
 }
 
 /// A password whose check began before the reset must not start a session after it.
