@@ -18,12 +18,18 @@ use crate::{
     email::{Email, EmailLookup},
     email_token::{EmailToken, Proof, Purpose},
     error::{Error, SERVICE},
+    factor::Factors,
+    identity::Identity,
     mail::words,
+    passkey::Passkey,
     password, pending_address, second_factor,
     session::{Session, SessionSecret},
     session_list::end,
     session_start::NewSession,
-    store::{self, Pool, StoreError, accounts, audit, email_tokens, revocations, service_accounts, sessions, users},
+    store::{
+        self, Pool, StoreError, accounts, audit, email_tokens, identities, passkeys, revocations, second_factors, service_accounts,
+        sessions, users,
+    },
     user::{Account, User},
 };
 
@@ -48,6 +54,27 @@ pub(crate) async fn find(pool: &Pool, target: &Target) -> Result<Account, Error>
         Target::Email(email) => accounts::by_email(pool, email).await?,
     };
     found.ok_or(Error::UserNotFound)
+}
+
+/// What an account signs in with.
+pub(crate) struct SignInMethods {
+    pub(crate) factors: Factors,
+    /// When the authenticator app was added.
+    pub(crate) totp_added_at: Option<OffsetDateTime>,
+    pub(crate) passkeys: Vec<Passkey>,
+    pub(crate) identities: Vec<Identity>,
+}
+
+/// # Errors
+/// The database failed.
+pub(crate) async fn sign_in_methods(pool: &Pool, user: UserId) -> Result<SignInMethods, StoreError> {
+    let mut tx = store::begin(pool).await?;
+    Ok(SignInMethods {
+        factors: second_factors::of(&mut *tx, user).await?,
+        totp_added_at: second_factors::totp(&mut *tx, user).await?.and_then(|row| row.confirmed_at),
+        passkeys: passkeys::of_user(&mut *tx, user).await?,
+        identities: identities::of_user(&mut *tx, user).await?,
+    })
 }
 
 /// A page of a list, as a request asks for it.

@@ -25,12 +25,12 @@ use super::{
     Service,
     decode::{check_lengths, new_account},
     encode::{session, user},
-    invite,
-    provider::uuid,
+    invite, passkeys,
+    provider::{self, uuid},
 };
 use crate::{
     account::NewAccount,
-    admin::{self, Change, Page, Target},
+    admin::{self, Change, Page, SignInMethods, Target},
     app::App,
     audit::{MAX_TEXT, StoredEvent},
     email,
@@ -70,7 +70,8 @@ impl AdminService for Service {
 
     async fn find_user(&self, request: Request<FindUserRequest>) -> Result<Response<FindUserResponse>, Status> {
         let found = self.find(&request.into_inner().user, Violations::default()).await.map_err(status)?;
-        Ok(Response::new(FindUserResponse { account: Some(account(found)) }))
+        let methods = admin::sign_in_methods(&self.0.pool, found.user.id).await.map_err(|error| status(Error::from(error)))?;
+        Ok(Response::new(FindUserResponse { account: Some(account(found)), sign_in_methods: Some(sign_in_methods(methods)) }))
     }
 
     async fn set_user_disabled(&self, request: Request<SetUserDisabledRequest>) -> Result<Response<SetUserDisabledResponse>, Status> {
@@ -260,6 +261,18 @@ fn account(account: Account) -> pb::Account {
         disable_time: account.disabled_at.map(timestamp),
         kind: kind.into(),
         owner_id: account.owner.map(|owner| owner.to_string()).unwrap_or_default(),
+        verify_time: account.verified_at.map(timestamp),
+    }
+}
+
+fn sign_in_methods(methods: SignInMethods) -> pb::SignInMethods {
+    let SignInMethods { factors, totp_added_at, passkeys, identities } = methods;
+    pb::SignInMethods {
+        password: factors.password,
+        totp_create_time: totp_added_at.map(timestamp),
+        recovery_codes: u32::try_from(factors.recovery_codes).unwrap_or_default(),
+        passkeys: passkeys.into_iter().map(passkeys::encode).collect(),
+        identities: identities.into_iter().map(provider::encoded).collect(),
     }
 }
 

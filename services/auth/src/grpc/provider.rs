@@ -110,7 +110,7 @@ pub(super) fn uuid(violations: &mut Violations, field: &str, text: &str) -> Opti
     id
 }
 
-fn encoded(identity: Identity) -> pb::Identity {
+pub(super) fn encoded(identity: Identity) -> pb::Identity {
     pb::Identity {
         id: identity.id.to_string(),
         provider: identity.provider,

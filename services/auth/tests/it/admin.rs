@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use auth::testing::totp_code;
 use chassis::{
     client,
     clock::{from_timestamp, now},
@@ -11,16 +12,22 @@ use chassis::{
 };
 use proto::{
     auth::{
-        Account, CreateUserRequest, CreateUserResponse, DeleteUserRequest, EndUserSessionsRequest, FindUserRequest, ImpersonateUserRequest,
-        ImpersonateUserResponse, ListAuditEventsRequest, ListUserSessionsRequest, ListUsersRequest, Plan, ResetSecondFactorRequest,
-        Session, SetUserDisabledRequest, SetUserPlanRequest, WatchRevocationsRequest, WatchRevocationsResponse,
+        Account, CreateUserRequest, CreateUserResponse, DeleteUserRequest, EndUserSessionsRequest, FindUserRequest, FindUserResponse,
+        ImpersonateUserRequest, ImpersonateUserResponse, ListAuditEventsRequest, ListUserSessionsRequest, ListUsersRequest, Plan,
+        ResetSecondFactorRequest, Session, SetUserDisabledRequest, SetUserPlanRequest, WatchRevocationsRequest, WatchRevocationsResponse,
         admin_service_client::AdminServiceClient,
     },
     error::{ErrorCode, Fault},
 };
 use tonic::{Request, Streaming};
 
-use crate::harness::{Cluster, PASSWORD, Replica, SECRET, Settings, answer, within_a_minute};
+use crate::{
+    authenticator::Authenticator,
+    email_change::Fixture,
+    harness::{Cluster, PASSWORD, Replica, SECRET, Settings, answer, within_a_minute},
+    mailbox::verify_all,
+    passkeys::ORIGIN,
+};
 
 pub(crate) const OPERATOR: &str = "grace";
 
@@ -59,8 +66,11 @@ impl Admin {
     }
 
     async fn find(&self, user: &str) -> Result<Account, Box<Fault>> {
-        let found = answer(self.0.clone().find_user(request(FindUserRequest { user: user.into() })).await)?;
-        Ok(found.account.expect("account"))
+        Ok(self.show(user).await?.account.expect("account"))
+    }
+
+    async fn show(&self, user: &str) -> Result<FindUserResponse, Box<Fault>> {
+        answer(self.0.clone().find_user(request(FindUserRequest { user: user.into() })).await)
     }
 
     pub(crate) async fn set_disabled(&self, user: &str, disabled: bool) -> Result<u32, Box<Fault>> {
@@ -487,4 +497,36 @@ async fn enabling_an_account_restores_no_session() {
     sqlx::query("update users set disabled_at = now()").execute(&cluster.database.pool).await.expect("disabled");
     admin.set_disabled("ada@example.org", false).await.expect("enabled");
     assert_eq!(gateway.exchange(&begun.session_token).await.expect_err("ended").reason, "SESSION_ENDED");
+}
+
+#[tokio::test]
+async fn an_operator_sees_what_an_account_signs_in_with() {
+    let fixture = Fixture::start().await;
+    let (admin, gateway) = (Admin::of(&fixture.replica), &fixture.gateway);
+    let (ada, eve) = (fixture.account("ada@example.org").await, fixture.account("eve@example.org").await);
+    let new = admin.show("ada@example.org").await.expect("found");
+    let methods = new.sign_in_methods.expect("methods");
+    assert!(methods.password && methods.totp_create_time.is_none() && methods.recovery_codes == 0, "{methods:?}");
+    assert!(methods.passkeys.is_empty() && methods.identities.is_empty(), "{methods:?}");
+    assert_eq!(new.account.expect("account").verify_time, None);
+
+    let secret = gateway.start_totp(&ada).await.expect("secret").secret;
+    gateway.confirm_totp(&ada, &totp_code(&secret, now())).await.expect("confirmed");
+    let passkey = gateway.register(&eve, &mut Authenticator::at(ORIGIN)).await.expect("registered").passkey.expect("a passkey");
+    verify_all(&fixture.cluster).await;
+    sqlx::query(
+        "insert into identities (id, user_id, provider, issuer, subject, label, created_at, last_used_at)
+         select gen_random_uuid(), id, 'github', 'https://github.com', '1', 'eve', now(), now() from users where email = 'eve@example.org'",
+    )
+    .execute(&fixture.cluster.database.pool)
+    .await
+    .expect("linked");
+    let methods = admin.show("ada@example.org").await.expect("found").sign_in_methods.expect("methods");
+    assert!(methods.totp_create_time.is_some() && methods.recovery_codes == 10 && methods.passkeys.is_empty(), "{methods:?}");
+    let shown = admin.show("eve@example.org").await.expect("found");
+    let methods = shown.sign_in_methods.expect("methods");
+    assert_eq!((methods.passkeys, methods.totp_create_time), (vec![passkey], None));
+    let linked: Vec<_> = methods.identities.iter().map(|identity| (identity.provider.as_str(), identity.label.as_str())).collect();
+    assert_eq!(linked, [("github", "eve")]);
+    assert!(shown.account.expect("account").verify_time.is_some(), "the address is verified");
 }

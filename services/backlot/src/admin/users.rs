@@ -7,7 +7,7 @@ use chassis::context::Context;
 use clap::Subcommand;
 use proto::auth::{
     Account, AccountKind, CreateUserRequest, DeleteUserRequest, FindUserRequest, ListUserSessionsRequest, ListUsersRequest, Plan,
-    ResetSecondFactorRequest, SetUserDisabledRequest, SetUserPlanRequest, User,
+    ResetSecondFactorRequest, SetUserDisabledRequest, SetUserPlanRequest, SignInMethods, User,
 };
 use serde_json::json;
 
@@ -185,10 +185,12 @@ fn state(account: &Account) -> &'static str {
 
 async fn show(mut admin: Admin, user: String, as_json: bool) -> Result<()> {
     let request = Context::background().request(FindUserRequest { user });
-    let account = admin.client.find_user(request).await.map_err(refusal)?.into_inner().account.unwrap_or_default();
-    let mut out = io::stdout().lock();
+    let found = admin.client.find_user(request).await.map_err(refusal)?.into_inner();
+    let account = found.account.unwrap_or_default();
     if as_json {
-        return writeln!(out, "{}", json_line(&account)?).context("cannot write");
+        let mut value = json!(account);
+        value["signInMethods"] = json!(found.sign_in_methods);
+        return writeln!(io::stdout(), "{}", json_line(&value)?).context("cannot write");
     }
     let user = account.user.clone().unwrap_or_default();
     let request = Context::background().request(ListUserSessionsRequest { user: user.id.clone() });
@@ -203,9 +205,32 @@ async fn show(mut admin: Admin, user: String, as_json: bool) -> Result<()> {
         ("state", state(&account).to_owned()),
         ("disabled", time(account.disable_time.as_ref())),
         ("created", time(user.create_time.as_ref())),
+        ("verified", time(account.verify_time.as_ref())),
         ("sessions", sessions.len().to_string()),
     ];
-    write!(out, "{}", table(&rows.map(|(name, value)| [name.to_owned(), value]))).context("cannot write")
+    let rows = rows.into_iter().chain(methods(found.sign_in_methods.as_ref()));
+    let rows: Vec<_> = rows.map(|(name, value)| [name.to_owned(), value]).collect();
+    write!(io::stdout(), "{}", table(&rows)).context("cannot write")
+}
+
+/// The rows about what an account signs in with. A replica of auth of the release before does not say it.
+fn methods(methods: Option<&SignInMethods>) -> [(&'static str, String); 5] {
+    let names = ["password", "authenticator app", "recovery codes", "passkeys", "linked accounts"];
+    let Some(methods) = methods else { return names.map(|name| (name, "unknown".to_owned())) };
+    let passkeys = methods.passkeys.iter().map(|passkey| format!("{}, added {}", passkey.display_name, time(passkey.create_time.as_ref())));
+    let linked = methods.identities.iter().map(|identity| {
+        let label = if identity.label.is_empty() { "without a name" } else { identity.label.as_str() };
+        format!("{} ({label}), linked {}", identity.provider, time(identity.create_time.as_ref()))
+    });
+    let values = [
+        if methods.password { "yes" } else { "no" }.to_owned(),
+        time(methods.totp_create_time.as_ref()),
+        methods.recovery_codes.to_string(),
+        print::cell(&passkeys.collect::<Vec<_>>().join("; ")),
+        print::cell(&linked.collect::<Vec<_>>().join("; ")),
+    ];
+    let mut values = values.into_iter();
+    names.map(|name| (name, values.next().unwrap_or_default()))
 }
 
 async fn set_disabled(mut admin: Admin, user: String, disabled: bool) -> Result<()> {
@@ -244,6 +269,9 @@ async fn set_plan(mut admin: Admin, user: String, plan: Plan) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use chassis::clock::Timestamp;
+    use proto::auth::{Identity, Passkey};
+
     use super::*;
 
     #[test]
@@ -254,6 +282,33 @@ mod tests {
         for input in ["", "\n", "\r\n"] {
             assert!(password(input.as_bytes()).is_err(), "{input:?}");
         }
+    }
+
+    #[test]
+    fn what_an_account_signs_in_with_is_listed() {
+        let shown = |given: Option<&SignInMethods>| methods(given).map(|(_, value)| value);
+        assert_eq!(shown(None), ["unknown"; 5]);
+        assert_eq!(shown(Some(&SignInMethods::default())), ["no", "-", "0", "-", "-"]);
+        let start = || Some(Timestamp { seconds: 0, nanos: 0 });
+        let passkey = |name: &str| Passkey { display_name: name.to_owned(), create_time: start(), ..Passkey::default() };
+        let linked =
+            |label: &str| Identity { provider: "github".into(), label: label.to_owned(), create_time: start(), ..Identity::default() };
+        let all = SignInMethods {
+            password: true,
+            totp_create_time: start(),
+            recovery_codes: 9,
+            passkeys: vec![passkey("laptop"), passkey("a\u{1b}b")],
+            identities: vec![linked("ada"), linked("")],
+        };
+        let at = "1970-01-01T00:00:00+00:00";
+        let expected = [
+            "yes".to_owned(),
+            at.to_owned(),
+            "9".to_owned(),
+            format!(r"laptop, added {at}; a\u{{1b}}b, added {at}"),
+            format!("github (ada), linked {at}; github (without a name), linked {at}"),
+        ];
+        assert_eq!(shown(Some(&all)), expected);
     }
 
     #[test]

@@ -108,6 +108,9 @@ async fn an_operator_manages_accounts_of_a_closed_cluster() -> Result<()> {
     ensure!(found.lines().count() == 2 && found.contains("eve@example.com") && found.contains("enabled"), "{found}");
     let shown = admin(&cluster, &["users", "show", &ada.user_id]).await?;
     ensure!(shown.contains("ada@example.com") && shown.contains("team"), "{shown}");
+    let row = |name: &str| shown.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default().trim();
+    // The link of an operator proves no address.
+    ensure!((row("verified"), row("password"), row("passkeys"), row("linked accounts")) == ("-", "yes", "-", "-"), "{shown}");
     cluster.stop().await
 }
 
