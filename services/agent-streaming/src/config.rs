@@ -91,7 +91,11 @@ impl Config {
             compile_url: env.get("BACKLOT_COMPILE_URL", "http://127.0.0.1:9094", "where compile listens"),
             build_timeout: server::build_timeout(env),
             providers: ProviderConfig::read(env, max_step_bytes),
-            outbound: Guard::read(env),
+            outbound: Guard::read(env).restricted_to(env.optional(
+                "BACKLOT_PROVIDER_KEY_HOSTS",
+                "the only hosts and networks that addresses of keys of persons and projects may name, separated by commas, those of \
+                 Anthropic and OpenAI too; every public one without it",
+            )),
             agents_dir: env.optional(
                 "BACKLOT_AGENTS_DIR",
                 "folder of agents and skills (Markdown with front matter) in addition to the built-in ones",
@@ -166,6 +170,18 @@ mod tests {
         for name in ["BACKLOT_LEASE", "BACKLOT_MAX_STEPS", "BACKLOT_MAX_TURNS"] {
             assert!(faults.contains(name), "{name} in {faults}");
         }
+    }
+
+    #[test]
+    fn a_list_of_hosts_has_no_urls() {
+        let mut env = Env::of([
+            ("DATABASE_URL", "postgres://db/x"),
+            ("BACKLOT_CLUSTER_SECRET", "0d1c7e1f92ab4c5e8f60b3a2d4c5e6f7"),
+            ("BACKLOT_PROVIDER_KEY_HOSTS", "https://api.openai.com"),
+        ]);
+        Config::read(&mut env);
+        let faults = env.check().expect_err("faults").to_string();
+        assert!(faults.starts_with("BACKLOT_PROVIDER_KEY_HOSTS: must be host names"), "{faults}");
     }
 
     #[test]

@@ -39,6 +39,8 @@ pub enum Refused {
     Fragment,
     #[error("must have the port 80, 443 or one above 1,023, unless the operator allows its host (BACKLOT_OUTBOUND_ALLOW)")]
     Port,
+    #[error("must have a host of the operator's list (BACKLOT_PROVIDER_KEY_HOSTS)")]
+    NotListed,
     #[error("must lead to an address of the public internet, unless the operator allows it (BACKLOT_OUTBOUND_ALLOW)")]
     NotPublic,
 }
@@ -47,6 +49,8 @@ pub enum Refused {
 #[derive(Clone)]
 pub struct Guard {
     allowed: Arc<Allowed>,
+    /// The only hosts; `None` is every public one, and what is allowed.
+    only: Option<Arc<Allowed>>,
     names: Arc<dyn Resolve>,
 }
 
@@ -69,7 +73,13 @@ impl Guard {
     /// A guard that resolves names in another way, for tests.
     #[must_use]
     pub fn with_names(allowed: Allowed, names: Arc<dyn Resolve>) -> Self {
-        Self { allowed: Arc::new(allowed), names }
+        Self { allowed: Arc::new(allowed), only: None, names }
+    }
+
+    /// The same guard, which lets only these hosts through. They must be public or allowed, too. `None` is no restriction.
+    #[must_use]
+    pub fn restricted_to(self, only: Option<Allowed>) -> Self {
+        Self { only: only.map(Arc::new), ..self }
     }
 
     /// The same guard, which also allows the host of an address that the operator has set: with https only, if that address has it.
@@ -106,6 +116,9 @@ impl Guard {
         if url.fragment().is_some() {
             return Err(Refused::Fragment);
         }
+        if self.only.as_ref().is_some_and(|only| !only.has(&host)) {
+            return Err(Refused::NotListed);
+        }
         let address = match host {
             Host::Domain(_) => None,
             Host::Ipv4(v4) => Some(v4.into()),
@@ -141,7 +154,7 @@ impl Guard {
 
 impl fmt::Debug for Guard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Guard").field("allowed", &self.allowed).finish_non_exhaustive()
+        f.debug_struct("Guard").field("allowed", &self.allowed).field("only", &self.only).finish_non_exhaustive()
     }
 }
 
@@ -237,6 +250,35 @@ mod tests {
             assert_eq!(guard("").parse(text).expect_err(text), refused, "{text}");
         }
         assert_eq!(guard("").parse(&format!("https://a.example/{}", "x".repeat(MAX_BYTES))), Err(Refused::Form));
+    }
+
+    #[test]
+    fn only_listed_hosts_pass_a_restricted_guard() {
+        let listed = || Some(Allowed::parse("api.example.com, models.internal, 8.8.8.0/24, 10.0.0.1").unwrap());
+        let restricted = guard("models.internal").restricted_to(listed());
+        for text in [
+            "https://api.example.com/v1",
+            "https://API.example.com./",
+            "http://models.internal/v1",
+            "https://8.8.8.8/",
+            "https://0x08080808/",
+        ] {
+            assert!(restricted.parse(text).is_ok(), "{text}");
+        }
+        for (text, refused) in [
+            ("https://other.example.com/", Refused::NotListed),
+            ("https://x.api.example.com/", Refused::NotListed),
+            ("https://api.example.com.evil.example/", Refused::NotListed),
+            ("https://8.8.4.4/", Refused::NotListed),
+            ("https://127.0.0.1/", Refused::NotListed),
+            ("https://api.example.com@evil.example/", Refused::UserInfo),
+            // The list allows nothing that the guard refuses.
+            ("http://api.example.com/", Refused::Scheme),
+            ("https://10.0.0.1/", Refused::NotPublic),
+        ] {
+            assert_eq!(restricted.parse(text).expect_err(text), refused, "{text}");
+        }
+        assert!(guard("").restricted_to(None).parse("https://other.example.com/").is_ok());
     }
 
     #[test]

@@ -299,6 +299,32 @@ async fn a12_no_hostile_change_sends_the_key_elsewhere() {
 }
 
 #[tokio::test]
+async fn keys_are_sent_only_to_hosts_that_the_operator_lists() {
+    let cluster = Cluster::start(&[LOOPBACK]).await;
+    let (own, user) = (Model::start().await, cluster.user());
+    let open = cluster.replica();
+    let mut person = user.at(&open);
+    up(&mut person).await;
+    let key = create(&person, new_key(&own, CANARY, "")).await.expect("every public host, and this machine");
+    open.crash();
+
+    let listed = cluster.replica_with(&[("BACKLOT_PROVIDER_KEY_HOSTS", "models.example.com")]);
+    let mut person = user.at(&listed);
+    let (_, events) = person.run(prompt("d", "SAY mine")).await;
+    assert_eq!((failure(&events), own.calls()), ("PROVIDER_REFUSED", 0), "a key that was stored before");
+    let change =
+        |url: &str| UpdateProviderKeyRequest { key_id: key.id.clone(), key: SECOND.into(), base_url: Some(url.into()), display_name: None };
+    // Without an address it is that of OpenAI, which is not in the list either.
+    for url in ["https://models.example.org/v1", "https://models.example.com.evil.example/v1", "", own.url.as_str()] {
+        let refused = update(&person, change(url)).await.expect_err(url);
+        assert_eq!((refused.reason.as_str(), refused.violations[0].field.as_str()), ("INVALID_FIELD", "base_url"), "{url}");
+        assert!(refused.violations[0].description.contains("BACKLOT_PROVIDER_KEY_HOSTS"), "{refused:?}");
+    }
+    let changed = update(&person, change("https://models.example.com/v1")).await.expect("a host of the list");
+    assert_eq!(changed.base_url, "https://models.example.com/v1");
+}
+
+#[tokio::test]
 async fn a12_who_writes_to_the_database_cannot_send_a_key_elsewhere() {
     let cluster = Cluster::start(&[LOOPBACK]).await;
     let (own, thief) = (Model::start().await, Model::start().await);

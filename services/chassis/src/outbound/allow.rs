@@ -8,7 +8,7 @@ use url::{Host, Url};
 use super::address::canonical;
 use crate::config::Setting;
 
-/// Hosts and networks, from the setting `BACKLOT_OUTBOUND_ALLOW`. A host is allowed by its exact name, with every address that it has.
+/// Hosts and networks, from a setting such as `BACKLOT_OUTBOUND_ALLOW`. A host is allowed by its exact name, with every address that it has.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Allowed {
     hosts: Vec<String>,
@@ -25,6 +25,15 @@ struct Encrypted {
 }
 
 impl Allowed {
+    /// Whether a list of the only hosts contains this one.
+    pub(super) fn has(&self, host: &Host<&str>) -> bool {
+        match host {
+            Host::Domain(name) => self.has_host(name, true),
+            Host::Ipv4(address) => self.has_address((*address).into(), true),
+            Host::Ipv6(address) => self.has_address((*address).into(), true),
+        }
+    }
+
     pub(super) fn has_host(&self, name: &str, is_encrypted: bool) -> bool {
         let name = name.strip_suffix('.').unwrap_or(name);
         let is_one_of = |hosts: &[String]| hosts.iter().any(|host| host.eq_ignore_ascii_case(name));
