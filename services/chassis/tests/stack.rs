@@ -3,8 +3,9 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 
 use std::{
+    collections::BTreeMap,
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
@@ -36,6 +37,7 @@ use tokio_stream::wrappers::WatchStream;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::{Code, Request, Response, Status};
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
+use tracing::field::{Field, Visit};
 
 const LIMIT: Duration = Duration::from_secs(20);
 const OPEN: &[Caller] = &[Caller::Gateway];
@@ -44,7 +46,7 @@ const RULES: &[Rule] = &[
     Rule { rpc: "SignIn", callers: OPEN, user: false, scope: Scope::Open, size: Ordinary },
     Rule { rpc: "GetKeySet", callers: &[Caller::Gateway, Caller::Direct], user: false, scope: Scope::Open, size: Ordinary },
     Rule { rpc: "GetSession", callers: OPEN, user: true, scope: Scope::Account, size: Ordinary },
-    Rule { rpc: "SignOut", callers: OPEN, user: true, scope: Scope::Account, size: Ordinary },
+    Rule { rpc: "SignOut", callers: &[Caller::Gateway, Caller::Direct], user: true, scope: Scope::Account, size: Ordinary },
     Rule { rpc: "WatchRevocations", callers: OPEN, user: false, scope: Scope::Open, size: Ordinary },
 ];
 
@@ -555,6 +557,83 @@ async fn the_access_table_is_enforced() {
     assert_eq!(code_and_reason(&anonymous), (Code::Unauthenticated, "TOKEN_MISSING".into()));
     let without_a_row = service.called_by(Caller::Gateway).create_access_token(CreateAccessTokenRequest::default()).await.unwrap_err();
     assert_eq!(code_and_reason(&without_a_row), (Code::Unimplemented, "UNIMPLEMENTED".into()));
+}
+
+/// Collects the fields of refused calls.
+struct Refusals(Arc<Mutex<Vec<BTreeMap<&'static str, String>>>>);
+
+#[derive(Default)]
+struct Fields(BTreeMap<&'static str, String>);
+
+impl Visit for Fields {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.0.insert(field.name(), value.to_owned());
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+        self.0.insert(field.name(), format!("{value:?}"));
+    }
+}
+
+impl tracing::Subscriber for Refusals {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+        metadata.is_event()
+    }
+
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+
+    fn event(&self, event: &tracing::Event<'_>) {
+        let mut fields = Fields::default();
+        event.record(&mut fields);
+        if fields.0.get("message").is_some_and(|text| text == "a call was refused") {
+            self.0.lock().unwrap().push(fields.0);
+        }
+    }
+
+    fn enter(&self, _: &tracing::span::Id) {}
+
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
+#[tokio::test]
+async fn a_refused_call_that_passes_no_gateway_is_a_line() {
+    let lines: Arc<Mutex<Vec<BTreeMap<&'static str, String>>>> = Arc::default();
+    // With a single subscriber, a callsite that another test reaches first is switched off for this one, too.
+    let _second = tracing::Dispatch::new(Refusals(Arc::default()));
+    // For this thread, which runs the service, too.
+    let _guard = tracing::subscriber::set_default(Refusals(Arc::clone(&lines)));
+    let issuer = testing::Issuer::start().await;
+    let service = Service::with_keys(&[], vec![issuer.public()]).await;
+    let mut stranger = AuthServiceClient::new(service.plain().await);
+    stranger.get_key_set(GetKeySetRequest {}).await.expect("allowed");
+    stranger.watch_revocations(WatchRevocationsRequest::default()).await.unwrap_err();
+    stranger.get_key_set(bearer(GetKeySetRequest {}, "no.token.at-all")).await.unwrap_err();
+    let user = UserId::generate();
+    let token = issuer.token_of_key(user, serde_json::Map::new(), &Grant { can_write: true, projects: None });
+    stranger.sign_out(bearer(SignOutRequest::default(), &token)).await.unwrap_err();
+    raw(&service, "/backlot.auth.v1.AuthService/%0aNothing", &[], framed(false, &[])).await;
+    service.called_by(Caller::ProjectStorage).watch_revocations(WatchRevocationsRequest::default()).await.unwrap_err();
+    service.called_by(Caller::Gateway).get_session(GetSessionRequest {}).await.expect_err("the gateway logs the request");
+
+    let lines = lines.lock().unwrap();
+    let field = |line: &BTreeMap<&'static str, String>, name: &str| line.get(name).cloned().unwrap_or_default();
+    let found: Vec<_> = lines.iter().map(|line| ["rpc", "caller", "user", "reason"].map(|name| field(line, name))).collect();
+    let expected = [
+        ["backlot.auth.v1.AuthService/WatchRevocations", "direct", "", "CALLER_DENIED"],
+        ["backlot.auth.v1.AuthService/GetKeySet", "direct", "", "TOKEN_INVALID"],
+        ["backlot.auth.v1.AuthService/SignOut", "direct", &user.to_string(), "SCOPE_REQUIRED"],
+        ["_OTHER", "direct", "", "UNIMPLEMENTED"],
+        ["backlot.auth.v1.AuthService/WatchRevocations", "project-storage", "", "CALLER_DENIED"],
+    ]
+    .map(|row| row.map(str::to_owned));
+    assert_eq!(found, expected);
+    assert!(lines.iter().all(|line| line["address"] == "127.0.0.1"), "{lines:?}");
 }
 
 #[tokio::test]

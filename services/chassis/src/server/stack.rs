@@ -3,13 +3,14 @@
 //! 1. trace: the request continues the caller's trace; only services of the cluster decide whether it is sampled;
 //! 2. metrics: requests that are refused below are counted too;
 //! 3. limits of direct callers by address and by connection, which are cheaper than the steps below;
-//! 4. caller identity and access table, then the policy `general` for direct callers;
+//! 4. caller identity and access table ([`access`]), then the policy `general` for direct callers;
 //! 5. the message, complete and within its size limit: a client that sends it slowly holds no slot;
 //! 6. load shedding: a slot, with a share for each connection, address and person. Health and reflection need none;
 //! 7. messages that cannot be decoded: the library's status is replaced by a fault that names the field;
 //! 8. deadline: limits the time of the handler and of its response stream. The stream also ends with the session of its user;
 //! 9. panics become INTERNAL: innermost, so that all other steps also apply to them.
 
+mod access;
 mod sessions;
 mod streams;
 
@@ -19,7 +20,7 @@ use std::{
     net::IpAddr,
     panic::AssertUnwindSafe,
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, OnceLock},
     task::{Context as Task, Poll},
     time::{Duration, Instant},
 };
@@ -28,22 +29,25 @@ use futures::FutureExt;
 use http::{HeaderMap, Request, Response};
 use hyper::body::Incoming;
 use prost_reflect::DescriptorError;
-use proto::error::{ErrorCode, Fault, FieldViolation, QuotaViolation};
+use proto::{
+    error::{ErrorCode, Fault, FieldViolation, QuotaViolation},
+    id::UserId,
+};
 use tonic::{Code, Status, body::Body, service::Routes};
 use tower::Service;
 use tracing::{Instrument, field::Empty, info_span};
 
 use super::{
-    Config, Rule, Scope, Size,
+    Config, Rule, Size,
     message::{self, Bounds, Methods, ReadError},
     metrics,
     reflection::MAX_QUERY_BYTES,
-    scope, undecodable,
+    undecodable,
 };
 use crate::{
-    client::{CALLER_HEADER, MAX_MESSAGE_BYTES},
+    client::MAX_MESSAGE_BYTES,
     context::Context,
-    deadline::{DeadlineBody, exceeded, timeout_of},
+    deadline::{DeadlineBody, exceeded},
     edge::{Edge, Guard},
     identity::Caller,
     limit::General,
@@ -108,6 +112,8 @@ struct Head {
     caller: Result<(Caller, Option<IpAddr>), Fault>,
     connection: Connection,
     trace_id: String,
+    /// The person of the access token, once it is checked.
+    user: OnceLock<UserId>,
 }
 
 impl Shared {
@@ -175,9 +181,10 @@ impl Shared {
         let sender = if is_cluster { Sender::Cluster } else { Sender::Stranger };
         let trace_id = propagation::adopt(&span, &headers, sender);
         span.record("trace_id", &trace_id);
-        let head = Head { path, headers, caller, connection, trace_id };
-        let result = self.handle(&mut routes, head, request).instrument(span.clone()).await;
+        let head = Head { path, headers, caller, connection, trace_id, user: OnceLock::new() };
+        let result = self.handle(&mut routes, &head, request).instrument(span.clone()).await;
         let response = result.unwrap_or_else(|fault| Status::from(fault).into_http());
+        span.in_scope(|| access::log_refusal(&head, &name, &response));
         let code = code_of(response.headers());
         span.record("rpc.status_code", metrics::code_name(code));
         metrics::record(self.me.name(), &name, code, started.elapsed());
@@ -185,7 +192,7 @@ impl Shared {
     }
 
     /// Authorises the request, takes its shares, and calls the handler.
-    async fn handle(&self, routes: &mut Routes, head: Head, request: Request<Body>) -> Result<Response<Body>, Fault> {
+    async fn handle(&self, routes: &mut Routes, head: &Head, request: Request<Body>) -> Result<Response<Body>, Fault> {
         let (caller, client) = head.caller.clone().inspect_err(|_| head.connection.add_penalty())?;
         let peer = head.connection.peer().ip();
         let direct = caller == Caller::Direct;
@@ -196,7 +203,7 @@ impl Shared {
             head.connection.trust();
             None
         };
-        let context = self.authorize(&head, caller, client.or(direct.then_some(peer))).await?;
+        let context = self.authorize(head, caller, client.or(direct.then_some(peer))).await?;
         let of_library = head.path.starts_with("grpc.");
         if direct
             && !of_library
@@ -220,7 +227,7 @@ impl Shared {
             }
             return Ok(until_end(response));
         }
-        let (request, _receiving) = self.receive(&head, &context, &holder, request).await?;
+        let (request, _receiving) = self.receive(head, &context, &holder, request).await?;
         // Released when the response begins. Services limit their open streams themselves.
         let _slot = match of_library {
             true => None,
@@ -285,53 +292,6 @@ impl Shared {
         let description = format!("the message may have at most {} fields, including those of nested messages", self.max_fields);
         let fault = self.fault(ErrorCode::RateLimited, "MESSAGE_TOO_LARGE", description.clone());
         Fault { violations: vec![FieldViolation { field, description }], ..fault.with("limit", self.max_fields.to_string()) }
-    }
-
-    /// The calling process, and the address of its client.
-    fn caller(&self, headers: &HeaderMap, connection: &Connection) -> Result<(Caller, Option<IpAddr>), Fault> {
-        match headers.get(CALLER_HEADER).map(|v| v.to_str()) {
-            None => Ok((Caller::Direct, None)),
-            Some(Ok(token)) => self.verifier.caller_of(connection.tls_peer(), token),
-            Some(Err(_)) => Err(self.fault(ErrorCode::Unauthenticated, "TOKEN_INVALID", "the caller token is not text")),
-        }
-    }
-
-    /// Checks that the caller may call the RPC, and makes the context of the request.
-    async fn authorize(&self, head: &Head, caller: Caller, client_address: Option<IpAddr>) -> Result<Context, Fault> {
-        let (path, headers) = (head.path.as_str(), &head.headers);
-        let mut context = Context {
-            service: self.me,
-            caller,
-            user: None,
-            client_address,
-            deadline: timeout_of(headers).map(|left| Instant::now() + left.saturating_sub(DEADLINE_MARGIN)),
-            trace_id: head.trace_id.clone(),
-        };
-        // Health and reflection are open to all callers.
-        if path.starts_with("grpc.") {
-            return Ok(context);
-        }
-        let Some(rule) = self.rule(path) else {
-            return Err(self.fault(ErrorCode::Unimplemented, "UNIMPLEMENTED", format!("there is no RPC {path}")));
-        };
-        if !rule.callers.contains(&caller) {
-            let text = format!("{} may not call {}", caller.name(), rule.rpc);
-            return Err(self.fault(ErrorCode::Forbidden, "CALLER_DENIED", text));
-        }
-        if let Some(user) = self.user(headers).await? {
-            if let Some(scope) = user.grant.as_ref().and_then(|grant| scope::missing(rule, grant)) {
-                return Err(scope::refusal(self.me, scope));
-            }
-            context.user = Some(user);
-        }
-        if rule.user {
-            let user = context.user()?;
-            if user.is_impersonated() && rule.scope == Scope::Account && !proto::READ_ONLY_METHODS.contains(&format!("/{path}").as_str()) {
-                let text = "an operator who acts for a person may not change the account";
-                return Err(self.fault(ErrorCode::Forbidden, "IMPERSONATED", text));
-            }
-        }
-        Ok(context)
     }
 
     async fn call_handler(&self, routes: &mut Routes, mut request: Request<Body>, context: Context) -> Response<Body> {
