@@ -91,11 +91,7 @@ impl Config {
             compile_url: env.get("BACKLOT_COMPILE_URL", "http://127.0.0.1:9094", "where compile listens"),
             build_timeout: server::build_timeout(env),
             providers: ProviderConfig::read(env, max_step_bytes),
-            outbound: Guard::read(env).restricted_to(env.optional(
-                "BACKLOT_PROVIDER_KEY_HOSTS",
-                "the only hosts and networks that addresses of keys of persons and projects may name, separated by commas, those of \
-                 Anthropic and OpenAI too; every public one without it",
-            )),
+            outbound: outbound(env),
             agents_dir: env.optional(
                 "BACKLOT_AGENTS_DIR",
                 "folder of agents and skills (Markdown with front matter) in addition to the built-in ones",
@@ -150,6 +146,15 @@ impl Config {
             env.fault("BACKLOT_AGENTS_DIR", format!("{} cannot be read: {error}", dir.display()));
         }
     }
+}
+
+/// The rules for addresses of keys of persons and projects.
+fn outbound(env: &mut Env) -> Guard {
+    Guard::read(env).restricted_to(env.optional(
+        "BACKLOT_PROVIDER_KEY_HOSTS",
+        "the only hosts and networks that addresses of keys of persons and projects may name, separated by commas, those of Anthropic and \
+         OpenAI too; every public one without it",
+    ))
 }
 
 #[cfg(test)]

@@ -297,11 +297,11 @@ fn a_stop_signal_ends_every_wait_of_a_start() {
     let limiter = [SECRET, ("REDIS_URL", redis.as_str()), ("BACKLOT_GRPC_LISTEN", "127.0.0.1:0"), ("BACKLOT_AUTH_URL", nowhere)];
     for (command, settings, waiting) in [
         ("auth", &role[..], "waiting for it"),
-        ("project-storage", &role, "waiting for it"),
-        ("agent-streaming", &role, "waiting for it"),
-        ("compile", &role, "waiting for it"),
-        ("up", &up, "waiting for it"),
-        ("rate-limit", &limiter, "listening"),
+        ("project-storage", &role[..], "waiting for it"),
+        ("agent-streaming", &role[..], "waiting for it"),
+        ("compile", &role[..], "waiting for it"),
+        ("up", &up[..], "waiting for it"),
+        ("rate-limit", &limiter[..], "listening"),
     ] {
         let (code, lines) = stopped_at(command, settings, waiting);
         let log = lines.join("\n");
