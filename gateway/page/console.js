@@ -31,8 +31,11 @@ export const logged = {
   },
   // A report of what the page wrote.
   add: ({ level, message, dropped }) => add(dropped, { level, text: message, isWritten: true }),
-  // A report of an error that the page did not catch.
-  addFailure: ({ dropped, ...failure }) => add(dropped, { level: "error", text: `${failure.message}${placeOf(failure)}` }),
+  // A report of an error that the page did not catch, or that stops the page. It is listed once if it is reported again at once.
+  addFailure: ({ dropped, ...failure }) => {
+    const text = `${failure.message}${placeOf(failure)}`;
+    if (dropped || lines.at(-1)?.text !== text) add(dropped, { level: "error", text });
+  },
   // The last errors that the page wrote.
   errors: () => lines.filter(({ level, isWritten }) => level === "error" && isWritten).slice(-ERRORS_TOLD).map(({ text }) => text),
 };

@@ -31,7 +31,11 @@ export const placeOf = ({ file, line, column }) => (file ? ` at ${file}:${line}:
 // The prompt that asks the agent to fix an error. `logged` has errors that the page wrote to its console. All of it comes from the project's
 // own code, so the person reads the prompt before it is sent.
 export function promptToFix(error, logged = []) {
-  const cause = `${error.message}\n${error.stack.slice(0, 4_000)}`.trim();
+  // The console of a page that cannot be compiled is that of the page before.
+  if (error.kind === "build") return `The preview cannot be compiled. Fix what stops it.\n\n${error.stack.slice(0, 4_000)}`;
+  // The stack of some browsers begins with the message.
+  const stack = error.stack.startsWith(error.message) ? error.stack : `${error.message}\n${error.stack}`;
+  const cause = stack.slice(0, 4_000).trim();
   const written = logged.length ? `\n\nThe last errors in its console:\n${logged.map((text) => `- ${text.slice(0, 500)}`).join("\n")}` : "";
   return `The preview reports this error${placeOf(error)}. Find its cause and fix it.\n\n${cause}${written}`;
 }

@@ -153,8 +153,22 @@
     const stack = await mapped(isError ? String(error.stack ?? "") : "");
     const source = event.filename && (await place(event.filename, event.lineno, event.colno).catch(() => undefined));
     const known = source || { file: event.filename ?? "", line: event.lineno ?? 0, column: event.colno ?? 0 };
-    overlay(message, stack || (known.file ? `${known.file}:${known.line}:${known.column}` : ""));
+    // The stack of some browsers begins with the message.
+    const frames = stack.startsWith(message) ? stack.slice(message.length).trimStart() : stack;
+    overlay(message, frames || (known.file ? `${known.file}:${known.line}:${known.column}` : ""));
     send({ type: "backlot:error", kind, message, stack: cut(stack, STACK), ...known, file: cut(known.file ?? "", MESSAGE) });
+  }
+
+  // The errors of a page that cannot be compiled, as one report: the first error and its place, and all of them in the stack.
+  function reportBuild(page) {
+    const sections = [...page.querySelectorAll("section")];
+    const [first] = sections;
+    if (!first) return;
+    const [, file, line, column] = first.querySelector("h2")?.textContent.match(/^(.*):(\d+):(\d+)$/s) ?? [];
+    const message = first.querySelector("p")?.textContent ?? "";
+    const stack = sections.map((section) => section.textContent.trim()).join("\n\n");
+    const known = { file: cut(file ?? "", MESSAGE), line: Number(line ?? 0), column: Number(column ?? 0) };
+    send({ type: "backlot:error", kind: "build", message: cut(message, MESSAGE), stack: cut(stack, STACK), ...known });
   }
 
   window.addEventListener(
@@ -198,7 +212,7 @@
       node.textContent = value;
       return node;
     };
-    const box = make("div", "position:absolute;inset:0;overflow:auto;padding:2rem;box-sizing:border-box;background:#1b1b1ff2;color:#eee;font:14px/1.5 system-ui,sans-serif", "");
+    const box = make("div", "position:absolute;inset:0;overflow:auto;padding:2rem;box-sizing:border-box;background:#1b1b1f;color:#eee;font:14px/1.5 system-ui,sans-serif", "");
     box.setAttribute("role", "alert");
     const close = make("button", "float:right;font:inherit;padding:.4rem 1rem", "Close");
     close.addEventListener("click", () => host.remove());
@@ -239,9 +253,14 @@
     const next = page.querySelector("script[data-page]")?.dataset;
     if (answer.status === 422 && !own.isError) {
       showErrors(page);
-      return done(revision, "errors");
+      done(revision, "errors");
+      return reportBuild(page);
     }
-    if (!next || next.page !== own.page || own.isError) return done(revision, next?.page === own.page && answer.status === 422 ? "none" : "reload");
+    if (answer.status === 422 && next?.page === own.page) {
+      done(revision, "none");
+      return reportBuild(page);
+    }
+    if (!next || next.page !== own.page || own.isError) return done(revision, "reload");
     // A page that has failed is shown again as a whole.
     if (host?.isConnected && host.dataset.kind === "runtime") return done(revision, "reload");
     const how = await swap(page);
@@ -304,5 +323,6 @@
       await updates;
     }
   }
+  if (own.isError) reportBuild(document);
   if (window.parent === window && own.revision && source) follow();
 })();

@@ -1,13 +1,18 @@
 //! The page that a person sees in place of one that cannot be made.
 
+use std::collections::BTreeSet;
+
 use crate::message::Finding;
 
 /// The most findings that are shown.
 const MAX_SHOWN: usize = 20;
 
-/// A page with the errors: file, place, message, frame and help. Warnings are left out. It has no script, and loads nothing.
+/// A page with the errors: file, place, message, frame and help. Warnings are left out, and an error is shown once. It has no script, and
+/// loads nothing. The script of the gateway reads the sections.
 pub fn error_page(findings: &[Finding]) -> String {
-    let errors: Vec<_> = findings.iter().filter(|finding| !finding.is_warning).collect();
+    let mut known = BTreeSet::new();
+    let mut is_new = |finding: &Finding| known.insert((finding.file.clone(), finding.line, finding.column, finding.message.clone()));
+    let errors: Vec<_> = findings.iter().filter(|finding| !finding.is_warning && is_new(finding)).collect();
     let title = match errors.len() {
         0 => "This page cannot be shown".to_owned(),
         1 => "An error stops this page".to_owned(),
@@ -21,7 +26,7 @@ pub fn error_page(findings: &[Finding]) -> String {
     let nothing = if errors.is_empty() { "<p>The compiler gave no reason. Change the project, or try again.</p>\n" } else { "" };
     format!(
         "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" content=\"width=device-width\">\n\
-         <title>{title}</title>\n<style>body {{ font: 1rem/1.5 system-ui, sans-serif; max-width: 48rem; margin: 4rem auto; padding: 0 1rem; \
+         <title>{title}</title>\n<style>html {{ background: Canvas; color: CanvasText }} body {{ font: 1rem/1.5 system-ui, sans-serif; max-width: 48rem; margin: 4rem auto; padding: 0 1rem; \
          color-scheme: light dark }} h2 {{ font-size: 1rem; overflow-wrap: anywhere }} pre {{ overflow: auto; padding: 0.75rem; border: 1px \
          solid; tab-size: 4 }}</style>\n<h1>{title}</h1>\n{shown}{rest}{nothing}</html>\n"
     )
@@ -78,10 +83,17 @@ mod tests {
         let warning = Finding { is_warning: true, ..finding("a warning") };
         let page = error_page(&[warning.clone(), finding("one")]);
         assert!(page.contains("<h1>An error stops this page</h1>") && !page.contains("a warning"), "{page}");
-        let many = vec![finding("one"); MAX_SHOWN + 5];
+        let many: Vec<_> = (0..MAX_SHOWN + 5).map(|number| finding(&format!("error {number}"))).collect();
         let page = error_page(&many);
         assert_eq!(page.matches("<section>").count(), MAX_SHOWN);
         assert!(page.contains("<h1>25 errors stop this page</h1>") && page.contains("There are 5 more."), "{page}");
         assert!(error_page(&[warning]).contains("gave no reason"));
+    }
+
+    #[test]
+    fn an_error_is_shown_once() {
+        let page = error_page(&[finding("one"), Finding { line: 4, ..finding("one") }, finding("one")]);
+        assert_eq!(page.matches("<section>").count(), 2);
+        assert!(page.contains("<h1>2 errors stop this page</h1>"), "{page}");
     }
 }

@@ -1,6 +1,6 @@
 // Tests the preview of a compiled project that is open in the first page while somebody saves (BACKLOT_CHANGES: the files of the project).
-// Exits with 0 only if all steps passed: a style changes in place, a syntax error is shown and goes, other changes load the page again, and a
-// runtime error is shown, reported and put into the prompt with the last errors of the console, whose end the page shows as text.
+// Exits with 0 only if all steps passed: a style changes in place, a syntax error is shown, put into the prompt and goes, other changes load the
+// page again, and a runtime error is shown, reported and put into the prompt with the last errors of the console, whose end the page shows as text.
 
 import assert from "node:assert/strict";
 import { checkPage, launch, PASSWORD, TIMEOUT, shot, url } from "./support.mjs";
@@ -69,10 +69,18 @@ try {
   await save("src/greet.ts", "export const greet = ;\n");
   await reported({ type: "backlot:updated", how: "errors" });
   await frame.frameLocator("backlot-overlay iframe").getByText(/src\/greet\.ts/).first().waitFor(TIMEOUT);
+  const built = await reported({ type: "backlot:error", kind: "build" });
+  assert.equal(built.file, "src/greet.ts");
   await shot(page, "live-errors");
+  const fix = page.getByRole("button", { name: "Fix the error" });
+  await fix.click();
+  const told = await page.locator("#prompt").inputValue();
+  assert.match(told, /^The preview cannot be compiled\.[^]*src\/greet\.ts:1:\d+/);
+  assert.ok(told.includes(built.message), told);
   await save("src/greet.ts", greet);
   await reported({ type: "backlot:updated", how: "none" });
   assert.equal(await frame.locator("backlot-overlay").count(), 0, "the errors are gone");
+  await fix.waitFor({ ...TIMEOUT, state: "hidden" });
   assert.equal(await frame.getByRole("button", { name: "count 1" }).count(), 1, "the state is kept");
 
   await save("src/greet.ts", greet.replace("Hello", "Good day"));
@@ -81,13 +89,16 @@ try {
   await frame.getByRole("button", { name: "count 0" }).waitFor(TIMEOUT);
 
   await frame.getByRole("button", { name: "fail" }).click();
-  const error = await reported({ type: "backlot:error" });
+  const error = await reported({ type: "backlot:error", kind: "error" });
   assert.equal(error.kind, "error");
   assert.match(error.message, /^TypeError: .*price/);
   const line = main.write.text.split("\n").findIndex((text) => text.includes("item.price.toFixed")) + 1;
   assert.equal(`${error.file}:${error.line}`.replace(/^\//, ""), `src/main.ts:${line}`);
   assert.match(error.stack, new RegExp(`src/main\\.ts:${line}:`));
   await frame.getByRole("alert").getByText(/TypeError/).first().waitFor(TIMEOUT);
+  const alert = frame.getByRole("alert");
+  assert.equal((await alert.textContent()).split(error.message).length, 2, "the message is shown once");
+  assert.equal(await alert.evaluate((box) => getComputedStyle(box).backgroundColor), "rgb(27, 27, 31)", "nothing shines through");
   await shot(page, "live-runtime");
   await page.getByRole("button", { name: "Fix the error" }).click();
   const asked = await page.locator("#prompt").inputValue();
@@ -113,6 +124,21 @@ try {
   assert.deepEqual([shown.length, shown[0], shown.at(-2), shown.at(-1).length], [50, "warnline 12", "note7 reports were left out.", 2004]);
   await frame.getByRole("button", { name: "Close" }).click();
   assert.equal(await frame.getByRole("alert").count(), 0);
+
+  // A page that cannot be compiled when it is opened has the button, too, also after a save that does not mend it.
+  await save("src/greet.ts", "export const greet = ;\n");
+  await page.evaluate(() => {
+    window.reports = [];
+    document.querySelector("#reload").click();
+  });
+  await reported({ type: "backlot:error", kind: "build" });
+  await fix.waitFor(TIMEOUT);
+  await page.evaluate(() => void (window.reports = []));
+  await save("notes.txt", "a file that the page does not load\n");
+  await reported({ type: "backlot:updated", how: "none" });
+  await reported({ type: "backlot:error", kind: "build" });
+  await fix.waitFor(TIMEOUT);
+  assert.equal(await lines.filter({ hasText: "src/greet.ts" }).count(), 1, "the error is listed once");
   console.log("ok: a live preview");
 } catch (error) {
   await shot(page, "failed");
