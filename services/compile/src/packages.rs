@@ -4,8 +4,9 @@
 //! - `page_packages`: the result. `shared`: what all builds share. `registry`: the registry, and whether it answers.
 //! - `jobs`: what processes that fetch are asked for. `conversation`: with one of them. `exchange`: one of its requests. `fetcher`: what one build may fetch. `allowance`: what one person may fetch in an hour.
 //! - `vendor`: keeps packages for machines without a registry. `build_tools`: which of them need no files.
-//! - `tools`: compilers that are packages. `refresh`: what exchanges components in an open page. `key_locks`: one build at a time for the same packages. `refusal`: errors as findings.
+//! - `tools`: compilers that are packages. `refresh`: what exchanges components in an open page. `key_locks`: one build at a time for the same packages. `refusal`: errors as findings. `advice`: what helps without a registry.
 
+mod advice;
 mod allowance;
 mod build_tools;
 mod conversation;
@@ -211,7 +212,7 @@ impl Packages {
         let _lock = self.locks.lock(&key).await;
         match self.attempt(&key, imports).await {
             Ok(provided) => Ok(provided),
-            Err(refusal::Stop::Refused(refusal)) => Ok(refusal.provided(&imports.texts.manifest)),
+            Err(refusal::Stop::Refused(refusal)) => self.refused(&refusal, &imports.texts.manifest).await,
             Err(refusal::Stop::Failed(error)) => Err(error),
         }
     }
@@ -223,7 +224,7 @@ impl Packages {
     pub(crate) async fn install(&self, imports: &ImportRequest<'_>) -> Result<(Vec<File>, Vec<Finding>), Error> {
         match self.installed(imports).await {
             Ok(installed) => Ok(installed),
-            Err(refusal::Stop::Refused(refusal)) => Ok((Vec::new(), refusal.provided(&imports.texts.manifest).findings)),
+            Err(refusal::Stop::Refused(refusal)) => Ok((Vec::new(), self.refused(&refusal, &imports.texts.manifest).await?.findings)),
             Err(refusal::Stop::Failed(error)) => Err(error),
         }
     }

@@ -1,6 +1,6 @@
 //! Packages that an operator keeps for machines without a registry: each version with its document, and its tarball if a page can import it.
 //!
-//! - [`packument`], [`tarball`]: what a registry would answer. [`keep`]: adds a version.
+//! - [`packument`], [`tarball`]: what a registry would answer. [`versions`]: what is kept. [`keep`]: adds a version.
 //! - [`import`]: versions that were kept elsewhere. [`export`]: all versions.
 
 pub(crate) mod export;
@@ -24,6 +24,11 @@ use crate::{
 pub(crate) async fn packument(pool: &Pool, name: &str) -> Result<Option<Bytes>, StoreError> {
     let versions: Vec<Excerpt> = vendored::versions(pool, name).await?.into_iter().map(excerpt).collect();
     Ok((!versions.is_empty()).then(|| Excerpt::packument(name, &versions)))
+}
+
+/// The versions that are kept, in no order.
+pub(crate) async fn versions(pool: &Pool, name: &str) -> Result<Vec<String>, StoreError> {
+    Ok(vendored::versions(pool, name).await?.into_iter().map(|row| row.version).collect())
 }
 
 fn excerpt(row: Document) -> Excerpt {

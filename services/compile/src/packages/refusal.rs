@@ -7,7 +7,7 @@ use compiler_client::{
 };
 use npm::Code;
 
-use super::{page_packages::PagePackages, plan::Plan, registry::NO_REGISTRY};
+use super::{page_packages::PagePackages, plan::Plan};
 use crate::{error::Error, store::StoreError};
 
 /// The file that names packages.
@@ -73,9 +73,6 @@ impl Refusal {
                 (code::PACKAGE_CONFLICT, "Change one of the versions in package.json.".to_owned())
             }
             npm::Error::TooLarge { .. } => (code::PACKAGES_TOO_LARGE, "Remove dependencies that the page does not need.".to_owned()),
-            npm::Error::Registry { package, problem } if problem.starts_with(NO_REGISTRY) => {
-                (code::REGISTRY_UNAVAILABLE, format!("The operator can add it with `backlot vendor add {}`.", name(package)))
-            }
             npm::Error::Registry { .. } => (code::REGISTRY_UNAVAILABLE, "Open the page again later.".to_owned()),
             npm::Error::Integrity { .. } | npm::Error::Archive { .. } => {
                 (code::DAMAGED_PACKAGE, "Set another version, or write the lock file anew.".to_owned())
@@ -102,7 +99,7 @@ fn package(error: &npm::Error) -> &str {
 }
 
 /// The name in `name@version`.
-fn name(label: &str) -> &str {
+pub(super) fn name(label: &str) -> &str {
     label.char_indices().skip(1).find(|(_, c)| *c == '@').map_or(label, |(at, _)| &label[..at])
 }
 

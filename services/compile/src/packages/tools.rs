@@ -35,7 +35,7 @@ impl Packages {
         let _lock = self.locks.lock(&key).await;
         let provided = match self.attempt(&key, imports).await {
             Ok(provided) => provided,
-            Err(refusal::Stop::Refused(refusal)) => return Ok(ToolResult::Refused(refusal.provided(&imports.texts.manifest))),
+            Err(refusal::Stop::Refused(refusal)) => return Ok(ToolResult::Refused(self.refused(&refusal, &imports.texts.manifest).await?)),
             Err(refusal::Stop::Failed(error)) => return Err(error),
         };
         self.tool_of(provided).await

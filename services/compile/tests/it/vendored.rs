@@ -149,7 +149,9 @@ async fn packages_are_exported_and_imported_where_there_is_no_registry() {
     own.insert("package.json", REACT.to_owned());
     let page = second.build(&own).await.expect("a page").page;
     assert_eq!(brief(&page.findings), ["REGISTRY_UNAVAILABLE package.json:1"]);
-    assert!(page.findings[0].help.contains("backlot vendor add"), "{page:?}");
+    let help = &page.findings[0].help;
+    assert!(help.starts_with("No version of react") && help.contains("`backlot vendor add react"), "{help}");
+    assert!(help.contains("@^19.0.0`") && page.error_html.contains("@^19.0.0`"), "{page:?}");
     let exported = first.export().await;
     let (kept, error) = second.import(exported.clone()).await;
     assert_eq!((brief_of(&kept), error), (all.map(str::to_owned).to_vec(), None));
@@ -165,6 +167,10 @@ async fn packages_are_exported_and_imported_where_there_is_no_registry() {
     own.insert("package.json", r#"{"dependencies": {"react": "latest", "react-dom": "latest"}}"#.to_owned());
     let page = second.build(&own).await.expect("a page").page;
     assert_eq!(brief(&page.findings), Vec::<String>::new(), "another project with kept packages");
+    let newer = second.build(&project(r#"{"dependencies": {"react": "^20"}}"#, &["react"])).await.expect("a page").page;
+    assert_eq!(brief(&newer.findings), ["UNKNOWN_PACKAGE package.json:1"]);
+    let help = &newer.findings[0].help;
+    assert!(help.starts_with("The kept versions of react are 19.0.0.") && help.contains("`backlot vendor add react@^20`"), "{help}");
     let (kept, error) = second.import(exported).await;
     assert!(error.is_none() && kept.iter().all(|package| package.was_kept), "{kept:?}");
 }
