@@ -120,7 +120,11 @@ fn of_name(text: &str) -> Result<Addition> {
 
 fn of_project(folder: &Path) -> Result<Addition> {
     let path = folder.join("package.json");
-    let manifest = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?.into();
+    let manifest = match fs::read(&path) {
+        Ok(manifest) => manifest.into(),
+        Err(error) if error.kind() == ErrorKind::NotFound => bail!("there is no {}; name the folder of a project", path.display()),
+        Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
+    };
     let mut request = AddPackagesRequest { manifest, ..AddPackagesRequest::default() };
     for name in LOCK_FILES {
         match fs::read(folder.join(name)) {
@@ -201,11 +205,26 @@ async fn list(mut client: Client) -> Result<()> {
 }
 
 /// Writes a file beside the named one, and gives it the name when it is complete.
-async fn export(mut client: Client, path: &Path) -> Result<()> {
-    use export_packages_response::Part;
+async fn export(client: Client, path: &Path) -> Result<()> {
+    ensure!(!path.is_dir(), "{} is a folder; name a file, such as {}", path.display(), path.join("packages.tar").display());
     let draft = path.with_extension("part");
+    let written = match write(client, &draft).await {
+        Ok(packages) => fs::rename(&draft, path).map(|()| packages).with_context(|| format!("cannot rename {}", draft.display())),
+        refused => refused,
+    };
+    if written.is_err() {
+        // It was perhaps not made.
+        let _ = fs::remove_file(&draft);
+    }
+    let packages = written.with_context(|| format!("{} was not written", path.display()))?;
+    Report::default().line(&format!("wrote {packages} packages to {}", path.display()))
+}
+
+/// Writes all packages. Returns their number.
+async fn write(mut client: Client, draft: &Path) -> Result<u64> {
+    use export_packages_response::Part;
     let cannot = || format!("cannot write {}", draft.display());
-    let mut writer = archive::Writer::new(BufWriter::new(File::create(&draft).with_context(cannot)?)).with_context(cannot)?;
+    let mut writer = archive::Writer::new(BufWriter::new(File::create(draft).with_context(cannot)?)).with_context(cannot)?;
     let mut parts =
         client.export_packages(Context::background().stream_request(ExportPackagesRequest {})).await.map_err(refusal)?.into_inner();
     let mut open = None;
@@ -229,13 +248,26 @@ async fn export(mut client: Client, path: &Path) -> Result<()> {
     let (mut file, packages) = writer.finish().with_context(cannot)?;
     file.flush().with_context(cannot)?;
     file.get_ref().sync_all().with_context(cannot)?;
-    fs::rename(&draft, path).with_context(|| format!("cannot write {}", path.display()))?;
-    Report::default().line(&format!("wrote {packages} packages to {}", path.display()))
+    Ok(packages)
+}
+
+fn open(path: &Path) -> Result<File> {
+    let label = path.display();
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            bail!("there is no file {label}; name one that `backlot vendor export` has written")
+        }
+        Err(error) => return Err(error).with_context(|| format!("cannot read {label}")),
+    };
+    let is_folder = file.metadata().with_context(|| format!("cannot read {label}"))?.is_dir();
+    ensure!(!is_folder, "{label} is a folder; name a file that `backlot vendor export` has written");
+    Ok(file)
 }
 
 async fn import(mut client: Client, path: PathBuf) -> Result<()> {
     let label = path.display().to_string();
-    let file = File::open(&path).with_context(|| format!("cannot read {label}"))?;
+    let file = open(&path)?;
     let (sender, receiver) = mpsc::channel(AHEAD);
     let reading = task::blocking(move || {
         archive::read(BufReader::new(file), |part| sender.blocking_send(part).context("compile has ended the import"))
@@ -254,8 +286,12 @@ async fn import(mut client: Client, path: PathBuf) -> Result<()> {
     let read = reading.await.context("the file could not be read")?;
     // A refusal ends the reading, too. A file that is cut ends the import in order.
     imported?;
+    if read.as_ref().is_err_and(|error| error.is::<archive::Unusable>()) {
+        return read.with_context(|| format!("cannot import {label}")).map(drop);
+    }
     report.end()?;
-    read.with_context(|| format!("{label} is not complete; what is listed above is kept")).map(drop)
+    read.with_context(|| format!("{label} is not complete; what is listed above is kept. Write it again with `backlot vendor export`"))
+        .map(drop)
 }
 
 #[cfg(test)]
@@ -283,13 +319,23 @@ mod tests {
     #[test]
     fn a_project_has_the_lock_file_that_counts() {
         let folder = tempfile::tempdir().expect("a folder");
-        assert!(format!("{:#}", of_project(folder.path()).map(drop).expect_err("no file")).contains("package.json"));
+        let none = of_project(folder.path()).map(drop).expect_err("no file").to_string();
+        assert!(none.contains("package.json; name the folder of a project"), "{none}");
         fs::write(folder.path().join("package.json"), "{}").expect("a file");
         assert_eq!(of_project(folder.path()).expect("a project").request.lock_name, "");
         for name in ["yarn.lock", "package-lock.json"] {
             fs::write(folder.path().join(name), name).expect("a file");
             let request = of_project(folder.path()).expect("a project").request;
             assert_eq!((request.lock_name.as_str(), request.lock.as_ref()), (name, name.as_bytes()));
+        }
+    }
+
+    #[test]
+    fn what_is_no_file_is_named() {
+        let folder = tempfile::tempdir().expect("a folder");
+        for (path, expected) in [(folder.path().to_owned(), "is a folder"), (folder.path().join("a.tar"), "there is no file")] {
+            let error = open(&path).map(drop).expect_err(expected).to_string();
+            assert!(error.contains(expected) && error.contains(&*path.to_string_lossy()) && error.contains("vendor export"), "{error}");
         }
     }
 

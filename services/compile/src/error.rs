@@ -31,8 +31,12 @@ pub(crate) enum Error {
     #[error("there is no module with this name; build its page again")]
     ModuleNotFound,
     /// A package that cannot be kept.
-    #[error("{0}")]
-    Package(npm::Error),
+    #[error("{error}{help}")]
+    Package {
+        error: npm::Error,
+        /// What an operator can do, after a semicolon. Empty if the error says it.
+        help: &'static str,
+    },
     #[error("{package}: {problem}")]
     PackageDamaged { package: String, problem: &'static str },
     #[error("the kept packages would have more than {limit} bytes; set BACKLOT_COMPILE_VENDOR_MIB")]
@@ -46,6 +50,12 @@ pub(crate) enum Error {
 impl From<Fault> for Error {
     fn from(fault: Fault) -> Self {
         Self::Refused(Box::new(fault))
+    }
+}
+
+impl From<npm::Error> for Error {
+    fn from(error: npm::Error) -> Self {
+        Self::Package { error, help: "" }
     }
 }
 
@@ -64,7 +74,7 @@ impl Error {
             Self::Compiler(worker::Error::Timeout { .. }) | Self::Timeout(_) => ErrorCode::Timeout,
             Self::Compiler(_) | Self::TooManyRounds(_) => ErrorCode::Conflict,
             Self::ModuleNotFound => ErrorCode::NotFound,
-            Self::Package(error) => package(error).0,
+            Self::Package { error, .. } => package(error).0,
             Self::PackageDamaged { .. } => ErrorCode::Conflict,
             Self::VendorFull { .. } => ErrorCode::RateLimited,
             Self::Store(e) if e.is_transient() => ErrorCode::Unavailable,
@@ -82,7 +92,7 @@ impl Error {
             Self::Timeout(_) => "TIMEOUT",
             Self::Compiler(_) | Self::TooManyRounds(_) => "COMPILER_FAILED",
             Self::ModuleNotFound => "MODULE_NOT_FOUND",
-            Self::Package(error) => package(error).1,
+            Self::Package { error, .. } => package(error).1,
             Self::PackageDamaged { .. } => "PACKAGE_DAMAGED",
             Self::VendorFull { .. } => "VENDOR_FULL",
             Self::Store(e) if e.is_transient() => "UNAVAILABLE",

@@ -19,6 +19,15 @@ const MAX_TEXT: u64 = 1 << 20;
 /// Bytes of a part of a tarball.
 const PART: usize = 1 << 20;
 
+/// Why nothing of a file can be imported.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Unusable {
+    #[error("it is no archive of `backlot vendor export`; name a file that this command has written")]
+    NoArchive,
+    #[error("it has format {0}, and this release reads format {known}; write it with the release of this machine", known = FORMAT)]
+    Format(u32),
+}
+
 #[derive(Serialize, Deserialize)]
 struct First {
     format: u32,
@@ -93,13 +102,15 @@ impl<W: Write> Writer<W> {
 /// Reads an archive, and passes on its versions and the parts of their tarballs. Returns the number of versions.
 ///
 /// # Errors
-/// The file is no such archive, or has no end, or `each` fails.
+/// The file is no such archive ([`Unusable`]), or has no end, or `each` fails.
 pub(super) fn read(file: impl Read, mut each: impl FnMut(Part) -> Result<()>) -> Result<u64> {
     let mut archive = Archive::new(file);
-    let mut entries = archive.entries()?;
+    let mut entries = archive.entries().context(Unusable::NoArchive)?;
     let mut packages = 0;
-    let first: First = text(entries.next(), FIRST).context("this is no archive of `backlot vendor export`")?;
-    ensure!(first.format == FORMAT, "the archive has format {}; this release reads format {FORMAT}", first.format);
+    let first: First = text(entries.next(), FIRST).context(Unusable::NoArchive)?;
+    if first.format != FORMAT {
+        return Err(Unusable::Format(first.format).into());
+    }
     loop {
         let entry = entries.next().context("the archive ends too early")?.context("the archive is damaged")?;
         if entry.path_bytes().as_ref() == LAST.as_bytes() {
@@ -203,6 +214,10 @@ mod tests {
         other.text("readme.json", &First { format: 1 }).expect("an entry");
         let (bytes, _) = other.finish().expect("an end");
         assert!(format!("{:#}", parts_of(&bytes).expect_err("another entry")).contains("readme.json"));
+        for text in [&b""[..], &[b'a'; 2_000], &bytes] {
+            assert!(parts_of(text).expect_err("no archive").is::<Unusable>(), "{} bytes", text.len());
+        }
+        assert!(!parts_of(&archive().0[..2_000]).expect_err("cut").is::<Unusable>());
         let mut newer = Writer { tar: Builder::new(Vec::new()), packages: 0 };
         newer.text(FIRST, &First { format: 2 }).expect("an entry");
         assert!(format!("{:#}", parts_of(&newer.finish().expect("an end").0).expect_err("newer")).contains("format 2"));

@@ -7,7 +7,7 @@ use compiler_client::{
 };
 use npm::Code;
 
-use super::{page_packages::PagePackages, plan::Plan};
+use super::{page_packages::PagePackages, plan::Plan, registry::NO_REGISTRY};
 use crate::{error::Error, store::StoreError};
 
 /// The file that names packages.
@@ -24,7 +24,7 @@ impl Stop {
     /// For an operator, who gets it as an error.
     pub(super) fn into_error(self) -> Error {
         match self {
-            Self::Refused(refusal) => Error::Package(refusal.0),
+            Self::Refused(Refusal(error)) => Error::Package { help: for_operator(&error), error },
             Self::Failed(error) => error,
         }
     }
@@ -80,6 +80,21 @@ impl Refusal {
         };
         let finding = Finding { help, ..at(manifest, package(error), code, &error.to_string()) };
         PagePackages { findings: vec![finding], is_temporary: true, ..PagePackages::default() }
+    }
+}
+
+/// What an operator can do whose command has this error.
+fn for_operator(error: &npm::Error) -> &'static str {
+    match error {
+        npm::Error::NoPackage { .. } => "; check its name",
+        npm::Error::NoVersion { .. } => "; check its range. Without a registry only the versions of `backlot vendor list` count",
+        npm::Error::Registry { problem, .. } if problem.starts_with(NO_REGISTRY) => {
+            "; set BACKLOT_NPM_REGISTRY of compile, or import a file that `backlot vendor export` has written where there is a registry"
+        }
+        npm::Error::Registry { .. } => {
+            "; check BACKLOT_NPM_REGISTRY and the network of compile, and repeat the command. What is kept is not fetched again"
+        }
+        _ => "",
     }
 }
 

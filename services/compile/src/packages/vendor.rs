@@ -47,7 +47,7 @@ impl Packages {
     pub(crate) async fn vendor(&self, addition: Addition, workers: &workers::Pool, parts: &Sender<Part>) -> Result<(), Error> {
         let holder = Holder::default();
         let _slot = self.vendor_slot()?;
-        let manifest = PackageJson::parse(&addition.manifest, &self.shared.limits).map_err(Error::Package)?;
+        let manifest = PackageJson::parse(&addition.manifest, &self.shared.limits).map_err(Error::from)?;
         let (tree, considered) = self.resolve_for_operator(&addition, &holder).await?;
         let mut needs = needs(&tree, considered, &manifest);
         let refreshes = refresh::versions(|framework| needs.keys().any(|(name, _)| name == framework));

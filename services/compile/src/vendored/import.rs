@@ -120,5 +120,5 @@ fn read(package: &PackageVersion, limits: &Limits) -> Result<(Excerpt, usize), E
         violations.add(field, error.to_string());
     }
     violations.check(SERVICE)?;
-    Ok((excerpt.map_err(Error::Package)?, bytes))
+    Ok((excerpt.map_err(Error::from)?, bytes))
 }

@@ -214,6 +214,14 @@ async fn what_cannot_be_kept_is_refused_with_a_reason() {
         let fault = replica.add(request).await.expect_err(reason);
         assert_eq!((fault.code, fault.reason.as_str()), (code, reason), "{}", fault.message);
     }
+    for (range, end) in [(r#"{"none": "1"}"#, "; check its name"), (r#"{"react": "18"}"#, "`backlot vendor list` count")] {
+        let fault = replica.add(manifest(&format!(r#"{{"dependencies": {range}}}"#))).await.expect_err(range);
+        assert!(fault.message.ends_with(end), "{}", fault.message);
+    }
+    let offline = crate::harness::replica(&database, &[NONE]).await;
+    let fault = offline.add(manifest(REACT)).await.expect_err("no registry");
+    assert_eq!(fault.reason, "REGISTRY_UNAVAILABLE");
+    assert!(fault.message.contains("set BACKLOT_NPM_REGISTRY of compile, or import a file"), "{}", fault.message);
     assert_eq!(replica.listed().await, []);
     let denied = replica.client.clone().list_packages(ListPackagesRequest {}).await.expect_err("denied");
     assert_eq!(fault(denied).reason, "CALLER_DENIED");

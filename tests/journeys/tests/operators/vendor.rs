@@ -121,6 +121,7 @@ async fn a_cluster_without_a_registry_shows_previews_with_imported_packages() ->
     assert!(offline.contains("added 0 packages") && offline.contains("bundle of react"), "{offline}");
     let (is_success, text) = vendor(without.data_dir(), &["add", "left-pad@1", "../up"]).await?;
     assert!(!is_success && text.contains("REGISTRY_UNAVAILABLE") && text.contains("INVALID_FIELD"), "{text}");
+    assert!(text.contains("set BACKLOT_NPM_REGISTRY of compile"), "{text}");
     with.stop().await?;
     without.stop().await
 }
@@ -133,6 +134,9 @@ async fn refuses_a_cut_file(cluster: &Cluster, file: &str) -> Result<()> {
     let (is_success, text) = vendor(cluster.data_dir(), &["import", &cut]).await?;
     assert!(!is_success, "{text}");
     let (is_success, text) = vendor(cluster.data_dir(), &["import", concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")]).await?;
-    assert!(!is_success && text.contains("no archive of `backlot vendor export`"), "{text}");
+    assert!(!is_success && text.contains("no archive of `backlot vendor export`; name a file"), "{text}");
+    assert!(!text.contains("added "), "{text}");
+    let (is_success, text) = vendor(cluster.data_dir(), &["import", "none.tar"]).await?;
+    assert!(!is_success && text.contains("there is no file none.tar"), "{text}");
     Ok(())
 }
