@@ -116,7 +116,8 @@ impl Dialogue {
                 break;
             }
         }
-        if hash::blob_id(&content) != id {
+        let (content, found) = hash::with_blob_id(content).await;
+        if found != id {
             let mut violations = Violations::default();
             violations.add("content.data", format!("must be the content with the git id {id}"));
             violations.check(SERVICE)?;

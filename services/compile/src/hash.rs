@@ -1,7 +1,21 @@
 //! Hashes of contents and keys.
 
 pub use chassis::git_id::blob_id;
+use chassis::task;
 use ring::digest::{Context, SHA256, SHA512, digest};
+
+/// A content with so many bytes is hashed on a thread of its own: other requests would wait for it.
+const LARGE: usize = 256 << 10;
+
+/// The content with its git id.
+pub(crate) async fn with_blob_id(content: Vec<u8>) -> (Vec<u8>, String) {
+    let is_large = content.len() >= LARGE;
+    let hashed = move || {
+        let id = blob_id(&content);
+        (content, id)
+    };
+    if is_large { task::blocking_and_wait(hashed).await } else { hashed() }
+}
 
 /// The SHA-256 of parts, each with its length before it.
 pub(crate) fn of_parts(parts: &[&[u8]]) -> Vec<u8> {
@@ -54,6 +68,14 @@ pub(crate) fn is_hex(text: &str, digits: usize) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn contents_of_any_size_have_their_id() {
+        for content in [Vec::new(), vec![b'a'; LARGE - 1], vec![b'a'; LARGE]] {
+            let id = blob_id(&content);
+            assert_eq!(with_blob_id(content.clone()).await, (content, id));
+        }
+    }
 
     #[test]
     fn ids_and_parts_are_told_apart() {

@@ -32,6 +32,7 @@ use std::{
 use chassis::{
     clock,
     share::{Holder, Share, Shares},
+    task,
 };
 use compiler_client::{
     message::{File, Finding, PackagesAnswer, PackagesRequest},
@@ -325,6 +326,7 @@ impl Packages {
         let fetcher = self.fetcher(imports, Some(tree));
         let installed = jobs::install(&fetcher, tree, &plan.paths, self.shared.time).await?;
         let files = plan.files(tree, installed);
+        let files = task::blocking_and_wait(move || plan::identified(files)).await;
         fetcher::release(&imports.memory);
         fetcher::hold(&imports.memory, files.iter().map(|file| file.size as usize).sum())?;
         Ok(files)

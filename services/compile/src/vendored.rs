@@ -7,7 +7,7 @@ pub(crate) mod export;
 pub(crate) mod import;
 
 use bytes::Bytes;
-use chassis::clock;
+use chassis::{clock, task};
 use npm::{Excerpt, Integrity};
 use proto::compile::KeptPackage;
 
@@ -37,7 +37,9 @@ fn excerpt(row: Document) -> Excerpt {
 
 /// The tarball of a version, if the kept one has the hash.
 pub(crate) async fn tarball(pool: &Pool, name: &str, version: &str, integrity: &Integrity) -> Result<Option<Vec<u8>>, StoreError> {
-    Ok(vendored::tarball(pool, name, version).await?.filter(|tarball| integrity.matches(tarball)))
+    let Some(tarball) = vendored::tarball(pool, name, version).await? else { return Ok(None) };
+    let integrity = integrity.clone();
+    Ok(task::blocking_and_wait(move || integrity.matches(&tarball).then_some(tarball)).await)
 }
 
 /// A version that is kept, with a tarball if it needs one.
@@ -52,10 +54,10 @@ pub(crate) async fn find(pool: &Pool, name: &str, version: &str, needs_tarball: 
 /// The tarball is not the published one, or there is no room.
 pub(crate) async fn keep(pool: &Pool, excerpt: Excerpt, tarball: Option<Vec<u8>>, limit: u64) -> Result<KeptPackage, Error> {
     let was_kept = find(pool, &excerpt.name, &excerpt.version, tarball.is_some()).await?.is_some();
-    if let Some(tarball) = &tarball {
-        check(&excerpt, tarball)?;
-    }
-    let tarball = tarball.map(|bytes| (hash::sha512(&bytes), bytes));
+    let tarball = match tarball {
+        Some(tarball) => Some(checked(&excerpt, tarball).await?),
+        None => None,
+    };
     let bytes = tarball.as_ref().map_or(0, |(_, bytes)| bytes.len() as u64);
     let Excerpt { name, version, tags, document } = excerpt;
     let new = Version { name, version, tags, document, tarball };
@@ -65,8 +67,10 @@ pub(crate) async fn keep(pool: &Pool, excerpt: Excerpt, tarball: Option<Vec<u8>>
     Ok(KeptPackage { name: new.name, version: new.version, bytes, was_kept })
 }
 
-fn check(excerpt: &Excerpt, tarball: &[u8]) -> Result<(), Error> {
+/// The tarball with its hash, if it is the published one. It can be large, so a thread of its own reads it.
+async fn checked(excerpt: &Excerpt, tarball: Vec<u8>) -> Result<(String, Vec<u8>), Error> {
     let damaged = |problem| Error::PackageDamaged { package: format!("{}@{}", excerpt.name, excerpt.version), problem };
     let published = excerpt.integrity().ok_or_else(|| damaged("its document has no hash of the tarball"))?;
-    if published.matches(tarball) { Ok(()) } else { Err(damaged("the tarball does not have the hash that was published")) }
+    let hashed = move || published.matches(&tarball).then(|| (hash::sha512(&tarball), tarball));
+    task::blocking_and_wait(hashed).await.ok_or_else(|| damaged("the tarball does not have the hash that was published"))
 }

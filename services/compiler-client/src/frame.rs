@@ -2,6 +2,9 @@
 
 use std::io::{self, Read, Write};
 
+use bytes::Bytes;
+use prost::Message;
+
 /// The most bytes of a request.
 pub const MAX_REQUEST: usize = 96 << 20;
 /// The most bytes of an answer.
@@ -38,6 +41,14 @@ pub fn read(input: &mut impl Read, limit: usize) -> io::Result<Vec<u8>> {
     if message.len() == length { Ok(message) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
 }
 
+/// Reads one frame as a message.
+///
+/// # Errors
+/// As [`read`], or if the bytes are no such message.
+pub fn read_message<M: Message + Default>(input: &mut impl Read, limit: usize) -> io::Result<M> {
+    M::decode(Bytes::from(read(input, limit)?)).map_err(io::Error::other)
+}
+
 /// Writes one frame.
 ///
 /// # Errors
@@ -63,6 +74,8 @@ mod tests {
         assert_eq!(read(&mut bytes.as_slice(), 7).expect("the message"), b"message");
         assert!(write(&mut Vec::new(), b"message", 6).is_err());
         assert!(read(&mut bytes.as_slice(), 6).is_err());
+        assert_eq!(read_message::<u32>(&mut &[0_u8, 0, 0, 2, 8, 7][..], 7).expect("the message"), 7);
+        assert!(read_message::<u32>(&mut &[0_u8, 0, 0, 1, 8][..], 7).is_err());
         for end in 0..bytes.len() {
             assert!(read(&mut &bytes[..end], 7).is_err(), "{end} bytes are no frame");
         }

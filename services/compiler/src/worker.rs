@@ -14,7 +14,6 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
 use compiler_client::{
     frame,
     message::{Answer, EditRequest, OutlineRequest, PackagesRequest, Request, SiteRequest},
@@ -125,8 +124,7 @@ pub fn answer_outline() -> io::Result<()> {
 }
 
 fn read<M: Message + Default>() -> io::Result<M> {
-    let bytes = frame::read(&mut io::stdin().lock(), frame::MAX_REQUEST)?;
-    M::decode(Bytes::from(bytes)).map_err(io::Error::other)
+    frame::read_message(&mut io::stdin().lock(), frame::MAX_REQUEST)
 }
 
 fn write(answer: &impl Message) -> io::Result<()> {

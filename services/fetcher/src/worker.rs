@@ -7,7 +7,6 @@ use std::{
     thread,
 };
 
-use bytes::Bytes;
 use compiler_client::frame;
 use prost::Message;
 use tokio::{
@@ -59,8 +58,7 @@ fn work() -> io::Result<()> {
 }
 
 fn read<M: Message + Default>() -> io::Result<M> {
-    let bytes = frame::read(&mut io::stdin().lock(), frame::MAX_REQUEST)?;
-    M::decode(Bytes::from(bytes)).map_err(io::Error::other)
+    frame::read_message(&mut io::stdin().lock(), frame::MAX_REQUEST)
 }
 
 /// Passes replies on until the caller closes the input. The process then ends, whatever it does.

@@ -110,18 +110,13 @@ impl Conversation<'_> {
         let (asks, asked) = channel(MAX_OPEN);
         let (replies, outgoing) = channel(MAX_OPEN);
         tokio::select! {
-            found = self.read(&mut output, &asks, &replies) => found.map(|found| found.map_err(Stop::from)),
+            found = self.read(&mut output, &asks, &replies) => found,
             error = write(&mut input, outgoing) => Err(error),
             Err(error) = self.answer_all(asked) => Ok(Err(error.into())),
         }
     }
 
-    async fn read(
-        &self,
-        output: &mut Output,
-        asks: &Sender<Exchange>,
-        replies: &Sender<Reply>,
-    ) -> io::Result<Result<JobResult, npm::Error>> {
+    async fn read(&self, output: &mut Output, asks: &Sender<Exchange>, replies: &Sender<Reply>) -> io::Result<Result<JobResult, Stop>> {
         let (mut open, mut files) = (HashMap::<u64, Sender<Content>>::new(), Files::default());
         loop {
             let event: Event = output.read(MAX_EVENT).await?;
@@ -140,8 +135,13 @@ impl Conversation<'_> {
                     let exchange = Exchange { id, wanted, parts, replies: replies.clone() };
                     asks.send(exchange).await.map_err(|_| unexpected())?;
                 }
-                Content::File(file) => files.add(file, self.fetcher.shared.limits.total_bytes)?,
-                Content::Done(done) => return Ok(self.found(done, files)),
+                Content::File(file) => {
+                    files.add(file, self.fetcher.shared.limits.total_bytes)?;
+                    if let Err(error) = self.fetcher.cover(files.bytes) {
+                        return Ok(Err(error.into()));
+                    }
+                }
+                Content::Done(done) => return Ok(self.found(done, files).map_err(Stop::from)),
                 content => {
                     if let Some(parts) = open.get(&id) {
                         // A request that was refused reads no further.

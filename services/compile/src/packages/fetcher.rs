@@ -11,6 +11,7 @@ use bytes::Bytes;
 use chassis::{
     clock,
     share::{Holder, Share},
+    task,
 };
 use npm::{Integrity, RegistryError, Tree};
 use tokio::time::Instant;
@@ -85,6 +86,11 @@ impl Fetcher {
         lock(&self.memory).shrink(bytes);
     }
 
+    /// Counts the files that a process has unpacked so far.
+    pub(super) fn cover(&self, bytes: u64) -> Result<(), Error> {
+        cover(&self.memory, bytes)
+    }
+
     /// A place among the processes that fetch.
     pub(super) async fn process(&self) -> Result<Share, Error> {
         let exhausted = |by| Error::exhausted(by, "processes that fetch packages");
@@ -132,7 +138,7 @@ impl Fetcher {
         }
         let (_, body) = self.fetch(exchange, self.shared.limits.packed_bytes).await?;
         if let Some(integrity) = integrity
-            && integrity.matches(&body)
+            && matches(integrity, &body).await
         {
             packages::put_tarball(&self.shared.pool, &integrity.to_string(), &body, clock::now()).await?;
         }
@@ -187,6 +193,19 @@ impl Fetcher {
     }
 }
 
+/// Whether a tarball has the hash. It can be large, so a thread of its own reads it.
+async fn matches(integrity: &Integrity, tarball: &Bytes) -> bool {
+    let (integrity, tarball) = (integrity.clone(), tarball.clone());
+    task::blocking_and_wait(move || integrity.matches(&tarball)).await
+}
+
+/// Counts files while they arrive. The tarballs that they come from are counted already, and this side has them no longer.
+fn cover(memory: &Mutex<Share>, bytes: u64) -> Result<(), Error> {
+    let mut memory = lock(memory);
+    let more = usize::try_from(bytes).unwrap_or(usize::MAX).saturating_sub(memory.amount());
+    memory.try_grow(more).map_err(|by| Error::exhausted(by, "bytes of packages in memory"))
+}
+
 /// Counts nothing any longer: the tarballs are unpacked.
 pub(super) fn release(memory: &Mutex<Share>) {
     let mut memory = lock(memory);
@@ -197,4 +216,23 @@ pub(super) fn release(memory: &Mutex<Share>) {
 /// Counts bytes in memory.
 pub(super) fn hold(memory: &Mutex<Share>, bytes: usize) -> Result<(), Error> {
     lock(memory).try_grow(bytes).map_err(|by| Error::exhausted(by, "bytes of packages in memory"))
+}
+
+#[cfg(test)]
+mod tests {
+    use chassis::share::Shares;
+
+    use super::*;
+
+    #[test]
+    fn files_count_while_they_arrive() {
+        let shares = Shares::new(100, 100);
+        let memory = Mutex::new(shares.try_take(&Holder::default(), 40).expect("a share for tarballs"));
+        for (bytes, counted) in [(30, 40), (60, 60), (100, 100)] {
+            cover(&memory, bytes).expect("room");
+            assert_eq!(lock(&memory).amount(), counted);
+        }
+        assert!(cover(&memory, 101).is_err(), "the job stops");
+        assert_eq!(lock(&memory).amount(), 100);
+    }
 }

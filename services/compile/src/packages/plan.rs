@@ -71,7 +71,7 @@ impl Plan {
         hash::of_parts(&parts.iter().map(Vec::as_slice).collect::<Vec<_>>())
     }
 
-    /// The files as the bundler takes them. A package that another one stands in for has the files of that one.
+    /// The files as the bundler takes them, without ids. A package that another one stands in for has the files of that one.
     pub(super) fn files(&self, tree: &Tree, mut installed: BTreeMap<String, Files>) -> Vec<File> {
         let mut files = Vec::new();
         let links: Vec<_> = self.paths.iter().filter_map(|path| Some((path, tree.packages[path].link.as_ref()?))).collect();
@@ -82,14 +82,7 @@ impl Plan {
         }
         for (path, contents) in installed {
             for (name, bytes) in contents.into_iter().filter(|(name, _)| is_bundled(name)) {
-                // The id is part of addresses, which all persons share. So it names the content, and not what the process that fetches says.
-                let id = hash::hex(hash::of_parts(&[bytes.as_ref()]));
-                files.push(File {
-                    path: format!("{path}/{name}"),
-                    id: id[..ID_DIGITS].to_owned(),
-                    size: bytes.len() as u64,
-                    content: Some(bytes),
-                });
+                files.push(File { path: format!("{path}/{name}"), id: String::new(), size: bytes.len() as u64, content: Some(bytes) });
             }
         }
         let bytes: u64 = files.iter().map(|file| file.size).sum();
@@ -98,6 +91,16 @@ impl Plan {
         }
         files
     }
+}
+
+/// The files with their ids. An id is part of addresses, which all persons share. So it names the content, and not what the process that
+/// fetches says.
+pub(super) fn identified(mut files: Vec<File>) -> Vec<File> {
+    for file in &mut files {
+        let id = hash::hex(hash::of_parts(&[file.content()]));
+        file.id = id[..ID_DIGITS].to_owned();
+    }
+    files
 }
 
 fn is_unlikely(path: &str) -> bool {
@@ -157,7 +160,7 @@ mod tests {
         let plan = Plan::new(&tree, &["a".to_owned()]);
         let id = |content: &'static str| {
             let files = Files::from([("x.png".to_owned(), Bytes::from_static(content.as_bytes()))]);
-            plan.files(&tree, BTreeMap::from([("node_modules/a".to_owned(), files)]))[0].id.clone()
+            identified(plan.files(&tree, BTreeMap::from([("node_modules/a".to_owned(), files)])))[0].id.clone()
         };
         assert_eq!(id("a"), id("a"));
         assert_ne!(id("a"), id("b"));

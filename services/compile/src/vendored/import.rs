@@ -1,6 +1,7 @@
 //! The import of versions that were kept elsewhere: each is checked, and kept when it is complete.
 
 use bytes::Bytes;
+use chassis::task;
 use npm::{Excerpt, Limits};
 use proto::{
     compile::{KeptPackage, PackageVersion, import_packages_request::Part},
@@ -89,7 +90,8 @@ impl<'a> Import<'a> {
             return Ok(None);
         }
         let Some(Open { excerpt, sha512, body, .. }) = self.open.take() else { return Ok(None) };
-        if hash::sha512(&body) != sha512 {
+        let (found, body) = task::blocking_and_wait(move || (hash::sha512(&body), body)).await;
+        if found != sha512 {
             let package = format!("{}@{}", excerpt.name, excerpt.version);
             return Err(Error::PackageDamaged { package, problem: "the tarball does not have the hash of the archive" });
         }
