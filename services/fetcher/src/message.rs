@@ -28,7 +28,7 @@ pub enum Task {
     #[prost(message, tag = "3")]
     Install(Install),
     #[prost(message, tag = "4")]
-    Version(Version),
+    Versions(Versions),
 }
 
 /// Finds the versions of a project.
@@ -55,7 +55,13 @@ pub struct Install {
     pub paths: Vec<String>,
 }
 
-/// Reads the document of one version.
+/// Reads the documents of versions.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Versions {
+    #[prost(message, repeated, tag = "1")]
+    pub versions: Vec<Version>,
+}
+
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Version {
     #[prost(string, tag = "1")]
@@ -70,10 +76,10 @@ pub struct Version {
 /// What the process says.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Event {
-    /// The number of the request that the first three are about.
+    /// The number of the request that the first three are about, and of the version that an excerpt is of.
     #[prost(uint64, tag = "1")]
     pub id: u64,
-    #[prost(oneof = "Content", tags = "2, 3, 4, 5, 6")]
+    #[prost(oneof = "Content", tags = "2, 3, 4, 5, 6, 7")]
     pub content: Option<Content>,
 }
 
@@ -89,6 +95,9 @@ pub enum Content {
     File(File),
     #[prost(message, tag = "6")]
     Done(Done),
+    /// Of [`Versions`], after the tarball of the version. The first version has the number 0.
+    #[prost(message, tag = "7")]
+    Excerpt(Excerpt),
 }
 
 /// A document or a tarball.
@@ -157,9 +166,6 @@ pub struct Done {
     /// Of [`Resolve`]: the versions that were looked at.
     #[prost(message, repeated, tag = "3")]
     pub considered: Vec<Artifact>,
-    /// Of [`Version`].
-    #[prost(message, optional, tag = "4")]
-    pub excerpt: Option<Excerpt>,
 }
 
 /// See [`npm::Excerpt`].

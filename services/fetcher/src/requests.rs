@@ -58,7 +58,7 @@ impl Requests {
         self.send(0, content).await
     }
 
-    async fn send(&self, id: u64, content: Content) -> Result<(), RegistryError> {
+    pub(crate) async fn send(&self, id: u64, content: Content) -> Result<(), RegistryError> {
         self.events.send(Event { id, content: Some(content) }).await.map_err(|_| gone())
     }
 

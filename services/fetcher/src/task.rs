@@ -4,21 +4,25 @@ use std::collections::HashSet;
 
 use bytes::Bytes;
 use compiler_client::message::packages::is_bundled;
+use futures::{StreamExt as _, stream};
 use npm::{Error, Limits, Lock, PackageJson, Registry as _, RegistryError, Tree, tarball::Files};
 
 use crate::{
-    message::{Artifact, Content, Done, Excerpt, File, Install, MAX_PART, Resolve, Task, Version},
+    message::{Artifact, Content, Done, Excerpt, File, Install, MAX_PART, Resolve, Task, Version, Versions},
     refusal,
     requests::Requests,
     tree,
 };
+
+/// Versions that are read at once.
+const CONCURRENCY: usize = 4;
 
 /// Works, and says how it ended.
 pub(crate) async fn perform(task: Option<Task>, requests: &Requests, limits: &Limits) -> Result<(), RegistryError> {
     let done = match task {
         Some(Task::Resolve(task)) => resolve(task, requests, limits).await,
         Some(Task::Install(task)) => install(task, requests, limits).await,
-        Some(Task::Version(task)) => version(task, requests, limits).await,
+        Some(Task::Versions(task)) => versions(task, requests, limits).await,
         None => Err(failed("", "the job has no task".to_owned())),
     };
     let done = done.unwrap_or_else(|error| Done { refusal: Some(refusal::encode(error)), ..Done::default() });
@@ -66,7 +70,16 @@ async fn send(package: &str, files: Files, requests: &Requests) -> Result<(), Re
     Ok(())
 }
 
-async fn version(task: Version, requests: &Requests, limits: &Limits) -> Result<Done, Error> {
+async fn versions(task: Versions, requests: &Requests, limits: &Limits) -> Result<Done, Error> {
+    let read = task.versions.into_iter().zip(0..).map(|(wanted, id)| async move { (id, version(wanted, requests, limits).await) });
+    let mut found = stream::iter(read).buffer_unordered(CONCURRENCY);
+    while let Some((id, excerpt)) = found.next().await {
+        requests.send(id, Content::Excerpt(excerpt?)).await.map_err(|error| failed("", error.to_string()))?;
+    }
+    Ok(Done::default())
+}
+
+async fn version(task: Version, requests: &Requests, limits: &Limits) -> Result<Excerpt, Error> {
     let label = format!("{}@{}", task.name, task.version);
     let refused = |error| match error {
         RegistryError::NotFound => Error::NoPackage { package: label.clone(), by: String::new() },
@@ -78,8 +91,7 @@ async fn version(task: Version, requests: &Requests, limits: &Limits) -> Result<
     if task.needs_tarball && excerpt.integrity().is_some() {
         requests.tarball(&task.name, &task.version).await.map_err(refused)?;
     }
-    let excerpt = Excerpt { tags: excerpt.tags, document: Bytes::from(excerpt.document) };
-    Ok(Done { excerpt: Some(excerpt), ..Done::default() })
+    Ok(Excerpt { tags: excerpt.tags, document: Bytes::from(excerpt.document) })
 }
 
 fn failed(package: &str, problem: String) -> Error {

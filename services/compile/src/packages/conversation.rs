@@ -1,5 +1,5 @@
-//! The conversation with a process that fetches: a job, its requests, and the result. One process does one job. It alone talks to the
-//! registry and reads what the registry sends; this side has the database and the limits of each person.
+//! The conversation with a process that fetches: a job, its requests, and the result. One process does one job, which can be about many
+//! versions. It alone talks to the registry and reads what the registry sends; this side has the database and the limits of each person.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -15,11 +15,11 @@ use compiler_client::{
 };
 use fetcher::{
     MEMORY, PROCESSOR_TIME,
-    message::{Content, Done, Event, File, Job, MAX_EVENT, MAX_PART, Reply, Task, Verdict},
+    message::{self, Artifact, Content, Done, Event, File, Job, MAX_EVENT, MAX_PART, Reply, Task, Verdict, Version, Versions},
     refusal,
 };
 use futures::{StreamExt as _, stream::FuturesUnordered};
-use npm::RegistryError;
+use npm::{Excerpt, RegistryError};
 use prost::Message as _;
 use tokio::{
     sync::mpsc::{Receiver, Sender, channel},
@@ -48,8 +48,43 @@ pub(super) struct JobResult {
     pub(super) done: Done,
     /// Contents by package and name.
     pub(super) files: BTreeMap<String, BTreeMap<String, Vec<u8>>>,
-    /// Of a job for one version.
+}
+
+/// A version that a process has read, with its tarball if it is needed and a hash of it was published.
+#[derive(Debug)]
+pub(super) struct FoundVersion {
+    pub(super) excerpt: Excerpt,
     pub(super) tarball: Option<Bytes>,
+}
+
+/// The versions of a job, and who gets them as they are found.
+pub(super) struct WantedVersions {
+    versions: Vec<Version>,
+    found: Sender<FoundVersion>,
+    /// Tarballs of versions that were not found yet.
+    tarballs: Mutex<HashMap<(String, String), Bytes>>,
+}
+
+impl WantedVersions {
+    pub(super) fn new(versions: Vec<Version>, found: Sender<FoundVersion>) -> Self {
+        Self { versions, found, tarballs: Mutex::default() }
+    }
+
+    /// Keeps a tarball until its version is found.
+    fn keep(&self, of: &Artifact, tarball: &Bytes) {
+        if self.versions.iter().any(|wanted| wanted.needs_tarball && wanted.name == of.name && wanted.version == of.version) {
+            let mut tarballs = self.tarballs.lock().unwrap_or_else(PoisonError::into_inner);
+            tarballs.insert((of.name.clone(), of.version.clone()), tarball.clone());
+        }
+    }
+
+    /// Passes a version on. `None` if the process has found what it was not asked for.
+    fn version(&self, number: u64, found: message::Excerpt) -> Option<FoundVersion> {
+        let Version { name, version, .. } = self.versions.get(usize::try_from(number).ok()?)?.clone();
+        let tarball = self.tarballs.lock().unwrap_or_else(PoisonError::into_inner).remove(&(name.clone(), version.clone()));
+        let excerpt = Excerpt { name, version, tags: found.tags, document: found.document.to_vec() };
+        Some(FoundVersion { excerpt, tarball })
+    }
 }
 
 /// Starts a process, and does the job with it. The process ends when this returns or is dropped.
@@ -57,15 +92,27 @@ pub(super) struct JobResult {
 /// # Errors
 /// The job is refused, the database fails, too many processes run, or the process does not start, does not answer in time, or ends early.
 pub(super) async fn perform(fetcher: &Fetcher, task: Task, limit: Duration) -> Result<JobResult, Stop> {
+    converse(Conversation { fetcher, wanted: None }, task, limit).await
+}
+
+/// As [`perform`], for versions, which are passed on as they are found.
+///
+/// # Errors
+/// As [`perform`], or nobody takes what is found.
+pub(super) async fn find(fetcher: &Fetcher, wanted: WantedVersions, limit: Duration) -> Result<(), Stop> {
+    let task = Task::Versions(Versions { versions: wanted.versions.clone() });
+    converse(Conversation { fetcher, wanted: Some(wanted) }, task, limit).await.map(drop)
+}
+
+async fn converse(conversation: Conversation<'_>, task: Task, limit: Duration) -> Result<JobResult, Stop> {
+    let fetcher = conversation.fetcher;
     let _place = fetcher.process().await?;
     let workers = &fetcher.shared.fetchers;
     let (session, input, output) = workers.fetch().map_err(|error| match error {
         worker::Error::Start(cause) => Error::CompilerMissing { path: workers.executable.clone(), cause },
         error => Error::Compiler(error),
     })?;
-    let keeps_tarball = matches!(task, Task::Version(_));
     let job = Job { registry: fetcher.shared.registry.address().to_owned(), task: Some(task) };
-    let conversation = Conversation { fetcher, keeps_tarball, tarball: Mutex::default() };
     match timeout(limit, conversation.run(&job, input, output)).await {
         Ok(Ok(found)) => {
             session.stop().await;
@@ -99,8 +146,8 @@ fn registry_error(problem: String) -> npm::Error {
 
 struct Conversation<'f> {
     fetcher: &'f Fetcher,
-    keeps_tarball: bool,
-    tarball: Mutex<Option<Bytes>>,
+    /// Of a job for versions.
+    wanted: Option<WantedVersions>,
 }
 
 impl Conversation<'_> {
@@ -120,7 +167,7 @@ impl Conversation<'_> {
         let (mut open, mut files) = (HashMap::<u64, Sender<Content>>::new(), Files::default());
         loop {
             let event: Event = output.read(MAX_EVENT).await?;
-            if event.encoded_len() > MAX_UNCOUNTED && !matches!(event.content, Some(Content::Done(_))) {
+            if event.encoded_len() > MAX_UNCOUNTED && !matches!(event.content, Some(Content::Done(_) | Content::Excerpt(_))) {
                 return Err(unexpected());
             }
             let Event { id, content } = event;
@@ -141,7 +188,14 @@ impl Conversation<'_> {
                         return Ok(Err(error.into()));
                     }
                 }
-                Content::Done(done) => return Ok(self.found(done, files).map_err(Stop::from)),
+                Content::Excerpt(excerpt) => {
+                    let wanted = self.wanted.as_ref().ok_or_else(unexpected)?;
+                    let found = wanted.version(id, excerpt).ok_or_else(unexpected)?;
+                    if wanted.found.send(found).await.is_err() {
+                        return Ok(Err(Error::UnexpectedMessage("the caller is gone").into()));
+                    }
+                }
+                Content::Done(done) => return Ok(found(done, files).map_err(Stop::from)),
                 content => {
                     if let Some(parts) = open.get(&id) {
                         // A request that was refused reads no further.
@@ -150,14 +204,6 @@ impl Conversation<'_> {
                 }
             }
         }
-    }
-
-    fn found(&self, mut done: Done, files: Files) -> Result<JobResult, npm::Error> {
-        if let Some(error) = done.refusal.take() {
-            return Err(refusal::decode(error));
-        }
-        let tarball = self.tarball.lock().unwrap_or_else(PoisonError::into_inner).take();
-        Ok(JobResult { done, files: files.packages, tarball })
     }
 
     /// Answers requests until the database fails.
@@ -179,15 +225,19 @@ impl Conversation<'_> {
             Err(ObtainError::Registry(error)) => Err(error),
             Err(ObtainError::Store(error)) => return Err(error),
         };
-        if self.keeps_tarball
-            && !exchange.wanted.version.is_empty()
-            && let Ok(Answer::Kept(bytes) | Answer::Fetched(bytes)) = &obtained
-        {
-            *self.tarball.lock().unwrap_or_else(PoisonError::into_inner) = Some(bytes.clone());
+        if let (Some(wanted), Ok(Answer::Kept(bytes) | Answer::Fetched(bytes))) = (&self.wanted, &obtained) {
+            wanted.keep(&exchange.wanted, bytes);
         }
         // Nobody waits for the reply if the process has ended.
         let _ = exchange.replies.send(reply(exchange.id, obtained)).await;
         Ok(())
+    }
+}
+
+fn found(mut done: Done, files: Files) -> Result<JobResult, npm::Error> {
+    match done.refusal.take() {
+        Some(error) => Err(refusal::decode(error)),
+        None => Ok(JobResult { done, files: files.packages }),
     }
 }
 

@@ -220,13 +220,13 @@ pub(super) fn hold(memory: &Mutex<Share>, bytes: usize) -> Result<(), Error> {
 
 #[cfg(test)]
 mod tests {
-    use chassis::share::Shares;
+    use chassis::share::{Percent, Shares};
 
     use super::*;
 
     #[test]
     fn files_count_while_they_arrive() {
-        let shares = Shares::new(100, 100);
+        let shares = Shares::new(100, Percent::default());
         let memory = Mutex::new(shares.try_take(&Holder::default(), 40).expect("a share for tarballs"));
         for (bytes, counted) in [(30, 40), (60, 60), (100, 100)] {
             cover(&memory, bytes).expect("room");

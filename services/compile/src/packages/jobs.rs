@@ -10,9 +10,14 @@ use fetcher::{
     message::{Install, Resolve, Task, Version},
     tree,
 };
-use npm::{Excerpt, Tree, tarball::Files};
+use npm::{Tree, tarball::Files};
+use tokio::sync::mpsc::Sender;
 
-use super::{conversation::perform, fetcher::Fetcher, refusal::Stop};
+use super::{
+    conversation::{FoundVersion, WantedVersions, find, perform},
+    fetcher::Fetcher,
+    refusal::Stop,
+};
 
 /// The versions of a project.
 pub(super) struct Resolution {
@@ -62,16 +67,10 @@ pub(super) async fn install(
     Ok(paths.iter().filter_map(files).collect())
 }
 
-/// One version, with its tarball if it is needed and a hash of it was published.
+/// Passes versions on as they are found.
 ///
 /// # Errors
-/// The registry has no such version, or see [`perform`].
-pub(super) async fn version(fetcher: &Fetcher, wanted: Version, limit: Duration) -> Result<(Excerpt, Option<Bytes>), Stop> {
-    let Version { name, version, .. } = wanted.clone();
-    let found = perform(fetcher, Task::Version(wanted), limit).await?;
-    let Some(excerpt) = found.done.excerpt else {
-        return Err(npm::Error::NoPackage { package: format!("{name}@{version}"), by: String::new() }.into());
-    };
-    let excerpt = Excerpt { name, version, tags: excerpt.tags, document: excerpt.document.to_vec() };
-    Ok((excerpt, found.tarball))
+/// The registry has no such version, or see [`find`].
+pub(super) async fn versions(fetcher: &Fetcher, wanted: &[Version], found: Sender<FoundVersion>, limit: Duration) -> Result<(), Stop> {
+    find(fetcher, WantedVersions::new(wanted.to_vec(), found), limit).await
 }

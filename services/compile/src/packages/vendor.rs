@@ -8,20 +8,22 @@ use std::{
 
 use chassis::share::Holder;
 use fetcher::message::Version;
-use futures::{StreamExt as _, TryStreamExt as _, stream};
 use npm::{PackageJson, Tree};
-use proto::compile::{Bundle, KeptPackage, ResolvedPackages, add_packages_response::Part};
-use tokio::sync::mpsc::Sender;
+use proto::compile::{Bundle, ResolvedPackages, add_packages_response::Part};
+use tokio::sync::mpsc::{Sender, channel};
 
 use super::{
-    ImportRequest, Packages, Sources, Texts, build_tools::is_build_tool, fetcher::Fetcher, jobs, plan::Plan, refresh, refusal::Stop, tools,
+    ImportRequest, Packages, Sources, Texts, build_tools::is_build_tool, conversation::FoundVersion, fetcher::Fetcher, jobs, plan::Plan,
+    refresh, refusal::Stop, tools,
 };
 use crate::{error::Error, findings, store::modules, vendored, workers};
 
 /// How long the versions of a project may take to be found.
 const RESOLVE_TIMEOUT: Duration = Duration::from_secs(600);
-/// Versions that are fetched at once.
-const CONCURRENCY: usize = 4;
+/// How long the versions of one process may take to be read.
+const VERSIONS_TIMEOUT: Duration = Duration::from_secs(600);
+/// Versions that one process reads. It has a limit of its processor time.
+const VERSIONS_OF_PROCESS: usize = 16;
 /// The mode of the bundles of previews.
 const PAGE_MODE: &str = "development";
 
@@ -55,12 +57,16 @@ impl Packages {
         send(parts, Part::Resolved(ResolvedPackages { versions: needs.len() as u32 })).await?;
         let memory = Arc::new(Mutex::new(self.memory(&holder)?));
         let fetcher = Fetcher::new(Arc::clone(&self.shared), holder, memory, Some(&tree)).for_operator();
-        let versions = needs.iter().map(|((name, version), needs_tarball)| self.keep_version(&fetcher, name, version, *needs_tarball));
-        let mut kept = stream::iter(versions.collect::<Vec<_>>()).buffer_unordered(CONCURRENCY);
-        while let Some(package) = kept.try_next().await? {
-            send(parts, Part::Package(package)).await?;
+        let mut missing = Vec::new();
+        for ((name, version), needs_tarball) in needs {
+            match vendored::find(&self.shared.pool, &name, &version, needs_tarball).await? {
+                Some(kept) => send(parts, Part::Package(kept)).await?,
+                None => missing.push(Version { name, version, needs_tarball }),
+            }
         }
-        drop(kept);
+        for versions in missing.chunks(VERSIONS_OF_PROCESS) {
+            self.keep_versions(&fetcher, versions, parts).await?;
+        }
         let texts = Texts { manifest: addition.manifest, lock: None };
         let pages = Some(addition.specifiers).filter(|specifiers| !specifiers.is_empty()).map(|specifiers| (specifiers, PAGE_MODE));
         let tools = addition.tools.into_iter().map(|tool| (vec![tool], tools::MODE));
@@ -81,19 +87,24 @@ impl Packages {
         Ok((tree, resolved.considered))
     }
 
-    /// Keeps one version, unless it is kept.
-    async fn keep_version(&self, fetcher: &Fetcher, name: &str, version: &str, needs_tarball: bool) -> Result<KeptPackage, Error> {
-        let pool = &self.shared.pool;
-        if let Some(kept) = vendored::find(pool, name, version, needs_tarball).await? {
-            return Ok(kept);
-        }
-        let wanted = Version { name: name.to_owned(), version: version.to_owned(), needs_tarball };
-        let (excerpt, tarball) = jobs::version(fetcher, wanted, RESOLVE_TIMEOUT).await.map_err(Stop::into_error)?;
-        let tarball = tarball.map(|tarball| {
-            fetcher.release(tarball.len());
-            tarball.to_vec()
-        });
-        vendored::keep(pool, excerpt, tarball, self.vendor_bytes).await
+    /// Keeps versions, which one process reads.
+    async fn keep_versions(&self, fetcher: &Fetcher, versions: &[Version], parts: &Sender<Part>) -> Result<(), Error> {
+        let (sender, mut found) = channel(1);
+        let keep = async move {
+            while let Some(FoundVersion { excerpt, tarball }) = found.recv().await {
+                let tarball = tarball.map(|tarball| {
+                    fetcher.release(tarball.len());
+                    tarball.to_vec()
+                });
+                let kept = vendored::keep(&self.shared.pool, excerpt, tarball, self.vendor_bytes).await?;
+                send(parts, Part::Package(kept)).await?;
+            }
+            Ok(())
+        };
+        // What was found before an error is kept.
+        let (fetched, kept): (_, Result<(), Error>) = tokio::join!(jobs::versions(fetcher, versions, sender, VERSIONS_TIMEOUT), keep);
+        kept?;
+        fetched.map_err(Stop::into_error)
     }
 
     async fn bundle_for_operator(

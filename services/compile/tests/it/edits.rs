@@ -8,12 +8,12 @@ use chassis::testing::{TestDatabase, compiler};
 use crate::harness::{Project, Replica, database, react, replica};
 
 /// A compiler that notes what its workers are asked.
-struct Notes {
+pub(crate) struct Notes {
     folder: tempfile::TempDir,
 }
 
 impl Notes {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let notes = Self { folder: tempfile::tempdir().expect("a folder") };
         let script = format!("#!/bin/sh\necho \"${{1:-tree}}\" >> {}\nexec {} \"$@\"\n", notes.log().display(), compiler().display());
         fs::write(notes.executable(), script).expect("a script");
@@ -25,7 +25,7 @@ impl Notes {
         self.folder.path().join("log")
     }
 
-    fn executable(&self) -> PathBuf {
+    pub(crate) fn executable(&self) -> PathBuf {
         self.folder.path().join("compiler")
     }
 
@@ -35,9 +35,14 @@ impl Notes {
 
     /// What was asked since the last call, without packages and what fetches them.
     fn asked(&self) -> String {
+        self.all().into_iter().filter(|line| !["packages", "fetch"].contains(&line.as_str())).collect::<Vec<_>>().join(" ")
+    }
+
+    /// What was asked since the last call.
+    pub(crate) fn all(&self) -> Vec<String> {
         let text = fs::read_to_string(self.log()).unwrap_or_default();
         let _ = fs::remove_file(self.log());
-        text.lines().filter(|line| !["packages", "fetch"].contains(line)).collect::<Vec<_>>().join(" ")
+        text.lines().map(str::to_owned).collect()
     }
 }
 

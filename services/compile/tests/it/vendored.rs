@@ -12,6 +12,7 @@ use proto::{
 use serde_json::json;
 
 use crate::{
+    edits::Notes,
     harness::{Replica, database, fault, react, replica},
     packages::{brief, code, project, rows},
     upstream::{Answer, Upstream, integrity, tarball, tarball_path},
@@ -173,6 +174,29 @@ async fn packages_are_exported_and_imported_where_there_is_no_registry() {
     assert!(help.starts_with("The kept versions of react are 19.0.0.") && help.contains("`backlot vendor add react@^20`"), "{help}");
     let (kept, error) = second.import(exported).await;
     assert!(error.is_none() && kept.iter().all(|package| package.was_kept), "{kept:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_process_reads_many_versions() {
+    let (database, upstream, notes) = (database().await, Upstream::start().await, Notes::new());
+    let executable = notes.executable();
+    let path = executable.to_str().expect("UTF-8");
+    let replica = replica(&database, &[("BACKLOT_NPM_REGISTRY", upstream.url.as_str()), ("BACKLOT_COMPILER", path)]).await;
+    let names = ["a", "b", "c", "d", "e", "f"];
+    for name in names {
+        upstream.publish(name, "1.0.0", &json!({}), &[("index.js", name)]);
+    }
+    let all = json!({"a": "1", "b": "1", "c": "1", "d": "1", "e": "1", "f": "1"});
+    let added = replica.add(manifest(&json!({"dependencies": all}).to_string())).await.expect("an addition");
+    assert_eq!(added.brief(), names.map(|name| format!("{name}@1.0.0+")).to_vec());
+    assert_eq!(notes.all(), ["fetch", "fetch"], "one finds the versions, and one reads them");
+    // One of them can be damaged.
+    upstream.publish("y", "1.0.0", &json!({}), &[("index.js", "y")]);
+    upstream.publish("z", "1.0.0", &json!({}), &[("index.js", "z")]);
+    upstream.answer(&tarball_path("z", "1.0.0"), Answer::Body(tarball(&[("index.js", "another")])));
+    let fault = replica.add(manifest(r#"{"dependencies": {"y": "1", "z": "1"}}"#)).await.expect_err("damaged");
+    assert_eq!(fault.reason, "PACKAGE_DAMAGED");
+    assert!(replica.listed().await.iter().all(|package| package.name != "z"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
