@@ -60,6 +60,16 @@ fn findings_of_inline_scripts_are_in_the_page() {
 }
 
 #[test]
+fn a_link_to_a_sheet_that_a_script_has_to_import_has_a_warning() {
+    let html = "<head><link rel=stylesheet href=/src/a.scss?v=1><link rel=stylesheet href=/src/b.css></head>\n<script type=module src=/src/main.tsx></script>";
+    let files =
+        [("index.html", html), ("src/a.scss", "a { b { color: red } }"), ("src/b.css", "b { color: red }"), ("src/main.tsx", "export {}")];
+    let answer = answer(&files);
+    assert_eq!(brief(&answer.findings), ["UNSUPPORTED index.html:1:7"]);
+    assert!(answer.findings[0].is_warning && answer.findings[0].help.contains("Import the style sheet") && !answer.page.is_empty());
+}
+
+#[test]
 fn errors_that_stop_a_page_are_shown_in_its_place() {
     let broken = answer(&[("src/main.tsx", "import './</h2><script>alert(1)</script>';\nnothing();\nexport const = 1;")]);
     let shown = &broken.error_page;
