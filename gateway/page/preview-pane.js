@@ -19,6 +19,10 @@ export const previewPane = {
     frame.removeAttribute("src");
     if (url) frame.src = url;
     frame.hidden = !url;
+    element("building").hidden = !url;
+    frame.addEventListener("load", () => {
+      if (frame.isConnected) element("building").hidden = true;
+    });
     element("preview").replaceWith(frame);
     this.error(undefined);
     logged.clear();

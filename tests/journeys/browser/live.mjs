@@ -139,6 +139,20 @@ try {
   await reported({ type: "backlot:error", kind: "build" });
   await fix.waitFor(TIMEOUT);
   assert.equal(await lines.filter({ hasText: "src/greet.ts" }).count(), 1, "the error is listed once");
+
+  // While the preview is built, the page says so.
+  const { port } = new URL(await page.locator("#preview").getAttribute("src"));
+  let open;
+  const gate = new Promise((done) => (open = done));
+  await page.route((asked) => asked.port === port, async (route) => {
+    await gate;
+    await route.continue();
+  });
+  await page.evaluate(() => void document.querySelector("#reload").click());
+  const building = page.getByText("The preview is being built.");
+  await building.waitFor(TIMEOUT);
+  open();
+  await building.waitFor({ ...TIMEOUT, state: "hidden" });
   console.log("ok: a live preview");
 } catch (error) {
   await shot(page, "failed");
