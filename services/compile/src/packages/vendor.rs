@@ -99,10 +99,10 @@ impl Packages {
                 let kept = vendored::keep(&self.shared.pool, excerpt, tarball, self.vendor_bytes).await?;
                 send(parts, Part::Package(kept)).await?;
             }
-            Ok(())
+            Ok::<(), Error>(())
         };
         // What was found before an error is kept.
-        let (fetched, kept): (_, Result<(), Error>) = tokio::join!(jobs::versions(fetcher, versions, sender, VERSIONS_TIMEOUT), keep);
+        let (fetched, kept) = tokio::join!(jobs::versions(fetcher, versions, sender, VERSIONS_TIMEOUT), keep);
         kept?;
         fetched.map_err(Stop::into_error)
     }
