@@ -73,6 +73,8 @@ const id = encodeURIComponent;
 export const api = {
   signUp: (email, password) => call("POST", "/api/auth/signup", { body: { email, password }, once: true }),
   signIn,
+  // Who can sign up, and the rule of a new password.
+  signUpRules: () => call("GET", "/api/auth/providers"),
   signOut: () => call("POST", "/api/auth/signout", { body: {} }),
   session: () => call("GET", "/api/auth/session"),
   projects: (signal) => call("GET", "/api/projects", { signal }),

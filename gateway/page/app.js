@@ -2,7 +2,7 @@
 // survive a reload is in the URL (#project), in the session storage of the tab (typed text) or on the server.
 //
 // A load makes at most four requests that the policy `general` counts: the list of projects, and three for the workspace. The account is
-// loaded when the user opens its menu.
+// loaded when the user opens its menu, and the rules of a sign-up with the sign-in.
 
 import { api } from "/page/api.js";
 import { logged } from "/page/console.js";
@@ -11,6 +11,7 @@ import { check, failed, leave, listProjects, onSignedOut, openProject, reload, s
 import { previewPane } from "/page/preview-pane.js";
 import { forgetPreviews } from "/page/preview.js";
 import { keepTyped } from "/page/prompt.js";
+import { showSignUpRules } from "/page/sign-up.js";
 import { busy, element, note, say, show } from "/page/view.js";
 import { wayOnOf, wordsOf } from "/page/words.js";
 
@@ -50,6 +51,7 @@ function showSignIn(message) {
   show("sign-in");
   say("sign-in", message);
   element("sign-in").email.focus();
+  showSignUpRules();
 }
 
 onSignedOut(() => showSignIn("Your session has ended. Sign in to go on where you were."));

@@ -12,10 +12,12 @@ mod passkeys;
 mod password;
 mod provider_keys;
 mod providers;
+mod reset;
 mod second_factor;
 mod second_step;
 mod service_accounts;
 mod sessions;
+mod sign_up;
 mod signed_in;
 mod verification;
 
@@ -27,14 +29,11 @@ use axum::{
     http::{HeaderMap, StatusCode},
     response::Response,
 };
-use proto::auth::{
-    ConfirmPasswordResetRequest, ListProvidersResponse, RequestPasswordResetRequest, Session, SignInRequest, SignUpRequest,
-    VerifyEmailRequest,
-};
+use proto::auth::{ListProvidersResponse, Session, SignInRequest, VerifyEmailRequest};
 use tonic::Status;
 use url::form_urlencoded;
 
-use self::providers::{START, invited_section, provider_links, providers_of, start_with_invite};
+use self::providers::{provider_links, providers_of};
 pub(crate) use self::{
     confirm::{confirm_identity, confirm_identity_page},
     data::{delete_account, delete_page, export, export_page},
@@ -45,9 +44,11 @@ pub(crate) use self::{
     password::{password, password_page},
     provider_keys::{provider_keys, provider_keys_page},
     providers::{provider_callback, provider_start},
+    reset::{confirm, confirm_page, reset, reset_page},
     second_factor::{second_factor, second_factor_page},
     service_accounts::{service_accounts, service_accounts_page},
     sessions::{sessions, sessions_page},
+    sign_up::{sign_up, sign_up_page},
     signed_in::{overview, sign_out},
     verification::{verify_email, verify_email_page},
 };
@@ -156,54 +157,6 @@ pub(crate) async fn verify(State(app): State<Arc<App>>, caller: MaybeAuthenticat
     }
 }
 
-fn reset_form(email: &str, wrong: Wrong) -> Response {
-    let form = Form { fields: vec![Field::email(email)], button: "Send the mail", is_refused: wrong.is_some(), ..Form::default() };
-    let texts = ["Enter the e-mail address of your account. You get a mail with a link to set a new password."];
-    with(wrong, Page { title: RESET.1, texts: &texts, form: Some(form), links: &[SIGN_IN], ..Page::default() })
-}
-
-pub(crate) async fn reset_page() -> Response {
-    reset_form("", None)
-}
-
-/// The page is the same with and without an account.
-pub(crate) async fn reset(State(app): State<Arc<App>>, caller: MaybeAuthenticated, form: Fields) -> Response {
-    let request = RequestPasswordResetRequest { email: form.get("email").to_owned() };
-    match app.upstream.auth().request_password_reset(caller.anonymous().request(request)).await {
-        Ok(_) => {
-            let texts = ["If the address has an account, a mail is on its way.", CHECK_MAIL];
-            Page { title: "Look into your mail", texts: &texts, ..Page::default() }.respond(StatusCode::OK)
-        }
-        Err(status) => reset_form(form.get("email"), wrong(&status)),
-    }
-}
-
-fn confirm_form(token: &str, wrong: Wrong) -> Response {
-    let (hidden, fields) = (vec![("token", token)], vec![Field::new_password()]);
-    let form = Form { hidden, fields, button: "Set the password", is_refused: wrong.is_some(), ..Form::default() };
-    let texts = [
-        "All devices are signed out when you set a new password.",
-        "Linked accounts, passkeys and authenticator apps of the last seven days are removed, because somebody else may have added them.",
-    ];
-    with(wrong, Page { title: "Choose a new password", texts: &texts, form: Some(form), links: &[RESET], ..Page::default() })
-}
-
-pub(crate) async fn confirm_page(State(app): State<Arc<App>>, RawQuery(query): RawQuery, headers: HeaderMap) -> Response {
-    linked(&app, CONFIRM, query.as_deref(), &headers, confirm_form)
-}
-
-pub(crate) async fn confirm(State(app): State<Arc<App>>, caller: MaybeAuthenticated, form: Fields) -> Response {
-    let request = ConfirmPasswordResetRequest { token: form.get("token").to_owned(), password: form.get("password").to_owned() };
-    match app.upstream.auth().confirm_password_reset(caller.anonymous().request(request)).await {
-        Ok(_) => {
-            let texts = ["Sign in with it.", "A mail lists the linked accounts, passkeys and the authenticator app that your account has."];
-            let page = Page { title: "Your password is changed", texts: &texts, links: &[SIGN_IN], ..Page::default() };
-            done(&app, CONFIRM, page)
-        }
-        Err(status) => confirm_form(form.get("token"), wrong(&status)),
-    }
-}
-
 /// The last page of a link, which forgets the token.
 fn done(app: &App, path: &str, page: Page<'_>) -> Response {
     let mut response = page.respond(StatusCode::OK);
@@ -266,67 +219,6 @@ pub(crate) async fn sign_in(State(app): State<Arc<App>>, caller: MaybeAuthentica
                 refusal.text = format!("{NOT_SOLVED} {}", refusal.text);
             }
             Ok(sign_in_form(form.get("email"), form.get("next"), &providers, Some(refusal), challenge))
-        }
-    }
-}
-
-/// `invite` is the token of an invite, or empty.
-fn sign_up_form(email: &str, invite: &str, providers: &ListProvidersResponse, wrong: Wrong) -> Response {
-    let fields = vec![Field::email(email), Field::new_password()];
-    let hidden = if invite.is_empty() { Vec::new() } else { vec![("token", invite)] };
-    let form = Form { hidden, fields, button: SIGN_UP.1, is_refused: wrong.is_some(), ..Form::default() };
-    if !invite.is_empty() {
-        let sections = invited_section(providers, invite);
-        return with(wrong, Page { title: SIGN_UP.1, form: Some(form), sections, links: &[SIGN_IN, RESET], ..Page::default() });
-    }
-    if providers.invite_required {
-        let texts = ["You need an invite to sign up here. Open the link that the operator of this site has given to you."];
-        return with(wrong, Page { title: SIGN_UP.1, texts: &texts, links: &[SIGN_IN, RESET], ..Page::default() });
-    }
-    let links = provider_links(providers, "");
-    let links: Vec<_> = links.iter().map(|(to, label)| (to.as_str(), label.as_str())).chain([SIGN_IN, RESET]).collect();
-    with(wrong, Page { title: SIGN_UP.1, form: Some(form), links: &links, ..Page::default() })
-}
-
-/// The link of an invite has its token.
-pub(crate) async fn sign_up_page(
-    State(app): State<Arc<App>>,
-    Extension(info): Extension<RequestInfo>,
-    RawQuery(query): RawQuery,
-    headers: HeaderMap,
-) -> Response {
-    let secure = app.origins.secure();
-    let token = match link::in_query(query.as_deref()) {
-        Sent::Token(token) => return link::redirect(SIGN_UP.0, &token, secure),
-        // A part of a link must not fall back to the token of another one.
-        Sent::Malformed => None,
-        Sent::Nothing => link::in_cookie(&headers, secure),
-    };
-    let providers = providers_of(&app, &info.context(None)).await;
-    sign_up_form("", &token.unwrap_or_default(), &providers, None)
-}
-
-pub(crate) async fn sign_up(State(app): State<Arc<App>>, caller: MaybeAuthenticated, headers: HeaderMap, form: Fields) -> Reply {
-    if form.get("action") == START {
-        return Ok(start_with_invite(&app, &caller, &form).await);
-    }
-    let (email, password, invite_token) = (form.get("email").to_owned(), form.get("password").to_owned(), form.get("token").to_owned());
-    let mut request = SignUpRequest { email, password, invite_token, ..Default::default() };
-    user_agent(&headers, &mut request.user_agent);
-    match app.upstream.auth().sign_up(caller.anonymous().request(request)).await {
-        Ok(answer) => {
-            let answer = answer.into_inner();
-            if answer.session.is_some() {
-                let mut response = signed_in(&app, &caller, "/", &answer.session_token, answer.session.as_ref()).await?;
-                link::forget(&mut response, SIGN_UP.0, app.origins.secure());
-                return Ok(response);
-            }
-            let texts = ["A mail is on its way to the address.", CHECK_MAIL];
-            Ok(Page { title: "Look into your mail", texts: &texts, ..Page::default() }.respond(StatusCode::OK))
-        }
-        Err(status) => {
-            let providers = providers_of(&app, &caller.context).await;
-            Ok(sign_up_form(form.get("email"), form.get("token"), &providers, wrong(&status)))
         }
     }
 }

@@ -71,6 +71,11 @@ impl Setting for SignInChallenge {
 pub(crate) struct Domains(Vec<String>);
 
 impl Domains {
+    /// Whether addresses of other domains may not sign up.
+    pub(crate) const fn are_some(&self) -> bool {
+        !self.0.is_empty()
+    }
+
     pub(crate) fn allow(&self, email: &Email) -> bool {
         self.0.is_empty() || self.0.iter().any(|domain| domain == email.host())
     }
@@ -289,6 +294,7 @@ mod tests {
             let email = email.parse().expect(email);
             assert_eq!((domains.allow(&email), Domains::default().allow(&email)), (allowed, true), "{email:?}");
         }
+        assert!(domains.are_some() && !Domains::default().are_some());
     }
 
     #[test]

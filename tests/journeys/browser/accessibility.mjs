@@ -58,12 +58,33 @@ async function heldTurn(kind) {
 }
 
 const tests = {
+  async "the sign-in says who can sign up"() {
+    const rows = [
+      [{ signUpClosed: true }, "Only the operator of this site creates accounts.", false],
+      [{ inviteRequired: true }, "You need an invite to create an account here.", false],
+      [{ signUpDomainsOnly: true }, "Only addresses of certain domains can create an account here.", true],
+    ];
+    for (const [rules, text, canSignUp] of rows) {
+      await page.route("**/api/auth/providers", (route) => route.fulfill({ json: { passwordMinLength: 15, ...rules } }), { times: 1 });
+      await page.goto(url);
+      await page.locator("#sign-up-rule", { hasText: text }).waitFor();
+      assert.equal(await page.getByRole("button", { name: "Create account" }).isVisible(), canSignUp, text);
+      assert.equal(await page.getByRole("link", { name: "About sign-up" }).getAttribute("href"), "/account/sign-up");
+      await checkPage(page, `sign-in-${Object.keys(rules)}`);
+    }
+  },
+
   async "the sign-in, by keyboard"() {
     const sent = [];
     page.on("request", (request) => request.method() === "POST" && sent.push(new URL(request.url()).pathname));
     await page.goto(url);
     await loaded();
     await waitForFocus("email");
+    await page.locator("#password-rule", { hasText: "A new password has at least 15 characters." }).waitFor();
+    assert.ok((await page.getByLabel("Password").getAttribute("aria-describedby")).includes("password-rule"));
+    assert.ok(await page.locator("#sign-up-rule").isHidden());
+    const ways = await page.locator(".ways a").evaluateAll((links) => links.map((link) => link.getAttribute("href")));
+    assert.deepEqual(ways, ["/account/sign-in", "/account/reset"]);
     await checkPage(page, "sign-in");
     await keyboard.type(email);
     await keyboard.press("Tab");
@@ -125,6 +146,7 @@ const tests = {
     await page.locator("#account summary").focus();
     await keyboard.press("Enter");
     await page.locator("#who", { hasText: email }).waitFor();
+    assert.equal(await page.getByRole("link", { name: "Account settings" }).getAttribute("href"), "/account");
     await checkPage(page, "account");
     await page.locator("#account summary").focus();
     await keyboard.press("Escape");

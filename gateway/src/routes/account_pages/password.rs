@@ -9,10 +9,14 @@ use axum::{
 };
 use proto::auth::ChangePasswordRequest;
 
-use super::signed_in::{Said, SignedIn, done, wrong};
+use super::{
+    providers::password_rule_of,
+    signed_in::{Said, SignedIn, done, wrong},
+};
 use crate::{
     app::App,
     error::fault_of,
+    identity::authenticate::Authenticated,
     json::{form::Form as Fields, reply::Reply},
     routes::{
         auth::{user_agent, with_cookie},
@@ -28,16 +32,17 @@ use crate::{
 const PATH: &str = "/account/password";
 const DONE: [(&str, &str); 1] = [("changed", "Your password is changed, and all other sessions have ended.")];
 
-fn page(said: Said) -> Response {
+async fn page(app: &App, caller: &Authenticated, said: Said) -> Response {
+    let rule = password_rule_of(app, &caller.context).await;
     let current = Field { name: "current_password", label: "Current password", ..Field::password() };
-    let fields = vec![current, Field::new_password()];
+    let fields = vec![current, Field::new_password(&rule)];
     let form = Form { fields, button: "Change the password", is_refused: said.is_wrong(), ..Form::default() };
     let texts = ["All other devices and programs are signed out when you change the password."];
     said.respond(PATH, Page { title: "Password", texts: &texts, form: Some(form), ..Page::default() })
 }
 
-pub(crate) async fn password_page(SignedIn(_): SignedIn, RawQuery(query): RawQuery) -> Response {
-    page(Said::in_query(query.as_deref(), &DONE))
+pub(crate) async fn password_page(State(app): State<Arc<App>>, SignedIn(caller): SignedIn, RawQuery(query): RawQuery) -> Response {
+    page(&app, &caller, Said::in_query(query.as_deref(), &DONE)).await
 }
 
 pub(crate) async fn password(State(app): State<Arc<App>>, SignedIn(caller): SignedIn, headers: HeaderMap, form: Fields) -> Reply {
@@ -52,9 +57,10 @@ pub(crate) async fn password(State(app): State<Arc<App>>, SignedIn(caller): Sign
         }
         Err(status) => Ok(match wrong(PATH, &status) {
             Ok(Said::Wrong(refusal)) if fault_of(&status).reason == "BAD_CREDENTIALS" => {
-                page(Said::Wrong(Refusal::of_field(refusal.status, "current_password", "The current password is wrong.")))
+                let said = Said::Wrong(Refusal::of_field(refusal.status, "current_password", "The current password is wrong."));
+                page(&app, &caller, said).await
             }
-            Ok(said) => page(said),
+            Ok(said) => page(&app, &caller, said).await,
             Err(response) => response,
         }),
     }

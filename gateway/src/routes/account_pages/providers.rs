@@ -23,7 +23,7 @@ use crate::{
     routes::auth::user_agent,
     web::account::{
         cookie::PageCookie,
-        form::Form,
+        form::{Form, password_rule},
         html::Page,
         menu::{address_named, landing},
         refusal::Refusal,
@@ -52,6 +52,11 @@ pub(super) async fn providers_of(app: &App, context: &Context) -> ListProvidersR
     let mut client = app.upstream.auth();
     let answer = tokio::time::timeout(LIST_TIMEOUT, client.list_providers(context.request(ListProvidersRequest {}))).await;
     answer.ok().and_then(Result::ok).map(tonic::Response::into_inner).unwrap_or_default()
+}
+
+/// The rule of a new password, with its least length if auth answers.
+pub(super) async fn password_rule_of(app: &App, context: &Context) -> String {
+    password_rule(providers_of(app, context).await.password_min_length)
 }
 
 /// Addresses and labels of the sign-ins. `next` names the page that they lead to.

@@ -4,6 +4,12 @@ use std::fmt::Write as _;
 
 use super::{escape::escaped, refusal::Refusal};
 
+/// What a new password has to be. `min` is its least length; 0 if that is unknown.
+pub(crate) fn password_rule(min: u32) -> String {
+    let advice = "Several words that do not belong together are easy to remember and hard to guess.";
+    if min == 0 { advice.to_owned() } else { format!("At least {min} characters. {advice}") }
+}
+
 /// A form.
 #[derive(Debug, Default)]
 pub(crate) struct Form<'a> {
@@ -91,13 +97,9 @@ impl<'a> Field<'a> {
         Self { hint: "The six digits that the authenticator app shows, or one of your recovery codes.", ..Self::app_code() }
     }
 
-    pub(crate) fn new_password() -> Self {
-        Self {
-            label: "New password",
-            autocomplete: "new-password",
-            hint: "Several words that do not belong together are long enough, easy to remember and hard to guess.",
-            ..Self::password()
-        }
+    /// `rule` is that of [`password_rule`].
+    pub(crate) fn new_password(rule: &'a str) -> Self {
+        Self { label: "New password", autocomplete: "new-password", hint: rule, ..Self::password() }
     }
 
     const fn in_contract(&self) -> &'a str {
@@ -159,6 +161,17 @@ mod tests {
             assert!(html.contains(part), "{part} in {html}");
         }
         assert!(!html.contains("<input id"), "{html}");
+    }
+
+    #[test]
+    fn the_rule_of_a_new_password_is_beside_its_field() {
+        let (rule, mut html) = (password_rule(15), String::new());
+        Form { fields: vec![Field::new_password(&rule)], ..Form::default() }.write(&mut html, None);
+        assert!(
+            html.contains("aria-describedby=\"password-hint\"") && html.contains("id=\"password-hint\">At least 15 characters. "),
+            "{html}"
+        );
+        assert!(!password_rule(0).contains("At least"), "of an auth that does not say it");
     }
 
     #[test]

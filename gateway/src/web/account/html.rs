@@ -159,7 +159,8 @@ mod tests {
 
     #[test]
     fn a_field_has_a_label_and_its_fault_is_announced() {
-        let form = |is_refused| Form { fields: vec![Field::email(""), Field::new_password()], button: "Go", is_refused, ..Form::default() };
+        let form =
+            |is_refused| Form { fields: vec![Field::email(""), Field::new_password("Long.")], button: "Go", is_refused, ..Form::default() };
         let page = Page { title: "T", form: Some(form(false)), ..Page::default() }.html();
         assert!(page.contains("<html lang=\"en\">") && page.contains("<title>T · Backlot</title>"));
         for name in ["email", "password"] {

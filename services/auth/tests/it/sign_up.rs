@@ -1,7 +1,7 @@
 use chassis::{clock::from_timestamp, identity::Caller};
 use futures::future::join_all;
 use proto::{
-    auth::{Plan, SignUpRequest},
+    auth::{ListProvidersRequest, Plan, SignUpRequest},
     error::ErrorCode,
     id::{SessionId, UserId},
 };
@@ -120,6 +120,25 @@ async fn the_least_length_of_a_new_password_is_a_setting_and_shorter_ones_of_bef
     change(&gateway, &access, twelve, fifteen).await.expect("15");
     assert_eq!(gateway.sign_up("eve@example.org", fourteen).await.expect_err("14").reason, "INVALID_FIELD");
     gateway.sign_up("eve@example.org", fifteen).await.expect("15");
+}
+
+#[tokio::test]
+async fn anybody_learns_who_can_sign_up_and_how_long_a_password_is() {
+    let cluster = Cluster::start().await;
+    let domains = ("BACKLOT_SIGNUP_DOMAINS", "example.org");
+    let rows: [(&[(&str, &str)], (u32, [bool; 3])); 4] = [
+        (&[], (15, [false, false, false])),
+        (&[domains, ("BACKLOT_PASSWORD_MIN_LENGTH", "20")], (20, [false, false, true])),
+        // An invite may be for an address of any domain.
+        (&[domains, ("BACKLOT_SIGNUP", "invite")], (15, [false, true, false])),
+        (&[domains, ("BACKLOT_SIGNUP", "closed")], (15, [true, false, false])),
+    ];
+    for (settings, expected) in rows {
+        let gateway = cluster.auth_with(Settings(settings)).await.gateway();
+        let listed = answer(gateway.client.clone().list_providers(gateway.request(ListProvidersRequest {})).await).expect("a list");
+        let who = [listed.sign_up_closed, listed.invite_required, listed.sign_up_domains_only];
+        assert_eq!((listed.password_min_length, who), expected, "{settings:?}");
+    }
 }
 
 #[tokio::test]
