@@ -3,6 +3,7 @@
 
 mod confirm;
 mod data;
+mod dead_link;
 mod device;
 mod email;
 mod identities;
@@ -33,7 +34,6 @@ use proto::auth::{ListProvidersResponse, Session, SignInRequest, VerifyEmailRequ
 use tonic::Status;
 use url::form_urlencoded;
 
-use self::providers::{provider_links, providers_of};
 pub(crate) use self::{
     confirm::{confirm_identity, confirm_identity_page},
     data::{delete_account, delete_page, export, export_page},
@@ -51,6 +51,10 @@ pub(crate) use self::{
     sign_up::{sign_up, sign_up_page},
     signed_in::{overview, sign_out},
     verification::{verify_email, verify_email_page},
+};
+use self::{
+    dead_link::OF_SIGN_UP,
+    providers::{provider_links, providers_of},
 };
 use crate::{
     app::App,
@@ -105,11 +109,6 @@ fn with(wrong: Wrong, page: Page<'_>) -> Response {
     }
 }
 
-/// The page of a link.
-fn linked(app: &App, path: &'static str, query: Option<&str>, headers: &HeaderMap, page: fn(&str, Wrong) -> Response) -> Response {
-    token_of_link(app, path, query, headers).map_or_else(|response| response, |token| page(&token, None))
-}
-
 /// The token of the page of a link. With a token in its address the answer redirects to the one without. A token that is cut off is not that of
 /// the link before.
 fn token_of_link(app: &App, path: &'static str, query: Option<&str>, headers: &HeaderMap) -> Result<String, Response> {
@@ -139,8 +138,17 @@ fn verify_form(token: &str, wrong: Wrong) -> Response {
     with(wrong, Page { title: "Confirm your e-mail address", texts: &texts, links: &links, form: Some(form), ..Page::default() })
 }
 
-pub(crate) async fn verify_page(State(app): State<Arc<App>>, RawQuery(query): RawQuery, headers: HeaderMap) -> Response {
-    linked(&app, VERIFY, query.as_deref(), &headers, verify_form)
+pub(crate) async fn verify_page(
+    State(app): State<Arc<App>>,
+    Extension(info): Extension<RequestInfo>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Response {
+    let token = match token_of_link(&app, VERIFY, query.as_deref(), &headers) {
+        Ok(token) => token,
+        Err(response) => return response,
+    };
+    if OF_SIGN_UP.is_dead(&app, &info.context(None), &token).await { OF_SIGN_UP.page(&app) } else { verify_form(&token, None) }
 }
 
 pub(crate) async fn verify(State(app): State<Arc<App>>, caller: MaybeAuthenticated, form: Fields) -> Response {
@@ -151,9 +159,15 @@ pub(crate) async fn verify(State(app): State<Arc<App>>, caller: MaybeAuthenticat
             let page = Page { title: "Your e-mail address is confirmed", texts: &[&text], links: &[SIGN_IN], ..Page::default() };
             done(&app, VERIFY, page)
         }
-        // The link of a mail of the release before, to the address of an account.
-        Err(status) if fault_of(&status).reason == "TOKEN_MISSING" => link::redirect(VERIFY_EMAIL, form.get("token"), app.origins.secure()),
-        Err(status) => verify_form(form.get("token"), wrong(&status)),
+        Err(status) => {
+            let fault = fault_of(&status);
+            match fault.reason.as_str() {
+                // The link of a mail of the release before, to the address of an account.
+                "TOKEN_MISSING" => link::redirect(VERIFY_EMAIL, form.get("token"), app.origins.secure()),
+                "LINK_INVALID" => OF_SIGN_UP.page(&app),
+                _ => verify_form(form.get("token"), Some(refusal(&fault))),
+            }
+        }
     }
 }
 

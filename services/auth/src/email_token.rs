@@ -27,6 +27,10 @@ pub(crate) enum Purpose {
 }
 
 impl Purpose {
+    /// Those whose tokens verify an address.
+    pub(crate) const VERIFYING: [Self; 2] = [Self::SignUp, Self::Verify];
+    /// Those whose tokens set a password. The owner of an address may not know the password of the sign-up.
+    pub(crate) const SETTING_PASSWORD: [Self; 3] = [Self::Reset, Self::FirstPassword, Self::SignUp];
     pub(crate) const ALL: [Self; 5] = [Self::SignUp, Self::Verify, Self::Reset, Self::ChangeEmail, Self::FirstPassword];
 
     /// As the column spells it.

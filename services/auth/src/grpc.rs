@@ -30,17 +30,18 @@ use proto::auth::{
     DeleteServiceAccountResponse, DeleteTotpRequest, DeleteTotpResponse, ExchangeDeviceCodeRequest, ExchangeDeviceCodeResponse,
     ExportAccountRequest, ExportAccountResponse, FinishProviderSignInRequest, FinishProviderSignInResponse, GetDeviceSignInRequest,
     GetDeviceSignInResponse, GetEmailChangeRequest, GetEmailChangeResponse, GetFactorsRequest, GetFactorsResponse, GetKeySetRequest,
-    GetKeySetResponse, GetSessionRequest, GetSessionResponse, ListAccountDeletionsRequest, ListAccountDeletionsResponse,
-    ListApiKeysRequest, ListApiKeysResponse, ListIdentitiesRequest, ListIdentitiesResponse, ListPasskeysRequest, ListPasskeysResponse,
-    ListProvidersRequest, ListProvidersResponse, ListServiceAccountsRequest, ListServiceAccountsResponse, ListSessionsRequest,
-    ListSessionsResponse, RecordAccessTokenUseRequest, RecordAccessTokenUseResponse, RenamePasskeyRequest, RenamePasskeyResponse,
-    RequestPasswordResetRequest, RequestPasswordResetResponse, RevokeSessionRequest, RevokeSessionResponse, RevokeSessionsRequest,
-    RevokeSessionsResponse, SendVerificationRequest, SendVerificationResponse, SignInRequest, SignInResponse, SignInWithPasskeyRequest,
-    SignInWithPasskeyResponse, SignOutRequest, SignOutResponse, SignUpRequest, SignUpResponse, StartDeviceSignInRequest,
-    StartDeviceSignInResponse, StartPasskeyCeremonyRequest, StartPasskeyCeremonyResponse, StartProviderSignInRequest,
-    StartProviderSignInResponse, StartTotpRequest, StartTotpResponse, StepUpRequest, StepUpResponse, UnlinkIdentityRequest,
-    UnlinkIdentityResponse, UpdateServiceAccountRequest, UpdateServiceAccountResponse, VerifyEmailRequest, VerifyEmailResponse,
-    VerifySignInRequest, VerifySignInResponse, WatchRevocationsRequest, WatchRevocationsResponse, auth_service_server::AuthService,
+    GetKeySetResponse, GetLinkRequest, GetLinkResponse, GetSessionRequest, GetSessionResponse, ListAccountDeletionsRequest,
+    ListAccountDeletionsResponse, ListApiKeysRequest, ListApiKeysResponse, ListIdentitiesRequest, ListIdentitiesResponse,
+    ListPasskeysRequest, ListPasskeysResponse, ListProvidersRequest, ListProvidersResponse, ListServiceAccountsRequest,
+    ListServiceAccountsResponse, ListSessionsRequest, ListSessionsResponse, RecordAccessTokenUseRequest, RecordAccessTokenUseResponse,
+    RenamePasskeyRequest, RenamePasskeyResponse, RequestPasswordResetRequest, RequestPasswordResetResponse, RevokeSessionRequest,
+    RevokeSessionResponse, RevokeSessionsRequest, RevokeSessionsResponse, SendVerificationRequest, SendVerificationResponse, SignInRequest,
+    SignInResponse, SignInWithPasskeyRequest, SignInWithPasskeyResponse, SignOutRequest, SignOutResponse, SignUpRequest, SignUpResponse,
+    StartDeviceSignInRequest, StartDeviceSignInResponse, StartPasskeyCeremonyRequest, StartPasskeyCeremonyResponse,
+    StartProviderSignInRequest, StartProviderSignInResponse, StartTotpRequest, StartTotpResponse, StepUpRequest, StepUpResponse,
+    UnlinkIdentityRequest, UnlinkIdentityResponse, UpdateServiceAccountRequest, UpdateServiceAccountResponse, VerifyEmailRequest,
+    VerifyEmailResponse, VerifySignInRequest, VerifySignInResponse, WatchRevocationsRequest, WatchRevocationsResponse,
+    auth_service_server::AuthService,
 };
 use tonic::{Request, Response, Status};
 
@@ -251,6 +252,10 @@ impl AuthService for Service {
     async fn confirm_password_reset(&self, request: Request<ConfirmPasswordResetRequest>) -> Answer<ConfirmPasswordResetResponse> {
         let context = Context::of(&request);
         email::confirm_reset(&self.0, &context, request.into_inner()).await.map(Response::new).map_err(status)
+    }
+
+    async fn get_link(&self, request: Request<GetLinkRequest>) -> Result<Response<GetLinkResponse>, Status> {
+        email::find_link(&self.0, request.into_inner()).await.map(Response::new).map_err(status)
     }
 
     async fn change_email(&self, request: Request<ChangeEmailRequest>) -> Result<Response<ChangeEmailResponse>, Status> {

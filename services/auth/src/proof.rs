@@ -28,6 +28,19 @@ use crate::{
     way_in::Way,
 };
 
+/// What a person without a session has to do.
+const NO_SESSION: &str = "this link verifies the address of an account that exists: sign in to it first, with POST /api/auth/signin or on the page /account/sign-in?next=verify-email";
+
+/// What a token that [`verify`] or [`confirm_reset`] takes is for. The token stays usable.
+///
+/// # Errors
+/// LINK_INVALID.
+pub(crate) async fn purpose_of(app: &App, token: &EmailToken, now: OffsetDateTime) -> Result<Purpose, Error> {
+    let purposes = [&Purpose::VERIFYING[..], &Purpose::SETTING_PASSWORD[..]].concat();
+    let found = email_tokens::find(&app.pool, &token.hash(), &purposes, now).await?;
+    found.map(|proof| proof.purpose).ok_or(Error::LinkInvalid)
+}
+
 /// Proves an address with a token of a sign-up or of a verification. Returns the address. Nobody is signed in.
 ///
 /// The owner of an address must not prove it for somebody else who has entered it. So a sign-up needs its password, and a verification a session
@@ -44,7 +57,7 @@ pub(crate) async fn verify(
     now: OffsetDateTime,
 ) -> Result<String, Error> {
     let hash = token.hash();
-    let found = email_tokens::find(&app.pool, &hash, &[Purpose::SignUp, Purpose::Verify], now).await?;
+    let found = email_tokens::find(&app.pool, &hash, &Purpose::VERIFYING, now).await?;
     let mut proof = found.ok_or(Error::LinkInvalid)?;
     if let Some(pending) = &mut proof.sign_up {
         check_password(app, context, &proof.identity, pending, password).await?;
@@ -85,7 +98,7 @@ async fn check_password(app: &App, context: &Context, identity: &str, pending: &
 
 /// Marks the address of the caller's account as verified, if the token is of it.
 async fn verify_own(tx: &mut Tx, context: &Context, proof: &Proof, now: OffsetDateTime) -> Result<UserId, Error> {
-    let caller = context.user()?;
+    let caller = context.user().map_err(|fault| Fault { message: NO_SESSION.to_owned(), ..fault })?;
     if proof.user_id != Some(caller.id) {
         return Err(Error::LinkInvalid);
     }
@@ -151,7 +164,7 @@ pub(crate) async fn confirm_reset(
     now: OffsetDateTime,
 ) -> Result<(), Error> {
     // Without a token nobody makes the service hash.
-    let found = email_tokens::find(&app.pool, &token.hash(), &[Purpose::Reset, Purpose::FirstPassword, Purpose::SignUp], now).await?;
+    let found = email_tokens::find(&app.pool, &token.hash(), &Purpose::SETTING_PASSWORD, now).await?;
     let proof = found.ok_or(Error::LinkInvalid)?;
     if proof.purpose == Purpose::SignUp {
         return sign_up_with(app, context, (&proof, token), password, now).await;

@@ -368,6 +368,10 @@ impl AuthService for Probe {
         Ok(Response::new(RequestPasswordResetResponse::default()))
     }
 
+    async fn get_link(&self, _: Request<proto::auth::GetLinkRequest>) -> Result<Response<proto::auth::GetLinkResponse>, Status> {
+        Err(Status::unimplemented("not called"))
+    }
+
     async fn change_email(
         &self,
         _: Request<proto::auth::ChangeEmailRequest>,

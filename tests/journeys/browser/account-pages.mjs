@@ -1,4 +1,4 @@
-// Opens every page of accounts (BACKLOT_PAGES: their paths), and sends a wrong form of each page that has one. Exits with 0 only if all steps
+// Opens every page of accounts (BACKLOT_PAGES: their paths; BACKLOT_LINK: the link of a mail), and sends a wrong form of each page that has one. Exits with 0 only if all steps
 // passed: without scripts the summary of a refusal has the focus and leads to the wrong fields, which alone are marked; axe and the sizes are right.
 
 import assert from "node:assert/strict";
@@ -7,8 +7,10 @@ import { checkPage, launch, PASSWORD, TIMEOUT, url } from "./support.mjs";
 const paths = JSON.parse(process.env.BACKLOT_PAGES);
 // Pages that have no form with these settings, or whose form is always right.
 const NOT_REFUSED = ["/account/identities", "/account/export", "/account/new-email"];
+// Pages of links. One that nobody can use has no form.
+const OF_LINKS = ["/account/verify", "/account/reset/confirm"];
 // Pages whose wrong fields are known.
-const WITH_FIELDS = ["/account/sign-in", "/account/sign-up", "/account/reset", "/account/email", "/account/password", "/account/keys", "/account/service-accounts", "/account/device", "/account/delete"];
+const WITH_FIELDS = ["/account/sign-in", "/account/sign-up", "/account/reset", "/account/email", "/account/password", "/account/reset/confirm", "/account/keys", "/account/service-accounts", "/account/device", "/account/delete"];
 const LONG = "a".repeat(500);
 
 const browser = await launch();
@@ -70,9 +72,13 @@ async function check(page, path, hasScripts) {
   await page.goto(`${url}${path}`);
   if (hasScripts) await checkPage(page, name);
   if (NOT_REFUSED.includes(path)) return false;
-  if (!(await page.locator("main form").count())) {
-    // The page of a link needs a token.
+  if (OF_LINKS.includes(path)) {
     await page.goto(`${url}${path}?token=abc`);
+    await page.getByText("The link has been used, has expired, or is incomplete.").waitFor();
+    assert.equal(await page.locator("main form").count(), 0, path);
+    if (hasScripts) await checkPage(page, `${name}-dead`);
+    if (!process.env.BACKLOT_LINK.startsWith(`${url}${path}?`)) return false;
+    await page.goto(process.env.BACKLOT_LINK);
     if (hasScripts) await checkPage(page, `${name}-form`);
   }
   const form = await formOf(page);

@@ -34,6 +34,10 @@ const DONE: [(&str, &str); 2] = [
     ("changed", "Your e-mail address is changed, and all other sessions have ended."),
 ];
 
+/// What follows after the form was sent.
+const NEXT: &str =
+    "You get a mail with a link at the new address. When you have confirmed it, all other devices and all programs are signed out.";
+
 async fn page(app: &App, caller: &Authenticated, typed: &str, said: Said) -> Response {
     let user = match app.upstream.auth().get_session(caller.context.request(GetSessionRequest {})).await {
         Ok(answer) => answer.into_inner().user.unwrap_or_default(),
@@ -42,11 +46,8 @@ async fn page(app: &App, caller: &Authenticated, typed: &str, said: Said) -> Res
     let field = Field { name: "new_email", label: "New e-mail address", autocomplete: "email", ..Field::email(typed) };
     let form = Form { fields: vec![field], button: "Send the mail", is_refused: said.is_wrong(), ..Form::default() };
     let present = format!("The address of your account is {}.", user.email);
-    let texts = [
-        present.as_str(),
-        "You get a mail with a link at the new address. When you have confirmed it, all other devices and all programs are signed out.",
-        CHECK_MAIL,
-    ];
+    let next = if matches!(said, Said::Done(text) if text == DONE[0].1) { CHECK_MAIL } else { NEXT };
+    let texts = [present.as_str(), next];
     said.respond(PATH, Page { title: "E-mail address", texts: &texts, form: Some(form), ..Page::default() })
 }
 
@@ -67,21 +68,28 @@ pub(crate) async fn email(State(app): State<Arc<App>>, SignedIn(caller): SignedI
     }
 }
 
+/// The title of the page of a link.
+const CONFIRM_NEW: &str = "Confirm your new e-mail address";
+
+/// The page of a link that cannot be used.
+fn dead(said: Said) -> Response {
+    said.respond(NEW_EMAIL, Page { title: CONFIRM_NEW, links: &[(PATH, "Enter the new address again")], ..Page::default() })
+}
+
 /// The page of a link. It names both addresses, and only to whoever has the link and a session of its account. A link that is not valid has no
 /// form.
 async fn confirm_page(app: &App, caller: &Authenticated, token: &str, said: Said) -> Response {
-    let title = "Confirm your new e-mail address";
     let request = GetEmailChangeRequest { token: token.to_owned() };
     let change = match app.upstream.auth().get_email_change(caller.context.request(request)).await {
         Ok(answer) => answer.into_inner(),
-        Err(_) if said.is_wrong() => return said.respond(NEW_EMAIL, Page { title, ..Page::default() }),
-        Err(status) => return refused(NEW_EMAIL, &fault_of(&status)),
+        Err(_) if said.is_wrong() => return dead(said),
+        Err(status) => return wrong(NEW_EMAIL, &status).map_or_else(|response| response, dead),
     };
     let hidden = vec![("token", token)];
     let form = Form { hidden, button: "Confirm the new address", is_refused: said.is_wrong(), ..Form::default() };
     let present = format!("The address of your account is {}.", change.email);
     let new = format!("Confirm that it shall be {} from now on. All other devices and all programs are signed out then.", change.new_email);
-    said.respond(NEW_EMAIL, Page { title, texts: &[&present, &new], form: Some(form), ..Page::default() })
+    said.respond(NEW_EMAIL, Page { title: CONFIRM_NEW, texts: &[&present, &new], form: Some(form), ..Page::default() })
 }
 
 /// Moves the token of the link into its cookie before it asks for a sign-in, which leads back here.

@@ -10,10 +10,17 @@ use axum::{
 };
 use proto::auth::{ConfirmPasswordResetRequest, RequestPasswordResetRequest};
 
-use super::{CHECK_MAIL, CONFIRM, RESET, SIGN_IN, Wrong, done, providers::password_rule_of, token_of_link, with, wrong};
+use super::{
+    CHECK_MAIL, CONFIRM, RESET, SIGN_IN, Wrong,
+    dead_link::{OF_RESET, is_of_link},
+    done,
+    providers::password_rule_of,
+    token_of_link, with, wrong,
+};
 use crate::{
     app::App,
     edge::request::RequestInfo,
+    error::fault_of,
     identity::authenticate::MaybeAuthenticated,
     json::form::Form as Fields,
     web::account::{
@@ -61,10 +68,15 @@ pub(crate) async fn confirm_page(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Response {
-    match token_of_link(&app, CONFIRM, query.as_deref(), &headers) {
-        Ok(token) => confirm_form(&token, &password_rule_of(&app, &info.context(None)).await, None),
-        Err(response) => response,
+    let token = match token_of_link(&app, CONFIRM, query.as_deref(), &headers) {
+        Ok(token) => token,
+        Err(response) => return response,
+    };
+    let context = info.context(None);
+    if OF_RESET.is_dead(&app, &context, &token).await {
+        return OF_RESET.page(&app);
     }
+    confirm_form(&token, &password_rule_of(&app, &context).await, None)
 }
 
 pub(crate) async fn confirm(State(app): State<Arc<App>>, caller: MaybeAuthenticated, form: Fields) -> Response {
@@ -75,6 +87,7 @@ pub(crate) async fn confirm(State(app): State<Arc<App>>, caller: MaybeAuthentica
             let page = Page { title: "Your password is changed", texts: &texts, links: &[SIGN_IN], ..Page::default() };
             done(&app, CONFIRM, page)
         }
+        Err(status) if is_of_link(&fault_of(&status)) => OF_RESET.page(&app),
         Err(status) => confirm_form(form.get("token"), &password_rule_of(&app, &caller.context).await, wrong(&status)),
     }
 }

@@ -18,6 +18,7 @@ use super::{
 use crate::{
     app::App,
     edge::request::RequestInfo,
+    error::fault_of,
     identity::authenticate::MaybeAuthenticated,
     json::{form::Form as Fields, reply::Reply},
     routes::auth::user_agent,
@@ -31,6 +32,9 @@ use crate::{
 const CLOSED: &str = "Nobody can sign up here. Ask the operator of this site for an account.";
 const INVITE_REQUIRED: &str = "You need an invite to sign up here. Open the link that the operator of this site has given to you.";
 const DOMAINS_ONLY: &str = "Only addresses of certain domains can sign up here. The operator of this site knows which.";
+
+/// After a sign-up whose invite was refused.
+const AFTER_AN_INVITE: [(&str, &str); 2] = [(SIGN_UP.0, "Enter another e-mail address"), SIGN_IN];
 
 /// Why nobody can use the form; `None` if somebody can.
 fn closed(has_invite: bool, providers: &ListProvidersResponse) -> Option<&'static str> {
@@ -92,6 +96,10 @@ pub(crate) async fn sign_up(State(app): State<Arc<App>>, caller: MaybeAuthentica
             }
             let texts = ["A mail is on its way to the address.", CHECK_MAIL];
             Ok(Page { title: "Look into your mail", texts: &texts, ..Page::default() }.respond(StatusCode::OK))
+        }
+        // The person may have another address, so the cookie with the token stays.
+        Err(status) if fault_of(&status).reason == "INVITE_INVALID" => {
+            Ok(with(wrong(&status), Page { title: SIGN_UP.1, links: &AFTER_AN_INVITE, ..Page::default() }))
         }
         Err(status) => {
             let providers = providers_of(&app, &caller.context).await;

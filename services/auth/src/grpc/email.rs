@@ -4,8 +4,8 @@ use chassis::{clock::now, context::Context};
 use proto::{
     auth::{
         ChangeEmailRequest, ChangeEmailResponse, ConfirmEmailChangeRequest, ConfirmEmailChangeResponse, ConfirmPasswordResetRequest,
-        ConfirmPasswordResetResponse, GetEmailChangeRequest, GetEmailChangeResponse, RequestPasswordResetRequest,
-        RequestPasswordResetResponse, SendVerificationResponse, VerifyEmailRequest, VerifyEmailResponse,
+        ConfirmPasswordResetResponse, GetEmailChangeRequest, GetEmailChangeResponse, GetLinkRequest, GetLinkResponse,
+        RequestPasswordResetRequest, RequestPasswordResetResponse, SendVerificationResponse, VerifyEmailRequest, VerifyEmailResponse,
     },
     error::Violations,
 };
@@ -17,7 +17,7 @@ use super::{
 use crate::{
     app::App,
     email_change,
-    email_token::EmailToken,
+    email_token::{EmailToken, Purpose},
     error::{Error, SERVICE},
     proof,
 };
@@ -60,6 +60,17 @@ pub(super) async fn confirm_reset(
     violations.check(SERVICE)?;
     proof::confirm_reset(app, context, &EmailToken::from_client(token), password, now()).await?;
     Ok(ConfirmPasswordResetResponse {})
+}
+
+pub(super) async fn find_link(app: &App, request: GetLinkRequest) -> Result<GetLinkResponse, Error> {
+    let mut violations = Violations::default();
+    check_token(&mut violations, &request.token);
+    violations.check(SERVICE)?;
+    let purpose = proof::purpose_of(app, &EmailToken::from_client(request.token), now()).await?;
+    Ok(GetLinkResponse {
+        verifies_email: Purpose::VERIFYING.contains(&purpose),
+        sets_password: Purpose::SETTING_PASSWORD.contains(&purpose),
+    })
 }
 
 pub(super) async fn change(app: &App, context: &Context, request: ChangeEmailRequest) -> Result<ChangeEmailResponse, Error> {

@@ -60,6 +60,7 @@ async fn the_owner_of_an_address_does_not_verify_the_account_of_somebody_else() 
     let of_program = gateway.refresh(&program.refresh_token).await.expect("token").access_token;
     let fault = gateway.verify(&token).await.expect_err("no session");
     assert_eq!((fault.code, fault.reason.as_str()), (ErrorCode::Unauthenticated, "TOKEN_MISSING"));
+    assert!(fault.message.contains("sign in to it first, with POST /api/auth/signin or on the page /account/sign-in"), "{}", fault.message);
     assert_eq!(gateway.verify_as(&other, &token).await.expect_err("another account").reason, "LINK_INVALID");
     assert_eq!(gateway.verify_as(&of_program, &token).await.expect_err("a program").reason, "SESSION_REQUIRED");
     assert!(!is_verified(&cluster, "ada@example.org").await);

@@ -23,6 +23,7 @@ mod invites;
 mod issuer;
 mod keys;
 mod limits;
+mod links;
 mod mailbox;
 mod new_address;
 mod passkeys;

@@ -2,9 +2,10 @@
 //! wait. Another one covers accessibility, small screens and a network that fails. The others open
 //! previews of one person, and the templates that ship.
 
-use std::{path::Path, time::Duration};
+use std::{fs, path::Path, time::Duration};
 
 use anyhow::{Context, Result};
+use chassis::testing::eventually;
 use serde_json::json;
 use test_support::{
     Cluster,
@@ -127,6 +128,20 @@ fn account_pages() -> Vec<String> {
     paths.filter(|path| !path.contains('{')).map(|path| format!("/account/{path}")).collect()
 }
 
+/// The link of the mail with which a person sets a new password.
+async fn reset_link(cluster: &Cluster) -> Result<String> {
+    let person = cluster.person().await?;
+    person.post("/api/auth/reset", json!({ "email": person.email })).await?;
+    let outbox = cluster.data_dir().join("outbox");
+    let link = eventually(LIMIT, || async {
+        let paths = fs::read_dir(&outbox).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path()));
+        let mails = paths.filter(|path| path.extension().is_some_and(|extension| extension == "eml"));
+        let texts: Vec<_> = mails.filter_map(|path| fs::read_to_string(path).ok()).collect();
+        texts.iter().flat_map(|text| text.lines()).find(|line| line.starts_with("http") && line.contains("token=")).map(str::to_owned)
+    });
+    Ok(link.await)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_account_page_is_accessible_and_leads_to_the_wrong_fields() -> Result<()> {
     let pages = account_pages();
@@ -135,6 +150,7 @@ async fn every_account_page_is_accessible_and_leads_to_the_wrong_fields() -> Res
     let mut command = command("account-pages.mjs");
     command.env("BACKLOT_TEST_URL", &cluster.url);
     command.env("BACKLOT_PAGES", serde_json::to_string(&pages)?);
+    command.env("BACKLOT_LINK", reset_link(&cluster).await?);
     run_command(command, &Gates::default()).await?;
     cluster.stop().await
 }

@@ -128,8 +128,14 @@ async fn a_person_signs_up_and_sets_a_new_password_without_scripts() -> Result<(
     let confirmed = browser.post("/account/verify", &[("token", page.token()?), ("password", PASSWORD)]).await?;
     ensure!(confirmed.status == StatusCode::OK && confirmed.html.contains("ada@example.com is confirmed"), "{}", confirmed.html);
     ensure!(confirmed.cookies.iter().all(|cookie| cookie.starts_with("backlot_link=;")), "nobody is signed in");
-    let again = browser.post("/account/verify", &[("token", page.token()?), ("password", PASSWORD)]).await?;
-    ensure!(again.status == StatusCode::BAD_REQUEST && again.html.contains("The link has been used"), "{}", again.html);
+    for again in [
+        browser.post("/account/verify", &[("token", page.token()?), ("password", PASSWORD)]).await?,
+        browser.open(&link).await?,
+        browser.open(&format!("{}/account/verify?token={}", cluster.url, "x".repeat(43))).await?,
+    ] {
+        ensure!(again.status == StatusCode::BAD_REQUEST && again.html.contains("The link has been used"), "{}", again.html);
+        ensure!(!again.html.contains("<form") && again.html.contains("create the account again"), "{}", again.html);
+    }
 
     let signed_in = browser.post("/account/sign-in", &[fields[0], ("password", PASSWORD)]).await?;
     ensure!(signed_in.status == StatusCode::SEE_OTHER && signed_in.location == "/", "{}", signed_in.status);
@@ -144,6 +150,12 @@ async fn a_person_signs_up_and_sets_a_new_password_without_scripts() -> Result<(
     ensure!(weak.status == StatusCode::BAD_REQUEST && weak.token()? == page.token()?, "the page can be sent again");
     let changed = browser.post("/account/reset/confirm", &[("token", page.token()?), ("password", NEW_PASSWORD)]).await?;
     ensure!(changed.status == StatusCode::OK && changed.html.contains("Your password is changed"), "{}", changed.html);
+    for again in
+        [browser.post("/account/reset/confirm", &[("token", page.token()?), ("password", NEW_PASSWORD)]).await?, browser.open(&link).await?]
+    {
+        ensure!(again.status == StatusCode::BAD_REQUEST && again.html.contains("The link has been used"), "{}", again.html);
+        ensure!(!again.html.contains("<form") && again.html.contains("Otherwise ask for a new link."), "{}", again.html);
+    }
     let ended = || async { (browser.get("/api/auth/session", &session).await.ok()?.status == StatusCode::UNAUTHORIZED).then_some(()) };
     eventually(LIMIT, ended).await;
     let signed_in = browser.post("/account/sign-in", &[fields[0], ("password", NEW_PASSWORD)]).await?;
@@ -177,8 +189,17 @@ async fn a_person_verifies_the_address_of_the_own_account_only() -> Result<()> {
     ensure!((other.status, other.location.as_str()) == (StatusCode::SEE_OTHER, "/account/verify-email"), "{}", other.status);
     let confirmed = browser.post_as(&mine, "/account/verify-email", &[("token", page.token()?)]).await?;
     ensure!(confirmed.status == StatusCode::OK && confirmed.html.contains("ada@example.com is confirmed"), "{}", confirmed.html);
-    let again = browser.post_as(&mine, "/account/verify-email", &[("token", page.token()?)]).await?;
-    ensure!(again.status == StatusCode::BAD_REQUEST && again.html.contains("The link has been used"), "{}", again.html);
+    for again in [
+        browser.post_as(&mine, "/account/verify-email", &[("token", page.token()?)]).await?,
+        browser.get("/account/verify-email", &format!("{token}; {mine}")).await?,
+    ] {
+        ensure!(again.status == StatusCode::BAD_REQUEST && again.html.contains("The link has been used"), "{}", again.html);
+        ensure!(again.token().is_err() && again.html.contains("name=\"action\" value=\"send\""), "{}", again.html);
+    }
+    let sent = browser.post_as(&mine, "/account/verify-email", &[("action", "send")]).await?;
+    ensure!(sent.location == "/account/verify-email?done=sent", "{} {}", sent.status, sent.html);
+    let sent = browser.get(&sent.location, &mine).await?;
+    ensure!(sent.html.contains("A mail is on its way") && !sent.html.contains("value=\"send\""), "{}", sent.html);
     cluster.stop().await
 }
 
@@ -270,7 +291,8 @@ async fn a_person_changes_the_e_mail_address_without_scripts() -> Result<()> {
     browser.post("/account/sign-up", &[("email", "ada@example.com"), ("password", PASSWORD)]).await?;
     let eve = browser.post("/account/sign-up", &[("email", "eve@example.com"), ("password", PASSWORD)]).await?.session()?;
     let mine = browser.post("/account/sign-in", &[("email", "ada@example.com"), ("password", PASSWORD)]).await?.session()?;
-    ensure!(browser.get("/account/email", &mine).await?.html.contains("The address of your account is ada@example.com."));
+    let asked = browser.get("/account/email", &mine).await?.html;
+    ensure!(asked.contains("The address of your account is ada@example.com.") && !asked.contains("Open the link in the mail"), "{asked}");
     let wrong = browser.post_as(&mine, "/account/email", &[("new_email", "grace")]).await?;
     ensure!(
         wrong.status == StatusCode::BAD_REQUEST && wrong.html.contains("The new e-mail address must contain exactly one @."),
@@ -280,6 +302,7 @@ async fn a_person_changes_the_e_mail_address_without_scripts() -> Result<()> {
     for email in ["eve@example.com", "grace&co@example.com"] {
         let sent = browser.post_as(&mine, "/account/email", &[("new_email", email)]).await?;
         ensure!(sent.location == "/account/email?done=sent", "the same for every address: {} {}", sent.status, sent.html);
+        ensure!(browser.get(&sent.location, &mine).await?.html.contains("Open the link in the mail"));
     }
     let mails = browser.mails(2).await;
     let (_, link) = mails.iter().find(|(subject, _)| subject == "Confirm your new e-mail address").context("a mail")?;
@@ -300,7 +323,10 @@ async fn a_person_changes_the_e_mail_address_without_scripts() -> Result<()> {
     );
     let other = browser.get(&first.location, &format!("{token}; {eve}")).await?;
     ensure!(
-        other.status == StatusCode::BAD_REQUEST && !other.html.contains("grace&amp;co") && !other.html.contains("name=\"token\""),
+        other.status == StatusCode::BAD_REQUEST
+            && !other.html.contains("grace&amp;co")
+            && !other.html.contains("name=\"token\"")
+            && other.html.contains("<a href=\"/account/email\">Enter the new address again</a>"),
         "{}",
         other.html
     );

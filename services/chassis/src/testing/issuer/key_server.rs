@@ -230,6 +230,10 @@ impl AuthService for KeyServer {
         Err(Status::unimplemented("keys only"))
     }
 
+    async fn get_link(&self, _: Request<auth::GetLinkRequest>) -> Answer<auth::GetLinkResponse> {
+        Err(Status::unimplemented("keys only"))
+    }
+
     async fn change_email(&self, _: Request<auth::ChangeEmailRequest>) -> Answer<auth::ChangeEmailResponse> {
         Err(Status::unimplemented("keys only"))
     }
