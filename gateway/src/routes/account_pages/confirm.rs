@@ -37,7 +37,7 @@ async fn page(app: &App, caller: &Authenticated, next: &str, said: Said) -> Resp
     let has_second_factor = has_passkey || has_code;
     let next = address_named(next).map_or("", |_| next);
     let hidden = if next.is_empty() { Vec::new() } else { vec![("next", next)] };
-    let field = if has_second_factor { Field::code() } else { Field::password() };
+    let field = if has_second_factor { Field::code(factors.totp_create_time.is_some()) } else { Field::password() };
     let sections = if has_passkey { vec![passkeys::passkey_section(hidden.clone())] } else { Vec::new() };
     let form = Form { hidden, fields: vec![field], button: "Go on", is_refused: said.is_wrong(), ..Form::default() };
     let form = (has_code || !has_second_factor).then_some(form);

@@ -24,13 +24,19 @@ use crate::{
     },
 };
 
-const TITLE: &str = "Sign in a device";
-const DONE: [(&str, &str); 2] = [("approved", "The device is signed in. You can go back to it."), ("denied", "The device is refused.")];
+const TITLE: &str = "Connect a device";
+const DONE: [(&str, &str); 2] = [("approved", "The device is connected. You can go back to it."), ("denied", "The device is refused.")];
 
 /// With a code in its address it shows what asks. That decides nothing.
 pub(crate) async fn device_page(State(app): State<Arc<App>>, SignedIn(caller): SignedIn, RawQuery(query): RawQuery) -> Response {
     let code = in_query(query.as_deref(), "user_code");
-    if code.is_empty() { ask("", Said::in_query(query.as_deref(), &DONE)) } else { show(&app, &caller, &code).await }
+    if !code.is_empty() {
+        return show(&app, &caller, &code).await;
+    }
+    match Said::in_query(query.as_deref(), &DONE) {
+        Said::Nothing => ask("", Said::Nothing),
+        decided => decided.respond(DEVICE, Page { title: TITLE, links: &[(DEVICE, "Connect another device")], ..Page::default() }),
+    }
 }
 
 pub(crate) async fn device(State(app): State<Arc<App>>, SignedIn(caller): SignedIn, form: Fields) -> Response {
@@ -67,7 +73,7 @@ async fn show(app: &App, caller: &Authenticated, code: &str) -> Response {
         let form = Form::of_action(action, button);
         Form { hidden: [form.hidden, vec![("user_code", code)]].concat(), ..form }
     };
-    let forms = vec![answer("approve", "Sign in the device"), answer("deny", "Refuse")];
+    let forms = vec![answer("approve", "Connect the device"), Form { is_destructive: true, ..answer("deny", "Refuse") }];
     let heading = format!("Code {code}");
     let section = Section { heading: &heading, texts, forms, ..Section::default() };
     Said::Nothing.respond(DEVICE, Page { title: TITLE, sections: vec![section], ..Page::default() })

@@ -92,7 +92,7 @@ fn row<'a>(identity: &'a Identity, title: &'a str) -> Row<'a> {
         Cell::Time(identity.last_use_time),
     ];
     let hidden = vec![("action", "unlink"), ("identity", identity.id.as_str())];
-    Row { cells, form: Some(Form { hidden, button: "Unlink", subject: title, ..Form::default() }) }
+    Row { cells, form: Some(Form { hidden, button: "Unlink", subject: title, is_destructive: true, ..Form::default() }) }
 }
 
 /// What people call a provider. One that was removed has only its name.

@@ -153,7 +153,10 @@ pub(super) fn new_secret(secret: String) -> Section<'static> {
 
 fn row(key: &ApiKey) -> Row<'_> {
     let hidden = vec![("action", "delete"), ("key", key.id.as_str())];
-    Row { cells: cells(key), form: Some(Form { hidden, button: "Delete", subject: &key.display_name, ..Form::default() }) }
+    Row {
+        cells: cells(key),
+        form: Some(Form { hidden, button: "Delete", subject: &key.display_name, is_destructive: true, ..Form::default() }),
+    }
 }
 
 /// What a table with [`HEAD`] has of a key.

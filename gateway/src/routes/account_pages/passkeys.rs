@@ -50,7 +50,7 @@ pub(super) fn list_section<'a>(passkeys: &[Passkey], names: &'a [(&'a str, &'a s
             Cell::Time(passkey.create_time),
             Cell::Time(passkey.last_use_time),
         ];
-        Row { cells, form: Some(Form { subject: name, ..form }) }
+        Row { cells, form: Some(Form { subject: name, is_destructive: true, ..form }) }
     };
     let rows: Vec<_> = passkeys.iter().zip(names).map(row).collect();
     let mut forms = Vec::new();

@@ -116,6 +116,7 @@ fn list<'a>(keys: &'a [ProviderKey], names: &'a [String]) -> Section<'a> {
             hidden: vec![("action", "delete"), ("key", key.id.as_str())],
             button: "Delete",
             subject: name,
+            is_destructive: true,
             ..Form::default()
         }),
     });

@@ -39,8 +39,8 @@ const DONE: [(&str, &str); 4] = [
     ("renamed", "The passkey has the new name."),
     ("deleted", "The passkey is removed. All other devices are signed out."),
 ];
-const SHOWN_ONCE: &str = "Each code can be used once in place of a code of the app. Store them where you find them without your phone. They are \
-                          not shown again.";
+const SHOWN_ONCE: &str = "Each code can be used once in place of the second factor. Store the codes where you find them without it. They are not \
+                          shown again.";
 
 pub(crate) async fn second_factor_page(State(app): State<Arc<App>>, SignedIn(caller): SignedIn, RawQuery(query): RawQuery) -> Response {
     page(&app, &caller, Said::in_query(query.as_deref(), &DONE), "").await
@@ -214,7 +214,8 @@ async fn page(app: &App, caller: &Authenticated, said: Said, action: &str) -> Re
 fn app_section(factors: &GetFactorsResponse) -> Section<'static> {
     let (text, form) = match &factors.totp_create_time {
         Some(since) => {
-            (format!("A sign-in needs a code of the app{}.", day(since)), Form::of_action("remove", "Remove the authenticator app"))
+            let remove = Form { is_destructive: true, ..Form::of_action("remove", "Remove the authenticator app") };
+            (format!("A sign-in needs a code of the app{}.", day(since)), remove)
         }
         None => (
             "With an authenticator app a stolen password is not enough: a sign-in also needs a code that the app shows.".to_owned(),

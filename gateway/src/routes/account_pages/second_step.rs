@@ -28,13 +28,15 @@ pub(super) fn form_after(fault: &Fault, next: &str) -> Option<Response> {
 pub(super) fn form((token, methods): (&str, &str), next: &str, wrong: Wrong) -> Response {
     let mut hidden = vec![("sign_in_token", token), ("methods", methods)];
     hidden.extend(address_named(next).map(|_| ("next", next)));
-    let has_passkey = methods.split(',').any(|method| method == "passkey");
+    let has = |name: &str| methods.split(',').any(|method| method == name);
+    // A page of the release before does not know the methods.
+    let (has_passkey, has_app) = (has("passkey"), has("totp") || methods.is_empty());
     let has_code = methods != "passkey";
     let is_refused = wrong.is_some();
     let mut sections = if has_passkey { vec![passkey_section(hidden.clone())] } else { Vec::new() };
     // The page may be the answer of another address: that of a provider.
     sections.iter_mut().flat_map(|section| &mut section.forms).for_each(|form| form.to = SIGN_IN.0);
-    let form = Form { to: SIGN_IN.0, hidden, fields: vec![Field::code()], button: SIGN_IN.1, is_refused, ..Form::default() };
+    let form = Form { to: SIGN_IN.0, hidden, fields: vec![Field::code(has_app)], button: SIGN_IN.1, is_refused, ..Form::default() };
     let (title, text) = match (has_code, has_passkey) {
         (true, true) => ("Enter a code or use a passkey", "The first step is done. Your account also needs a code or a passkey."),
         (true, false) => ("Enter a code", "The first step is done. Your account also needs a code."),

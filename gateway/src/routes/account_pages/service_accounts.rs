@@ -181,7 +181,10 @@ fn keys(found: &[Account]) -> Section<'_> {
             let mut cells = cells(key);
             cells.insert(1, Cell::Text(account.display_name.clone()));
             let hidden = vec![("action", "delete-key"), ("account", account.id.as_str()), ("key", key.id.as_str())];
-            rows.push(Row { cells, form: Some(Form { hidden, button: "Delete", subject: &key.display_name, ..Form::default() }) });
+            rows.push(Row {
+                cells,
+                form: Some(Form { hidden, button: "Delete", subject: &key.display_name, is_destructive: true, ..Form::default() }),
+            });
         }
     }
     let texts = if rows.is_empty() { vec!["Your service accounts have no keys.".to_owned()] } else { Vec::new() };
@@ -223,7 +226,12 @@ fn deletion<'a>(form: &'a Fields, options: &'a [(&'a str, &'a str)], refused: &s
         Field { of: "service_account_id", value: form.get("deleted"), options, ..Field::text("deleted", "Service account to delete") };
     let hint = "The name of this service account, as a confirmation.";
     let name = Field { of: "display_name", value: form.get("typed_name"), hint, ..Field::text("typed_name", "Its name") };
-    let form = Form { fields: vec![account, name], is_refused: refused == "delete", ..Form::of_action("delete", "Delete for ever") };
+    let form = Form {
+        fields: vec![account, name],
+        is_refused: refused == "delete",
+        is_destructive: true,
+        ..Form::of_action("delete", "Delete for ever")
+    };
     let text = "It is deleted with its keys and projects. This cannot be undone.".to_owned();
     Section { heading: "Delete", texts: vec![text], forms: vec![form], ..Section::default() }
 }

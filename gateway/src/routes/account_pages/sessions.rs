@@ -88,7 +88,9 @@ async fn page(app: &App, caller: &Authenticated, said: Said) -> Response {
     let end = Section {
         heading: "End several sessions",
         texts: vec!["Programs that you gave a refresh token have sessions, too. They end with the others.".to_owned()],
-        forms: vec![Form::of_action("others", "End all other sessions"), Form::of_action("all", "End all sessions and sign out here")],
+        forms: [("others", "End all other sessions"), ("all", "End all sessions and sign out here")]
+            .map(|(action, button)| Form { is_destructive: true, ..Form::of_action(action, button) })
+            .into(),
         ..Section::default()
     };
     said.respond(PATH, Page { title: "Sessions", sections: vec![list, end], ..Page::default() })
@@ -103,7 +105,7 @@ fn row<'a>(session: &'a Session, name: &'a str) -> Row<'a> {
         Cell::Time(session.last_use_time),
         Cell::Time(session.expire_time),
     ];
-    let end = Form { subject: name, ..Form::of_action("end", "End") };
+    let end = Form { subject: name, is_destructive: true, ..Form::of_action("end", "End") };
     Row { cells, form: Some(Form { hidden: [end.hidden, vec![("session", session.id.as_str())]].concat(), ..end }) }
 }
 

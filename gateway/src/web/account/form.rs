@@ -23,6 +23,8 @@ pub(crate) struct Form<'a> {
     pub(crate) subject: &'a str,
     /// Whether the fault of the page is about this form.
     pub(crate) is_refused: bool,
+    /// Whether the button ends, removes or refuses something. It looks different from the others.
+    pub(crate) is_destructive: bool,
 }
 
 impl<'a> Form<'a> {
@@ -53,7 +55,8 @@ impl<'a> Form<'a> {
             "" => String::new(),
             subject => format!("<span class=\"unseen\"> {}</span>", escaped(subject)),
         };
-        let _ = writeln!(to, "<button type=\"submit\">{}{subject}</button>\n</form>", escaped(self.button));
+        let class = if self.is_destructive { " class=\"danger\"" } else { "" };
+        let _ = writeln!(to, "<button type=\"submit\"{class}>{}{subject}</button>\n</form>", escaped(self.button));
     }
 }
 
@@ -92,9 +95,12 @@ impl<'a> Field<'a> {
         Self { autocomplete: "one-time-code", hint: "The six digits that the authenticator app shows.", ..Self::text("code", "Code") }
     }
 
-    /// A code of an authenticator app, or a recovery code.
-    pub(crate) fn code() -> Self {
-        Self { hint: "The six digits that the authenticator app shows, or one of your recovery codes.", ..Self::app_code() }
+    /// A code of an authenticator app if there is one, or a recovery code.
+    pub(crate) fn code(has_app: bool) -> Self {
+        if has_app {
+            return Self { hint: "The six digits that the authenticator app shows, or one of your recovery codes.", ..Self::app_code() };
+        }
+        Self { hint: "One of your recovery codes.", ..Self::text("code", "Recovery code") }
     }
 
     /// `rule` is that of [`password_rule`].
@@ -172,6 +178,17 @@ mod tests {
             "{html}"
         );
         assert!(!password_rule(0).contains("At least"), "of an auth that does not say it");
+    }
+
+    #[test]
+    fn a_destructive_button_looks_different() {
+        let written = |is_destructive| {
+            let (form, mut html) = (Form { is_destructive, ..Form::of_action("delete", "Delete") }, String::new());
+            form.write(&mut html, None);
+            html
+        };
+        assert!(written(true).contains("<button type=\"submit\" class=\"danger\">Delete</button>"));
+        assert!(written(false).contains("<button type=\"submit\">Delete</button>"));
     }
 
     #[test]

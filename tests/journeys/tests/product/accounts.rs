@@ -378,6 +378,8 @@ async fn a_person_lets_a_command_line_sign_in_without_scripts() -> Result<()> {
     ensure!(wrong.status == StatusCode::BAD_REQUEST && wrong.html.contains("There is no such code"), "{}", wrong.html);
     let approved = browser.post_as(&mine, "/account/device", &[("action", "approve"), ("user_code", code)]).await?;
     ensure!(approved.location == "/account/device?done=approved", "{} {}", approved.status, approved.html);
+    let decided = browser.get(&approved.location, &mine).await?.html;
+    ensure!(decided.contains("The device is connected.") && !decided.contains("name=\"user_code\""), "{decided}");
     let done = ask().await?;
     let tokens = json(&done)?;
     ensure!(done.status == StatusCode::OK && tokens["token_type"] == "Bearer", "{}", done.html);
