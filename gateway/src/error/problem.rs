@@ -50,12 +50,22 @@ pub(crate) fn json(Failure(fault): &Failure, context: &ProblemContext<'_>) -> Ve
     serde_json::to_vec(&document(fault, status, title, context)).unwrap_or_default()
 }
 
+/// How long a client waits before it repeats a refused request. `None` if to wait does not help.
+pub(crate) fn retry_after(fault: &Fault, status: StatusCode) -> Option<Duration> {
+    let helps = matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE);
+    fault.retry_after.or(helps.then_some(Duration::from_secs(1)))
+}
+
+/// Sets `Retry-After`.
+pub(crate) fn put_retry_after(headers: &mut HeaderMap, wait: Option<Duration>) {
+    if let Some(wait) = wait {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(whole_seconds(wait)));
+    }
+}
+
 /// Sets the headers of a problem.
 fn set_headers(headers: &mut HeaderMap, fault: &Fault, status: StatusCode) {
-    let has_retry_after = matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE);
-    if let Some(delay) = fault.retry_after.or(has_retry_after.then_some(Duration::from_secs(1))) {
-        headers.insert(header::RETRY_AFTER, HeaderValue::from(whole_seconds(delay)));
-    }
+    put_retry_after(headers, retry_after(fault, status));
     if status == StatusCode::TOO_MANY_REQUESTS
         && let Some(quota) = Quota::of_fault(fault)
     {
@@ -110,7 +120,7 @@ fn document<'a>(fault: &'a Fault, status: StatusCode, title: &'a str, context: &
         r#type: type_uri(fault),
         title,
         status: status.as_u16(),
-        detail: if internal { "the request could not be served; quote its requestId".into() } else { field_names::text(&fault.message) },
+        detail: if internal { "the request could not be served; quote its requestId".into() } else { detail(fault, status) },
         instance: context.path,
         code: code_name(fault.code),
         reason: if internal { "INTERNAL" } else { &fault.reason },
@@ -124,6 +134,15 @@ fn document<'a>(fault: &'a Fault, status: StatusCode, title: &'a str, context: &
             .map(|v| Entry { pointer: pointer(&v.field), field: field_names::field(&v.field), detail: field_names::text(&v.description) })
             .collect(),
         violated_policies: fault.quota.iter().map(|q| q.policy.as_str()).collect(),
+    }
+}
+
+/// The text of the fault. That of a limit also has the wait, for people who do not see the headers.
+fn detail(fault: &Fault, status: StatusCode) -> Cow<'_, str> {
+    let text = field_names::text(&fault.message);
+    match retry_after(fault, status) {
+        Some(wait) if status == StatusCode::TOO_MANY_REQUESTS => format!("{text}; try again in {} s", whole_seconds(wait)).into(),
+        _ => text,
     }
 }
 
@@ -202,6 +221,7 @@ mod tests {
         assert_eq!(response.headers()["ratelimit"], r#""agent";r=0;t=12"#);
         let document = body(response).await;
         assert_eq!(document["violated-policies"], serde_json::json!(["agent"]));
+        assert_eq!(document["detail"], "policy `agent` allows 3 per 60 s; try again in 12 s");
         assert_eq!((&document["metadata"]["policy"], &document["metadata"]["reset"]), (&"agent".into(), &"12".into()));
         assert_eq!(document["code"], "RESOURCE_EXHAUSTED");
     }

@@ -63,6 +63,7 @@ async fn a_challenge_is_on_the_sign_in_page_and_its_solution_reaches_auth() {
     for (solution, is_refused) in [("", false), ("17.a.b.5", true)] {
         let page = send(&gateway, solution).await;
         let policy = page.headers()["content-security-policy"].to_str().unwrap().to_owned();
+        assert_eq!(page.headers()["retry-after"], "840");
         assert!(page.status() == 429 && policy.contains("; script-src 'nonce-") && !policy.contains("unsafe"), "{policy}");
         let html = page.text().await.unwrap();
         for part in [

@@ -123,7 +123,7 @@ impl Detector {
 }
 
 fn challenge_required(refusal: &Fault, challenge: String) -> Fault {
-    let text = "too many sign-ins from your network were wrong; solve the challenge, or try again later";
+    let text = "too many sign-ins from your network were wrong; solve the challenge, or wait";
     let fault = Fault::new(SERVICE, ErrorCode::RateLimited, "CHALLENGE_REQUIRED", text);
     let fault = fault.with("challenge", challenge).with("bits", BITS.to_string());
     Fault { retry_after: refusal.retry_after, ..fault }

@@ -11,6 +11,7 @@ use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use chassis::identity::sha256;
 
 use super::{challenge::Challenge, escape::escaped, form::Form, menu::MENU, passkey::Ask, refusal::Refusal, section::Section};
+use crate::error::problem::put_retry_after;
 
 /// The pages load one style sheet and send their forms to their own origin. No page may frame them.
 const POLICY: &str = "default-src 'none'; style-src 'self'; img-src data:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
@@ -51,6 +52,7 @@ impl Page<'_> {
         ];
         let mut response = (status, headers.map(|(name, value)| (name, HeaderValue::from_static(value))), self.html()).into_response();
         response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, self.policy());
+        put_retry_after(response.headers_mut(), self.fault.as_ref().and_then(|fault| fault.wait));
         response
     }
 

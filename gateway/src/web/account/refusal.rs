@@ -1,6 +1,6 @@
 //! What a page says about a refusal: at its top, and at the fields that are wrong.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, time::Duration};
 
 use axum::http::StatusCode;
 
@@ -14,16 +14,18 @@ pub(crate) struct Refusal {
     pub(crate) text: String,
     /// The wrong fields as the contract names them, each with a sentence.
     pub(crate) fields: Vec<(String, String)>,
+    /// How long the person has to wait.
+    pub(crate) wait: Option<Duration>,
 }
 
 impl Refusal {
     pub(crate) fn new(status: StatusCode, text: impl Into<String>) -> Self {
-        Self { status, text: text.into(), fields: Vec::new() }
+        Self { status, text: text.into(), ..Self::default() }
     }
 
     /// A refusal because of one field.
     pub(crate) fn of_field(status: StatusCode, field: &str, text: impl Into<String>) -> Self {
-        Self { status, text: String::new(), fields: vec![(field.to_owned(), text.into())] }
+        Self { status, fields: vec![(field.to_owned(), text.into())], ..Self::default() }
     }
 
     /// The sentences about a field of the contract; empty if it is right.

@@ -1,9 +1,14 @@
 //! What the pages say about a refusal.
 
+use std::time::Duration;
+
 use proto::error::{Fault, FieldViolation};
 
 use super::refusal::Refusal;
-use crate::error::status::status_of;
+use crate::{
+    error::{problem::retry_after, status::status_of},
+    http::quota::whole_seconds,
+};
 
 /// Reasons whose text is always the same.
 const TEXTS: &[(&str, &str)] = &[
@@ -62,31 +67,31 @@ const OF_FIELDS: &[(&str, &str)] = &[
 /// What a page says about a fault.
 pub(crate) fn refusal(fault: &Fault) -> Refusal {
     let (status, _) = status_of(fault.code, &fault.reason);
+    let wait = retry_after(fault, status);
     if fault.reason == "INVALID_FIELD" {
-        return Refusal { status, text: String::new(), fields: fault.violations.iter().map(invalid).collect() };
+        return Refusal { status, wait, fields: fault.violations.iter().map(invalid).collect(), ..Refusal::default() };
     }
     let fixed = TEXTS.iter().find(|(reason, _)| *reason == fault.reason).map(|(_, text)| (*text).to_owned());
-    let text = fixed.unwrap_or_else(|| text(fault));
-    match OF_FIELDS.iter().find(|(reason, _)| *reason == fault.reason) {
+    let text = fixed.unwrap_or_else(|| text(fault, wait));
+    let refusal = match OF_FIELDS.iter().find(|(reason, _)| *reason == fault.reason) {
         Some((_, field)) => Refusal::of_field(status, field, text),
         None => Refusal::new(status, text),
-    }
+    };
+    Refusal { wait, ..refusal }
 }
 
 /// The text of a refusal that depends on more than the reason.
-fn text(fault: &Fault) -> String {
+fn text(fault: &Fault, wait: Option<Duration>) -> String {
+    let later = || wait.map_or_else(|| "later".to_owned(), |wait| format!("in {}", duration(whole_seconds(wait))));
     match fault.reason.as_str() {
         "WEAK_PASSWORD" => format!("The password is too easy to guess. {}", descriptions(fault)),
         "CHALLENGE_REQUIRED" => {
-            let wait = fault.retry_after.map_or_else(|| "later".to_owned(), |wait| format!("in {}", duration(wait.as_secs())));
+            let later = later();
             format!(
-                "Many wrong passwords came from your network. Sign in from a network in which you have signed in before, or try again {wait}."
+                "Many wrong passwords came from your network. Sign in from a network in which you have signed in before, or try again {later}."
             )
         }
-        "RATE_LIMITED" | "SHARE_EXHAUSTED" => match fault.retry_after {
-            Some(wait) => format!("Too many attempts. Try again in {}.", duration(wait.as_secs())),
-            None => "Too many attempts. Try again later.".to_owned(),
-        },
+        "RATE_LIMITED" | "SHARE_EXHAUSTED" => format!("Too many attempts. Try again {}.", later()),
         _ => "This cannot be done now. Try again in a moment.".to_owned(),
     }
 }
@@ -129,8 +134,6 @@ fn duration(seconds: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use proto::error::ErrorCode;
 
     use super::*;
@@ -177,6 +180,7 @@ mod tests {
                 429,
                 "Too many attempts. Try again in 14 minutes.",
             ),
+            (with("RATE_LIMITED", ErrorCode::RateLimited, vec![]), 429, "Too many attempts. Try again in 1 second."),
             (
                 fault(ErrorCode::RateLimited, "CHALLENGE_REQUIRED", "x").retry_after(Duration::from_secs(840)),
                 429,
@@ -186,6 +190,7 @@ mod tests {
             (with("UNAVAILABLE", ErrorCode::Unavailable, vec![]), 503, "This cannot be done now."),
         ] {
             let refusal = refusal(&fault);
+            assert_eq!(refusal.wait.is_some(), [429, 503].contains(&status), "{}", fault.reason);
             let words = [refusal.text].into_iter().chain(refusal.fields.into_iter().map(|(_, text)| text)).collect::<String>();
             assert!(refusal.status.as_u16() == status && words.starts_with(text), "{}: {} {words}", fault.reason, refusal.status);
         }
