@@ -54,7 +54,7 @@ function showSignIn(message) {
   showSignUpRules();
 }
 
-onSignedOut(() => showSignIn("Your session has ended. Sign in to go on where you were."));
+onSignedOut(() => showSignIn("Your session has ended. Sign in to continue where you were."));
 
 element("sign-in").addEventListener("submit", async (event) => {
   event.preventDefault();
@@ -66,7 +66,7 @@ element("sign-in").addEventListener("submit", async (event) => {
   try {
     const answer = await act(form.email.value, form.password.value);
     form.reset();
-    if (!answer.session) return say("sign-in", "A mail is on its way to the address. Open its link to go on.");
+    if (!answer.session) return say("sign-in", "A mail is on its way to the address. Open its link to continue.");
     // The focused element is about to be hidden.
     document.activeElement?.blur();
     await enter();

@@ -43,7 +43,7 @@ const BY_REASON = {
   SECOND_FACTOR_REQUIRED: "Your account has a second factor, which this page cannot ask for.",
   SIGNUP_CLOSED: "Nobody can create an account here with this address. Ask the operator for one.",
   TOO_LATE: "The turn could not be stopped: it had ended already, or was saving its files.",
-  TOO_MANY_PROJECTS: "Your account has as many projects as it may have. Delete one that you do not need.",
+  TOO_MANY_PROJECTS: "Your account cannot have more projects. Delete one that you do not need.",
 };
 
 const BY_STATUS = {

@@ -112,7 +112,7 @@ async fn another_site_starts_no_sign_in_by_itself() {
     for site in ["cross-site", "same-site"] {
         let answer = get("/account/oauth/github?next=sessions", site).await.unwrap();
         assert_eq!((answer.status().as_u16(), header(&answer, "location"), header(&answer, "set-cookie")), (200, "", ""), "{site}");
-        assert!(answer.text().await.unwrap().contains("<a href=\"/account/oauth/github?next=sessions\">Go on to the provider</a>"));
+        assert!(answer.text().await.unwrap().contains("<a href=\"/account/oauth/github?next=sessions\">Continue to the provider</a>"));
     }
     let other = get("/account/oauth/github?next=//evil.example", "cross-site").await.unwrap().text().await.unwrap();
     assert!(other.contains("<a href=\"/account/oauth/github\">") && !other.contains("evil"), "{other}");

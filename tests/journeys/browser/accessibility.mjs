@@ -363,7 +363,7 @@ const tests = {
     const answer = await fetch(`${url}/api/auth/signout`, { method: "POST", headers: { cookie: cookies, "content-type": "application/json" }, body: "{}" });
     assert.ok(answer.ok);
     await prompt.press("Enter");
-    await page.locator("#sign-in .fault", { hasText: "Your session has ended. Sign in to go on where you were." }).waitFor();
+    await page.locator("#sign-in .fault", { hasText: "Your session has ended. Sign in to continue where you were." }).waitFor();
     await waitForFocus("email");
     await checkPage(page, "session-ended");
     await keyboard.type(email);

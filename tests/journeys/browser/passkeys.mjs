@@ -44,7 +44,7 @@ try {
   await page.getByText("The browser used no passkey. Try again.").waitFor();
   await checkPage(page, "passkey-failed");
   await authenticator.isVerified(true);
-  await button("Make the passkey").click();
+  await button("Create the passkey").click();
   await page.getByText("The passkey is added.").waitFor();
   assert.equal(await page.locator(".secrets li").count(), 10, "recovery codes");
 

@@ -39,9 +39,9 @@ async fn page(app: &App, caller: &Authenticated, next: &str, said: Said) -> Resp
     let hidden = if next.is_empty() { Vec::new() } else { vec![("next", next)] };
     let field = if has_second_factor { Field::code(factors.totp_create_time.is_some()) } else { Field::password() };
     let sections = if has_passkey { vec![passkeys::passkey_section(hidden.clone())] } else { Vec::new() };
-    let form = Form { hidden, fields: vec![field], button: "Go on", is_refused: said.is_wrong(), ..Form::default() };
+    let form = Form { hidden, fields: vec![field], button: "Continue", is_refused: said.is_wrong(), ..Form::default() };
     let form = (has_code || !has_second_factor).then_some(form);
-    let mut texts = vec!["What you want to do needs a proof of who you are from the last ten minutes."];
+    let mut texts = vec!["For this you must have proved within the last ten minutes that it is you."];
     if !has_second_factor {
         texts.push("If your account has no password, sign in again with a linked account.");
     }

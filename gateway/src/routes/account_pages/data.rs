@@ -36,7 +36,8 @@ pub(crate) async fn export(State(app): State<Arc<App>>, SignedIn(caller): Signed
 fn delete(said: Said) -> Response {
     let hint = "The address of this account, as a confirmation.";
     let fields = vec![Field { hint, ..Field::email("") }];
-    let form = Form { fields, button: "Delete the account for ever", is_refused: said.is_wrong(), is_destructive: true, ..Form::default() };
+    let form =
+        Form { fields, button: "Delete the account permanently", is_refused: said.is_wrong(), is_destructive: true, ..Form::default() };
     let texts = [
         "Your account, your projects with their files and published sites, and your templates are deleted, also if other people use them.",
         "In projects of other people your messages are deleted. What you changed in their files stays, without your name.",

@@ -25,7 +25,7 @@ use crate::{
 };
 
 const TITLE: &str = "Connect a device";
-const DONE: [(&str, &str); 2] = [("approved", "The device is connected. You can go back to it."), ("denied", "The device is refused.")];
+const DONE: [(&str, &str); 2] = [("approved", "The device is connected. You can go back to it."), ("denied", "The device was refused.")];
 
 /// With a code in its address it shows what asks. That decides nothing.
 pub(crate) async fn device_page(State(app): State<Arc<App>>, SignedIn(caller): SignedIn, RawQuery(query): RawQuery) -> Response {
@@ -52,7 +52,7 @@ pub(crate) async fn device(State(app): State<Arc<App>>, SignedIn(caller): Signed
 fn ask(code: &str, said: Said) -> Response {
     let hint = "Eight letters that the device shows, such as WDJB-MJHT.";
     let field = Field { value: code, hint, ..Field::text("user_code", "Code") };
-    let form = Form { fields: vec![field], is_refused: said.is_wrong(), ..Form::of_action("find", "Go on") };
+    let form = Form { fields: vec![field], is_refused: said.is_wrong(), ..Form::of_action("find", "Continue") };
     let section = Section { heading: "Enter the code", forms: vec![form], ..Section::default() };
     said.respond(DEVICE, Page { title: TITLE, sections: vec![section], ..Page::default() })
 }
@@ -66,7 +66,7 @@ async fn show(app: &App, caller: &Authenticated, code: &str) -> Response {
     let network = if found.network.is_empty() { "an unknown network" } else { &found.network };
     let texts = vec![
         format!("A program that calls itself “{}” asks for access as {}. It asks from {network}.", found.client_name, found.email),
-        "It could then do with your projects what you can do. Go on only if you have just started it yourself, and if the device shows this code."
+        "It will be able to do everything that you can do with your projects. Continue only if you have just started it yourself, and if the device shows this code."
             .to_owned(),
     ];
     let answer = |action, button| {

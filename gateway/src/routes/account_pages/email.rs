@@ -30,7 +30,7 @@ use crate::{
 
 const PATH: &str = "/account/email";
 const DONE: [(&str, &str); 2] = [
-    ("sent", "A mail is on its way to the new address. Open its link to go on. Until then the account keeps its address."),
+    ("sent", "A mail is on its way to the new address. Open its link to continue. Until then the account keeps its address."),
     ("changed", "Your e-mail address is changed, and all other sessions have ended."),
 ];
 
@@ -88,7 +88,8 @@ async fn confirm_page(app: &App, caller: &Authenticated, token: &str, said: Said
     let hidden = vec![("token", token)];
     let form = Form { hidden, button: "Confirm the new address", is_refused: said.is_wrong(), ..Form::default() };
     let present = format!("The address of your account is {}.", change.email);
-    let new = format!("Confirm that it shall be {} from now on. All other devices and all programs are signed out then.", change.new_email);
+    let new =
+        format!("Confirm that you want to use {} from now on. All other devices and all programs are then signed out.", change.new_email);
     said.respond(NEW_EMAIL, Page { title: CONFIRM_NEW, texts: &[&present, &new], form: Some(form), ..Page::default() })
 }
 

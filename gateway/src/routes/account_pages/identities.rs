@@ -68,7 +68,7 @@ async fn page(app: &App, caller: &Authenticated, said: Said) -> Response {
         Err(status) => return refused(PATH, &fault_of(&status)),
     };
     let providers = providers_of(app, &caller.context).await;
-    let texts = ["You can sign in with each of these accounts, besides your password."];
+    let texts = ["You can sign in with each of these accounts, as well as with your password."];
     let sections = vec![list(&found, &providers), more(&providers)];
     said.respond(PATH, Page { title: "Linked accounts", texts: &texts, sections, ..Page::default() })
 }

@@ -83,7 +83,7 @@ impl<'a> KeyForm<'a> {
 
     /// The fields of the form.
     pub(super) fn fields(&self) -> Vec<Field<'a>> {
-        let hint = "Such as the program that will use it.";
+        let hint = "For example, the program that will use it.";
         let name = Field { of: "display_name", value: self.name, hint, ..Field::text("name", "Name") };
         let scope = Field { value: self.scope, options: SCOPES, ..Field::text("scope", "What it may do with projects") };
         let projects = Field {
@@ -102,7 +102,7 @@ impl<'a> KeyForm<'a> {
 async fn create(app: &App, caller: &Authenticated, form: &Fields) -> Response {
     let typed = KeyForm::of(form);
     match app.upstream.auth().create_api_key(caller.context.request(typed.request())).await {
-        Ok(answer) => page(app, caller, Said::Done("The key is made."), KeyForm::default(), Some(answer.into_inner().secret)).await,
+        Ok(answer) => page(app, caller, Said::Done("The key is created."), KeyForm::default(), Some(answer.into_inner().secret)).await,
         Err(status) => again(app, caller, &status, typed).await,
     }
 }
@@ -175,7 +175,7 @@ pub(super) fn cells(key: &ApiKey) -> Vec<Cell> {
 }
 
 fn new_key<'a>(typed: &KeyForm<'a>, is_refused: bool) -> Section<'a> {
-    let form = Form { fields: typed.fields(), is_refused, ..Form::of_action("create", "Make the key") };
+    let form = Form { fields: typed.fields(), is_refused, ..Form::of_action("create", "Create the key") };
     Section {
         heading: "New key",
         texts: vec![

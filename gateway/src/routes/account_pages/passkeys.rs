@@ -94,7 +94,7 @@ pub(super) fn ask<'a>(started: &'a StartPasskeyCeremonyResponse, hidden: Vec<(&'
 
 /// The same for a new passkey.
 pub(super) fn ask_for_new<'a>(started: &'a StartPasskeyCeremonyResponse, name: &'a str) -> Ask<'a> {
-    Ask { is_new: true, ..ask(started, vec![("display_name", name)], "Make the passkey") }
+    Ask { is_new: true, ..ask(started, vec![("display_name", name)], "Create the passkey") }
 }
 
 #[cfg(test)]

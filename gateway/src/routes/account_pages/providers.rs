@@ -118,8 +118,9 @@ fn is_name(text: &str) -> bool {
 fn ask(provider: &str, next: &str) -> Response {
     let query = if next.is_empty() { String::new() } else { format!("?next={next}") };
     let to = format!("/account/oauth/{provider}{query}");
-    let texts = ["Another site has led you here. Go on if you want to sign in."];
-    Page { title: SIGN_IN.1, texts: &texts, links: &[(&to, "Go on to the provider"), SIGN_IN], ..Page::default() }.respond(StatusCode::OK)
+    let texts = ["Another site has led you here. Continue if you want to sign in."];
+    Page { title: SIGN_IN.1, texts: &texts, links: &[(&to, "Continue to the provider"), SIGN_IN], ..Page::default() }
+        .respond(StatusCode::OK)
 }
 
 /// Starts a sign-in with the invite of a form.
@@ -141,8 +142,8 @@ pub(super) fn started(app: &App, answer: &StartProviderSignInResponse) -> Respon
 
 /// A page that leads to the provider by itself. The policy of the page with the form allows no redirect to another site.
 fn go_on(answer: &StartProviderSignInResponse) -> Response {
-    let links = [(answer.authorization_url.as_str(), "Go on now")];
-    let texts = ["You are on your way to the provider."];
+    let links = [(answer.authorization_url.as_str(), "Continue now")];
+    let texts = ["You are being sent to the provider."];
     let mut response = Page { title: "One moment", texts: &texts, links: &links, ..Page::default() }.respond(StatusCode::OK);
     if let Ok(value) = HeaderValue::try_from(format!("0;url={}", answer.authorization_url)) {
         response.headers_mut().insert(HeaderName::from_static("refresh"), value);

@@ -45,7 +45,7 @@ pub(crate) async fn reset(State(app): State<Arc<App>>, caller: MaybeAuthenticate
     match app.upstream.auth().request_password_reset(caller.anonymous().request(request)).await {
         Ok(_) => {
             let texts = ["If the address has an account, a mail is on its way.", CHECK_MAIL];
-            Page { title: "Look into your mail", texts: &texts, ..Page::default() }.respond(StatusCode::OK)
+            Page { title: "Check your mail", texts: &texts, ..Page::default() }.respond(StatusCode::OK)
         }
         Err(status) => reset_form(form.get("email"), wrong(&status)),
     }

@@ -39,7 +39,7 @@ const DONE: [(&str, &str); 4] = [
     ("renamed", "The passkey has the new name."),
     ("deleted", "The passkey is removed. All other devices are signed out."),
 ];
-const SHOWN_ONCE: &str = "Each code can be used once in place of the second factor. Store the codes where you find them without it. They are not \
+const SHOWN_ONCE: &str = "Each code can be used once in place of the second factor. Keep the codes in a place that you can reach without it. They are not \
                           shown again.";
 
 pub(crate) async fn second_factor_page(State(app): State<Arc<App>>, SignedIn(caller): SignedIn, RawQuery(query): RawQuery) -> Response {
@@ -75,7 +75,7 @@ fn of_secret(started: &StartTotpResponse) -> Section<'_> {
     Section {
         heading: "Add an authenticator app",
         texts: vec![
-            "Scan the picture with the app, or type the key into it. Then enter the code that the app shows, within ten minutes."
+            "Scan the QR code with the app, or type the key into it. Then enter the code that the app shows, within ten minutes."
                 .to_owned(),
         ],
         secrets: vec![grouped(&started.secret)],
@@ -168,7 +168,7 @@ async fn delete(app: &App, caller: &Authenticated, id: &str) -> Result<Said, Res
 /// Shows new recovery codes. `Err` is the answer.
 async fn new_codes(app: &App, caller: &Authenticated) -> Result<Said, Response> {
     match app.upstream.auth().create_recovery_codes(caller.context.request(CreateRecoveryCodesRequest {})).await {
-        Ok(answer) => Err(respond(Said::Done("Your earlier codes are void."), vec![of_codes(&answer.get_ref().recovery_codes)])),
+        Ok(answer) => Err(respond(Said::Done("Your earlier codes no longer work."), vec![of_codes(&answer.get_ref().recovery_codes)])),
         Err(status) => wrong(PATH, &status),
     }
 }
@@ -228,8 +228,8 @@ fn app_section(factors: &GetFactorsResponse) -> Section<'static> {
 fn codes_section(factors: &GetFactorsResponse) -> Section<'static> {
     Section {
         heading: "Recovery codes",
-        texts: vec![format!("{} recovery codes are left. New ones make the earlier ones void.", factors.recovery_codes)],
-        forms: vec![Form::of_action("codes", "Make new recovery codes")],
+        texts: vec![format!("{} recovery codes are left. New ones replace them.", factors.recovery_codes)],
+        forms: vec![Form::of_action("codes", "Create new recovery codes")],
         ..Section::default()
     }
 }

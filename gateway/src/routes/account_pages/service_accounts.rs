@@ -30,9 +30,9 @@ use crate::{
 
 const PATH: &str = "/account/service-accounts";
 const DONE: [(&str, &str); 4] = [
-    ("created", "The service account is made. Make a key for it, so that a program can use it."),
+    ("created", "The service account is created. Create a key for it, so that a program can use it."),
     ("renamed", "The service account has its new name."),
-    ("deleted", "The service account is deleted, with its keys. Its projects follow."),
+    ("deleted", "The service account is deleted, with its keys. Its projects are being deleted."),
     ("key-deleted", "The key is deleted. Programs that use it are refused from now on."),
 ];
 
@@ -53,7 +53,7 @@ pub(crate) async fn service_accounts(State(app): State<Arc<App>>, SignedIn(calle
         "delete" => delete(&app, &caller, &form).await,
         "delete-key" => delete_key(&app, &caller, &form).await,
         "create-key" => match create_key(&app, &caller, &form).await {
-            Ok(secret) => return page(&app, &caller, Said::Done("The key is made."), &Fields::default(), Some(secret)).await,
+            Ok(secret) => return page(&app, &caller, Said::Done("The key is created."), &Fields::default(), Some(secret)).await,
             Err(status) => Err(status),
         },
         _ => {
@@ -201,7 +201,7 @@ fn new_key<'a>(form: &'a Fields, options: &'a [(&'a str, &'a str)], refused: &st
     let mut fields =
         vec![Field { of: "service_account_id", value: form.get("holder"), options, ..Field::text("holder", "Service account") }];
     fields.extend(typed.fields());
-    let form = Form { fields, is_refused, ..Form::of_action("create-key", "Make the key") };
+    let form = Form { fields, is_refused, ..Form::of_action("create-key", "Create the key") };
     Section { heading: "New key", forms: vec![form], ..Section::default() }
 }
 
@@ -214,10 +214,10 @@ fn new_name<'a>(form: &'a Fields, options: &'a [(&'a str, &'a str)], refused: &s
 }
 
 fn new_account<'a>(form: &'a Fields, refused: &str) -> Section<'a> {
-    let hint = "Such as the program that will use it.";
+    let hint = "For example, the program that will use it.";
     let name =
         Field { of: "display_name", value: form.get("account_name"), hint, ..Field::text("account_name", "Name of the service account") };
-    let form = Form { fields: vec![name], is_refused: refused == "create", ..Form::of_action("create", "Make the service account") };
+    let form = Form { fields: vec![name], is_refused: refused == "create", ..Form::of_action("create", "Create the service account") };
     Section { heading: "New service account", forms: vec![form], ..Section::default() }
 }
 
@@ -230,7 +230,7 @@ fn deletion<'a>(form: &'a Fields, options: &'a [(&'a str, &'a str)], refused: &s
         fields: vec![account, name],
         is_refused: refused == "delete",
         is_destructive: true,
-        ..Form::of_action("delete", "Delete for ever")
+        ..Form::of_action("delete", "Delete permanently")
     };
     let text = "It is deleted with its keys and projects. This cannot be undone.".to_owned();
     Section { heading: "Delete", texts: vec![text], forms: vec![form], ..Section::default() }

@@ -95,7 +95,7 @@ pub(crate) async fn sign_up(State(app): State<Arc<App>>, caller: MaybeAuthentica
                 return Ok(response);
             }
             let texts = ["A mail is on its way to the address.", CHECK_MAIL];
-            Ok(Page { title: "Look into your mail", texts: &texts, ..Page::default() }.respond(StatusCode::OK))
+            Ok(Page { title: "Check your mail", texts: &texts, ..Page::default() }.respond(StatusCode::OK))
         }
         // The person may have another address, so the cookie with the token stays.
         Err(status) if fault_of(&status).reason == "INVITE_INVALID" => {

@@ -66,7 +66,7 @@ impl Said {
 
     /// The page has no form with this action.
     pub(crate) fn unknown_form() -> Self {
-        Self::Wrong(Refusal::new(StatusCode::BAD_REQUEST, "The form is not one of this page."))
+        Self::Wrong(Refusal::new(StatusCode::BAD_REQUEST, "This page has no such form."))
     }
 
     pub(crate) const fn is_wrong(&self) -> bool {

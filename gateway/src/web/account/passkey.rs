@@ -38,7 +38,7 @@ mod tests {
     #[test]
     fn the_options_are_escaped_and_the_script_has_the_nonce() {
         let mut html = String::new();
-        let form = Form { hidden: vec![("credential", "")], ..Form::of_action("passkey-answer", "Go on") };
+        let form = Form { hidden: vec![("credential", "")], ..Form::of_action("passkey-answer", "Continue") };
         Ask { is_new: true, options: "{\"a\":\"'><script>\"}", form }.write(&mut html, "abc");
         for part in [
             "data-mode=\"create\" data-options=\"{&quot;a&quot;:",

@@ -113,7 +113,7 @@ fn password_changed(name: &str, ways: &[WayIn], at: OffsetDateTime, site: &Url) 
         subject: "Your password was changed".into(),
         before: vec![
             format!("The password of your account for {name} was changed at {}.", moment(at)),
-            "If this was not you, set a new password now. All devices are signed out then.".into(),
+            "If this was not you, set a new password now. All devices are then signed out.".into(),
         ],
         link: ("Set a new password", page(site, "account/reset", None)),
         after: vec![SERVICE_KEYS_REMAIN.into(), ways_left(ways, site), provider_keys_remain(site)],
@@ -156,7 +156,7 @@ fn new_device(name: &str, network: &str, at: OffsetDateTime, site: &Url) -> Word
         subject: "New sign-in to your account".into(),
         before: vec![
             format!("Somebody signed in to your account for {name} at {}, from the address {network}, which is new.", moment(at)),
-            "If this was not you, set a new password now. All devices are signed out then.".into(),
+            "If this was not you, set a new password now. All devices are then signed out.".into(),
         ],
         link: ("Set a new password", page(site, "account/reset", None)),
         after: Vec::new(),
@@ -167,7 +167,7 @@ fn key_made(name: &str, network: &str, at: OffsetDateTime, site: &Url) -> Words 
     Words {
         subject: "New API key for your account".into(),
         before: vec![
-            format!("Somebody made an API key for your account for {name} at {}, from the address {network}.", moment(at)),
+            format!("Somebody created an API key for your account for {name} at {}, from the address {network}.", moment(at)),
             "A program with the key can use your projects. If this was not you, delete the key and set a new password.".into(),
         ],
         link: ("See your keys", page(site, "account/keys", None)),
@@ -179,7 +179,7 @@ fn service_key_made(name: &str, network: &str, at: OffsetDateTime, site: &Url) -
     Words {
         subject: "New API key for a service account".into(),
         before: vec![
-            format!("Somebody made an API key for a service account of yours for {name} at {}, from the address {network}.", moment(at)),
+            format!("Somebody created an API key for a service account of yours for {name} at {}, from the address {network}.", moment(at)),
             "If this was not you, delete the key and set a new password.".into(),
         ],
         link: ("See your service accounts", page(site, "account/service-accounts", None)),
@@ -205,7 +205,7 @@ fn passkey_added(name: &str, network: &str, at: OffsetDateTime, site: &Url) -> W
 /// What the owner does if somebody else has added a factor, which a sign-in needs from then on.
 fn against_a_new_factor() -> String {
     format!(
-        "If this was not you, set a new password now with a link that you get by mail. All devices are signed out then. Within {0} days that \
+        "If this was not you, set a new password now with a link that you get by mail. All devices are then signed out. Within {0} days that \
          also removes it. After {0} days tell the operator.",
         NEW_FOR.whole_days()
     )
@@ -215,7 +215,7 @@ fn factor_changed(is_added: bool, name: &str, at: OffsetDateTime, site: &Url) ->
     let (what, then, advice) = if is_added {
         ("added to", " From now on a sign-in needs it.", against_a_new_factor())
     } else {
-        let advice = "If this was not you, set a new password now, and tell the operator. All devices are signed out then.";
+        let advice = "If this was not you, set a new password now, and tell the operator. All devices are then signed out.";
         ("removed from", "", advice.to_owned())
     };
     Words {

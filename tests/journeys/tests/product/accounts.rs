@@ -109,7 +109,7 @@ async fn a_person_signs_up_and_sets_a_new_password_without_scripts() -> Result<(
     );
     ensure!(!weak.html.contains("value=\"passwordpassword\""), "a password is never written back");
     let asked = browser.post("/account/sign-up", &[fields[0], ("password", PASSWORD)]).await?;
-    ensure!(asked.status == StatusCode::OK && asked.cookies.is_empty() && asked.html.contains("Look into your mail"), "{}", asked.html);
+    ensure!(asked.status == StatusCode::OK && asked.cookies.is_empty() && asked.html.contains("Check your mail"), "{}", asked.html);
 
     let (subject, link) = browser.mails(1).await.remove(0);
     ensure!(
@@ -143,7 +143,7 @@ async fn a_person_signs_up_and_sets_a_new_password_without_scripts() -> Result<(
     ensure!(browser.get("/api/auth/session", &session).await?.status == StatusCode::OK);
 
     let asked = browser.post("/account/reset", &[("email", "ADA@example.com")]).await?;
-    ensure!(asked.status == StatusCode::OK && asked.html.contains("Look into your mail"));
+    ensure!(asked.status == StatusCode::OK && asked.html.contains("Check your mail"));
     let (_, link) = browser.mails(2).await.remove(1);
     let page = browser.open(&link).await?;
     let weak = browser.post("/account/reset/confirm", &[("token", page.token()?), ("password", "passwordpassword")]).await?;

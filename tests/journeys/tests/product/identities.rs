@@ -216,7 +216,7 @@ async fn an_answer_that_no_browser_waits_for_signs_nobody_in() -> Result<()> {
         ensure!(victim.cookies.is_empty(), "{:?}", victim.cookies);
     }
     let unknown = victim.get("/account/oauth/gitlab").await?;
-    ensure!(unknown.status == StatusCode::NOT_FOUND && unknown.html.contains("Nobody can sign in here with this provider."));
+    ensure!(unknown.status == StatusCode::NOT_FOUND && unknown.html.contains("This site does not offer sign-in with this provider."));
     let there = victim.get("/account/oauth/github").await?;
     let state = Url::parse(&there.location)?.query_pairs().find(|(name, _)| name == "state").context("a state")?.1.into_owned();
     let denied = victim.get(&format!("/account/oauth/github/callback?error=access_denied&state={state}")).await?;
