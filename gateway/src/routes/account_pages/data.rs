@@ -40,7 +40,6 @@ fn delete(said: Said) -> Response {
         Form { fields, button: "Delete the account permanently", is_refused: said.is_wrong(), is_destructive: true, ..Form::default() };
     let texts = [
         "Your account, your projects with their files and published sites, and your templates are deleted, also if other people use them.",
-        "In projects of other people your messages are deleted. What you changed in their files stays, without your name.",
         "This cannot be undone. Export your data first if you want to keep it.",
     ];
     said.respond(DELETE, Page { title: "Delete the account", texts: &texts, form: Some(form), ..Page::default() })
