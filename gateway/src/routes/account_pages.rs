@@ -79,8 +79,7 @@ const CONFIRM: &str = "/account/reset/confirm";
 const SIGN_IN: (&str, &str) = (menu::SIGN_IN, "Sign in");
 const SIGN_UP: (&str, &str) = ("/account/sign-up", "Create an account");
 const RESET: (&str, &str) = ("/account/reset", "Set a new password");
-const CHECK_MAIL: &str =
-    "Open the link in the mail to continue. If there is no mail after a few minutes, check your spam folder.";
+const CHECK_MAIL: &str = "Open the link in the mail to continue. If there is no mail after a few minutes, check your spam folder.";
 
 const NOT_SOLVED: &str =
     "The solution of your browser was wrong, was used before, or came after more than five minutes. It solves a new task now.";

@@ -71,8 +71,8 @@ impl Setting for SignInChallenge {
 pub(crate) struct Domains(Vec<String>);
 
 impl Domains {
-    /// Whether addresses of other domains may not sign up.
-    pub(crate) const fn are_some(&self) -> bool {
+    /// Whether only addresses of some domains may sign up.
+    pub(crate) const fn is_restricted(&self) -> bool {
         !self.0.is_empty()
     }
 
@@ -294,7 +294,7 @@ mod tests {
             let email = email.parse().expect(email);
             assert_eq!((domains.allow(&email), Domains::default().allow(&email)), (allowed, true), "{email:?}");
         }
-        assert!(domains.are_some() && !Domains::default().are_some());
+        assert!(domains.is_restricted() && !Domains::default().is_restricted());
     }
 
     #[test]

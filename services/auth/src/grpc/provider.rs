@@ -40,7 +40,7 @@ pub(super) fn list(app: &App) -> ListProvidersResponse {
         passkeys_offered: app.relying_party.is_some(),
         password_min_length: u32::try_from(app.password_min).unwrap_or(u32::MAX),
         sign_up_closed: app.sign_up == SignUp::Closed,
-        sign_up_domains_only: app.sign_up_domains.are_some() && matches!(app.sign_up, SignUp::Open | SignUp::Verify),
+        sign_up_domains_only: app.sign_up_domains.is_restricted() && matches!(app.sign_up, SignUp::Open | SignUp::Verify),
     }
 }
 

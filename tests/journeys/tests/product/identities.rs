@@ -244,6 +244,7 @@ async fn an_invite_opens_the_sign_up_on_the_page_and_at_a_provider() -> Result<(
     let mut second = Browser::new(&cluster)?;
     let used = second.post("/account/sign-up", &[("email", "eve@example.com"), ("password", PASSWORD), ("token", &token)]).await?;
     ensure!(used.status == StatusCode::BAD_REQUEST && used.html.contains("The invite has been used"), "{}", used.html);
+    ensure!(!used.html.contains("<form") && used.html.contains("Enter another e-mail address"), "{}", used.html);
 
     let first = second.get(&at_provider).await?;
     let page = second.get(&first.location).await?;
