@@ -52,6 +52,9 @@ pub struct Request {
     /// The name of the compiler's build. It is part of the keys of modules, so that no other build uses them. Empty if none is kept.
     #[prost(string, tag = "10")]
     pub release: String,
+    /// Specifiers of tools that cannot be had. No answer wants them, and what needs one of them is not checked.
+    #[prost(string, repeated, tag = "11")]
+    pub absent_tools: Vec<String>,
 }
 
 /// A file of the tree.
@@ -77,6 +80,9 @@ pub struct Package {
     pub specifier: String,
     #[prost(string, tag = "2")]
     pub url: String,
+    /// The names that its module exports, sorted. Empty if they are not known.
+    #[prost(string, repeated, tag = "3")]
+    pub exports: Vec<String>,
 }
 
 /// A compiled tree.

@@ -96,7 +96,7 @@ pub(crate) fn follow<T>(request: Request, output: Output, progress: &mut dyn FnM
     let aliases = aliases(&tree, &project, progress);
     let resolver = ManuallyDrop::new(Resolver::new(&tree, aliases));
     let mut graph = Graph::new(&tree, &resolver, &project, &request.known, progress);
-    graph.tools = Tools::new(request.tools, request.tool_outputs);
+    graph.tools = Tools::new(request.tools, request.tool_outputs).without(request.absent_tools);
     let walk = Walk::of(&mut graph, &outline, &base, &request.packages);
     let classic = Classic::of(&graph, std::iter::once((PAGE, &outline)));
     let (packages, checks_all) = (request.packages, request.check_all);
@@ -122,7 +122,8 @@ impl Compilation<'_> {
         // What a browser cannot load is no fault of files that it does not get.
         let nothing = Walk::default();
         let walk = if self.is_refused { &nothing } else { &self.walk };
-        findings.extend(Checker::new(&self.graph, walk, &self.classic).of_other_tool(self.is_foreign).modules());
+        let checker = Checker::new(&self.graph, walk, &self.classic).of_other_tool(self.is_foreign);
+        findings.extend(checker.with_packages(&self.packages).modules());
         merged(findings)
     }
 

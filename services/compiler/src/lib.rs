@@ -8,6 +8,7 @@
 //! - [`graph`]: the modules that the page reaches, and what is wrong with them as a whole. [`page`]: `index.html`.
 //! - [`packages`]: the packages that a project imports, bundled to modules. [`site`]: the page, its modules and its packages as few small
 //!   files.
+//! - `advice`: what to use instead of what a browser cannot run.
 //! - [`outline`]: what files declare and import, in many languages. [`symbols`]: where it is noted.
 //! - [`tool`]: compilers that exist only in JavaScript, such as Svelte's, in an engine.
 //! - [`compile`]: a request to an answer. [`edit`]: modules of an answer whose contents have changed. [`worker`]: the process and its limits.
@@ -15,6 +16,7 @@
 
 #![forbid(unsafe_code)]
 
+mod advice;
 pub mod compile;
 pub mod edit;
 mod environment;

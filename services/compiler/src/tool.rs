@@ -52,6 +52,8 @@ pub(crate) struct Tools {
     sheets: BTreeMap<String, Arc<Sheets>>,
     /// Specifiers of those that the request lacks.
     wanted: BTreeSet<String>,
+    /// Specifiers of those that cannot be had.
+    absent: BTreeSet<String>,
     /// Texts of answers, by key.
     outputs: BTreeMap<String, String>,
     made: Vec<ToolOutput>,
@@ -74,10 +76,15 @@ impl Tools {
         Self { given, outputs, ..Self::default() }
     }
 
+    /// These are never wanted.
+    pub(crate) fn without(self, absent: Vec<String>) -> Self {
+        Self { absent: absent.into_iter().collect(), ..self }
+    }
+
     /// The hash of a tool's code. A tool that the request lacks is noted as wanted.
     pub(crate) fn id(&mut self, specifier: &str) -> Option<String> {
         let found = self.given.get(specifier).map(|tool| tool.id.clone());
-        if found.is_none() {
+        if found.is_none() && !self.absent.contains(specifier) {
             self.wanted.insert(specifier.to_owned());
         }
         found

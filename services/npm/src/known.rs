@@ -2,7 +2,10 @@
 
 use std::{collections::HashMap, sync::LazyLock};
 
-use crate::finding::{Code, Finding};
+use crate::{
+    error::shown,
+    finding::{Code, Finding},
+};
 
 const TABLE: &str = include_str!("../data/known.tsv");
 
@@ -24,6 +27,12 @@ fn lines() -> impl Iterator<Item = (&'static str, Known)> {
     })
 }
 
+/// What to use instead of a package of the table, or of a module of Node.js.
+#[must_use]
+pub fn instead(package: &str) -> Option<&'static str> {
+    KNOWN.get(package).map(|known| known.instead)
+}
+
 /// The finding for a package of the table.
 #[must_use]
 pub fn finding(package: &str) -> Option<Finding> {
@@ -31,12 +40,15 @@ pub fn finding(package: &str) -> Option<Finding> {
     Some(if known.is_native { native(package) } else { node_only(package) }.instead(known.instead))
 }
 
-pub(crate) fn native(package: &str) -> Finding {
-    Finding::new(Code::NativeCode, package, "The package needs compiled code of an operating system, which a browser does not run.")
+/// The finding for a package that needs compiled code, and that the table need not have.
+#[must_use]
+pub fn native(package: &str) -> Finding {
+    let message = format!("{} needs compiled code of an operating system, which a browser does not run.", shown(package));
+    Finding::new(Code::NativeCode, package, &message)
 }
 
 fn node_only(package: &str) -> Finding {
-    Finding::new(Code::NodeOnly, package, "The package needs modules of Node.js, which a browser does not have.")
+    Finding::new(Code::NodeOnly, package, &format!("{package} needs modules of Node.js, which a browser does not have."))
 }
 
 #[cfg(test)]
@@ -58,5 +70,6 @@ mod tests {
         assert!(bcrypt.code == Code::NativeCode && bcrypt.instead.expect("an alternative").contains("bcryptjs"));
         assert_eq!(finding("express").map(|finding| finding.code), Some(Code::NodeOnly));
         assert_eq!(finding("react"), None);
+        assert!(instead("fs").is_some_and(|instead| instead.starts_with("import the file")) && instead("react").is_none());
     }
 }

@@ -9,7 +9,7 @@ pub mod code {
     pub const SYNTAX_ERROR: &str = "SYNTAX_ERROR";
     /// An import names a file that does not exist.
     pub const UNRESOLVED_IMPORT: &str = "UNRESOLVED_IMPORT";
-    /// An import names an export that the file does not have.
+    /// An import names an export that the file or the package does not have.
     pub const MISSING_EXPORT: &str = "MISSING_EXPORT";
     /// An import names a package that `package.json` does not list.
     pub const MISSING_PACKAGE: &str = "MISSING_PACKAGE";

@@ -41,6 +41,9 @@ pub struct PackagesAnswer {
     /// Specifiers of tools that the request lacks. If there is any, the answer has nothing else.
     #[prost(string, repeated, tag = "5")]
     pub wanted_tools: Vec<String>,
+    /// Names of packages that need compiled code. The caller sets it: the files that say so are not part of the request.
+    #[prost(string, repeated, tag = "6")]
+    pub native: Vec<String>,
 }
 
 /// One ECMAScript module.

@@ -1,15 +1,19 @@
 //! What is wrong with the modules together: imports, exports, names, and files that the page refers to.
 
-use std::{cell::OnceCell, collections::BTreeSet};
+use std::{
+    cell::OnceCell,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use compiler_client::message::{
-    Facts, Finding, Place,
+    Facts, Finding, Package, Place,
     facts::{Import, Kind, Member, Named},
     finding::{MAX_FINDINGS, code},
 };
 
 use super::{Classic, Graph, Name, Target, Walk, walk};
 use crate::{
+    advice::advice,
     module,
     page::{Item, Outline, Role},
     project, text,
@@ -88,6 +92,8 @@ pub(crate) struct Checker<'c, 'g> {
     is_foreign: bool,
     /// The packages of the manifests below the root.
     nested: OnceCell<BTreeSet<String>>,
+    /// What modules of packages export, sorted, by specifier. Those of which it is not known are absent.
+    packages: BTreeMap<&'c str, &'c [String]>,
     findings: Vec<Finding>,
 }
 
@@ -105,8 +111,15 @@ impl<'c, 'g> Checker<'c, 'g> {
             mapped: BTreeSet::new(),
             is_foreign: false,
             nested: OnceCell::new(),
+            packages: BTreeMap::new(),
             findings: Vec::new(),
         }
+    }
+
+    /// The packages of the page are bundled.
+    pub(crate) fn with_packages(self, packages: &'c [Package]) -> Self {
+        let known = packages.iter().filter(|package| !package.exports.is_empty());
+        Self { packages: known.map(|package| (package.specifier.as_str(), package.exports.as_slice())).collect(), ..self }
     }
 
     /// Checks files that browsers get as they are. `mapped` are the keys of the import maps of the pages. Scripts of other origins are how
@@ -178,7 +191,10 @@ impl<'c, 'g> Checker<'c, 'g> {
             Target::Unsupported(message) if self.is_reached(name) => {
                 self.add(name, code::UNSUPPORTED, place, &format!("{written}: {message}"));
             }
-            Target::Package(package) => self.package(name, import, &package),
+            Target::Package(package) => {
+                self.package(name, import, &package);
+                self.exports_of_package(name, import);
+            }
             Target::Foreign | Target::Generated(_) | Target::Refresh | Target::Unsupported(_) => {}
         }
     }
@@ -241,7 +257,7 @@ impl<'c, 'g> Checker<'c, 'g> {
         if is_builtin(package) && !self.graph.project.has(package) {
             if self.is_reached(name) {
                 let message = format!("{written} is a module of Node.js; a browser has none");
-                self.add(name, code::UNSUPPORTED, import.place.as_ref(), &message);
+                self.add(name, code::UNSUPPORTED, import.place.as_ref(), &message).help = advice(&[package]);
             }
             return;
         }
@@ -260,6 +276,21 @@ impl<'c, 'g> Checker<'c, 'g> {
             let message = format!("the package {package} is not in package.json");
             let found = self.add(name, code::MISSING_PACKAGE, import.place.as_ref(), &message);
             found.help = format!("Add {package} to the dependencies in package.json.");
+        }
+    }
+
+    /// A browser runs no module of the page if one of them imports a name that a package does not export.
+    fn exports_of_package(&mut self, name: &Name, import: &Import) {
+        let Some(exports) = self.packages.get(import.specifier.as_str()).copied().filter(|_| self.is_reached(name)) else { return };
+        for Named { name: export, place } in import.names.iter().filter(|named| exports.binary_search(&named.name).is_err()) {
+            let written = if import.written.is_empty() { &import.specifier } else { &import.written };
+            let message = match export.as_str() {
+                "default" => format!("{written} has no default export"),
+                _ => format!("{written} has no export named {export}"),
+            };
+            let similar = exports.iter().find(|known| known.len() > 2 && (export.starts_with(known.as_str()) || known.starts_with(export)));
+            let help = similar.map(|found| format!("Did you mean {found}?")).unwrap_or_default();
+            self.add(name, code::MISSING_EXPORT, place.as_ref(), &message).help = help;
         }
     }
 

@@ -29,8 +29,8 @@ impl Notes {
     }
 
     /// What a bundle lacks and its page may not need.
-    pub(super) fn warn(&self, code: &str, file: &str, message: &str) {
-        self.put(Finding { is_warning: true, ..text::finding(code, file, &text::start(), message) });
+    pub(super) fn warn(&self, code: &str, file: &str, message: &str, help: String) {
+        self.put(Finding { is_warning: true, help, ..text::finding(code, file, &text::start(), message) });
     }
 
     pub(super) fn put(&self, finding: Finding) {

@@ -23,7 +23,11 @@ pub(super) fn answer(built: &BundleOutput, resources: Vec<Resource>, entries: &[
     for (name, chunk) in &chunks {
         let entry = chunk.facade_module_id.as_ref().filter(|_| chunk.is_entry).and_then(|id| id.as_ref().strip_prefix(ENTRY));
         let entry = entry.and_then(|at| entries.get(at.parse::<usize>().ok()?));
-        packages.extend(entry.map(|entry| Package { specifier: entry.specifier.clone(), url: urls[name].clone() }));
+        packages.extend(entry.map(|entry| Package {
+            specifier: entry.specifier.clone(),
+            url: urls[name].clone(),
+            exports: exports(chunk),
+        }));
     }
     packages.sort_by(|a, b| a.specifier.cmp(&b.specifier));
     let mut modules: Vec<_> =
@@ -31,6 +35,14 @@ pub(super) fn answer(built: &BundleOutput, resources: Vec<Resource>, entries: &[
     modules.sort_by(|a, b| a.url.cmp(&b.url));
     modules.dedup_by(|a, b| a.url == b.url);
     PackagesAnswer { packages, modules, resources, ..PackagesAnswer::default() }
+}
+
+/// The names that a browser can import, sorted.
+fn exports(chunk: &OutputChunk) -> Vec<String> {
+    let mut names: Vec<_> = chunk.exports.iter().map(ToString::to_string).collect();
+    names.sort_unstable();
+    names.dedup();
+    names
 }
 
 /// The address of a chunk: the hash of its code and of all that it loads, by the names before they are replaced. Chunks can import each

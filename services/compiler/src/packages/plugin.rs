@@ -21,6 +21,7 @@ use super::{
     notes::Notes,
 };
 use crate::{
+    advice::{advice, package_at},
     module::{self, Source, component, helpers, marks, options::Options, scss},
     tool::{
         builtins,
@@ -36,7 +37,7 @@ pub(super) const NAME_START: &str = "backlot-chunk-";
 pub(super) const NAME_END: &str = ".mjs";
 /// An empty module.
 const EMPTY: &str = "backlot:empty";
-/// A module that warns when it is used.
+/// A module that warns when it is used. A package that the table of alternatives has, `>` and the name of the module follow.
 const ABSENT: &str = "backlot:absent:";
 /// A module that fails when it is loaded.
 const FAILS: &str = "backlot:fails:";
@@ -137,15 +138,16 @@ impl Packages {
             }
             Resolution::Builtin(name) => {
                 let message = format!("the package imports {name}, a module of Node.js; a browser has none");
-                self.notes.warn(code::UNSUPPORTED, importer, &message);
-                HookResolveIdOutput::from_id(format!("{ABSENT}{name}"))
+                self.notes.warn(code::UNSUPPORTED, importer, &message, advice(&[package_at(importer), name.as_str()]));
+                HookResolveIdOutput::from_id(absent_id(importer, &name))
             }
             Resolution::Missing if is_asked => HookResolveIdOutput::from_id(format!("{FAILS}Cannot find module '{name}'")),
             Resolution::Missing => {
                 if !self.files.is_optional(importer, name) {
-                    self.notes.warn(code::UNRESOLVED_IMPORT, importer, &format!("there is no file for the import {name}"));
+                    let message = format!("there is no file for the import {name}");
+                    self.notes.warn(code::UNRESOLVED_IMPORT, importer, &message, String::new());
                 }
-                HookResolveIdOutput::from_id(format!("{ABSENT}{name}"))
+                HookResolveIdOutput::from_id(absent_id(importer, name))
             }
         }
     }
@@ -159,8 +161,8 @@ impl Packages {
         if id == EMPTY {
             return script("module.exports = {};".to_owned());
         }
-        if let Some(name) = id.strip_prefix(ABSENT) {
-            return script(absent(name));
+        if let Some((package, name)) = id.strip_prefix(ABSENT).and_then(|rest| rest.split_once('>')) {
+            return script(absent(name, &advice(&[package, name])));
         }
         if let Some(message) = id.strip_prefix(FAILS) {
             return script(fails(message));
@@ -185,8 +187,10 @@ impl Packages {
         }
         let extension = path::extension(file);
         if ["node", "wasm"].contains(&extension.as_str()) && query.is_empty() {
-            self.notes.warn(code::UNSUPPORTED, file, "native code cannot be bundled");
-            return (fails(&format!("{file}: native code cannot be bundled")), ModuleType::Js);
+            let help = advice(&[package_at(file)]);
+            let text = format!("{file}: native code cannot be bundled. {help}");
+            self.notes.warn(code::UNSUPPORTED, file, "native code cannot be bundled", help);
+            return (fails(text.trim_end()), ModuleType::Js);
         }
         let kind = match module::kind(file, query) {
             Ok(Kind::Module | Kind::Inline) if scss::is_scss(file) => {
@@ -276,13 +280,20 @@ fn plain(extension: &str) -> Option<ModuleType> {
     }
 }
 
+/// The id of what stands for a module that is not there.
+fn absent_id(importer: &str, name: &str) -> String {
+    // Two packages without advice share the module.
+    let package = Some(package_at(importer)).filter(|package| !advice(&[package]).is_empty()).unwrap_or_default();
+    format!("{ABSENT}{package}>{name}")
+}
+
 /// Reads of its members are undefined, and say so. It is CommonJS: any name can be imported of it.
-fn absent(name: &str) -> String {
-    let name = Value::from(name);
+fn absent(name: &str, advice: &str) -> String {
+    let (name, advice) = (Value::from(name), Value::from(format!(" {advice}").trim_end()));
     format!(
         "module.exports = Object.create(new Proxy({{}}, {{ get(_, key) {{ if (typeof key === \"string\" && ![\"__esModule\", \"__proto__\", \
          \"constructor\", \"default\", \"then\"].includes(key)) console.warn(`The module ${{{name}}} is not in the bundle: ${{key}} is \
-         undefined.`); }} }}));"
+         undefined.${{{advice}}}`); }} }}));"
     )
 }
 

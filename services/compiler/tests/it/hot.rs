@@ -46,7 +46,7 @@ fn components_of_react_are_registered() {
         "{}",
         first.page
     );
-    let package = Package { specifier: REACT_REFRESH.to_owned(), url: "@m/refresh.js".to_owned() };
+    let package = Package { specifier: REACT_REFRESH.to_owned(), url: "@m/refresh.js".to_owned(), exports: Vec::new() };
     let mut all = vec![("index.html", "<!doctype html><head></head><script type=module src=/src/main.tsx></script>")];
     all.extend(files);
     let provided = compile(Request { packages: vec![package], ..request(&all) });

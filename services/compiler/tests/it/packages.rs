@@ -72,6 +72,8 @@ fn commonjs_has_named_exports_and_one_copy_of_what_is_shared() {
     ];
     let answer = bundled(&files, &["b/deep", "b", "a", "a"]);
     assert_eq!((specifiers(&answer), brief(&answer.findings)), (vec!["a", "b", "b/deep"], vec![]));
+    let exports = |at: usize| answer.packages[at].exports.clone();
+    assert_eq!((exports(1), exports(2)), (["count", "default", "own", "useState"].map(str::to_owned).to_vec(), vec!["read".to_owned()]));
     let printed = run(
         &answer,
         "import A, { useState } from \"a\"; import count, { own, useState as again } from \"b\"; import { read } from \"b/deep\";\n\
@@ -154,6 +156,9 @@ fn what_cannot_be_bundled_has_a_finding_and_the_rest_is_bundled() {
         "{messages}"
     );
     assert!(!messages.contains("peer"), "an optional package: {messages}");
+    let helps = answer.findings.iter().filter(|finding| finding.message.contains("node:fs")).map(|finding| finding.help.as_str());
+    assert_eq!(helps.collect::<Vec<_>>(), ["Use instead: import the file, or fetch it from public/."]);
+    assert!(code(&answer, "esm").contains("Use instead: import the file"), "what stands for the module says it, too");
     let printed = run(
         &answer,
         "import { peer } from \"good\"; import { found } from \"esm\"; import { late } from \"uses\"; console.warn = () => {};\n\

@@ -19,7 +19,8 @@ fn a_page_gets_its_import_map_before_its_scripts_and_keeps_the_rest() {
     ];
     let mut with_base = request(&files);
     with_base.base = "/p/1/".to_owned();
-    with_base.packages = ["pkg", "other"].map(|name| Package { specifier: name.to_owned(), url: format!("@m/{name}.js") }).to_vec();
+    with_base.packages =
+        ["pkg", "other"].map(|name| Package { specifier: name.to_owned(), url: format!("@m/{name}.js"), exports: Vec::new() }).to_vec();
     let answer = compile(with_base);
     assert_eq!(brief(&answer.findings), Vec::<String>::new());
     let page = &answer.page;

@@ -89,7 +89,7 @@ fn an_edit_of_what_a_worker_imports_changes_its_address_and_a_package_has_one() 
         ]
     };
     let with = |text, packages: Vec<Package>| compile(Request { packages, ..request(&files(text)) });
-    let package = Package { specifier: "a".to_owned(), url: "@m/1.js".to_owned() };
+    let package = Package { specifier: "a".to_owned(), url: "@m/1.js".to_owned(), exports: Vec::new() };
     let first = with("export {}", vec![package.clone()]);
     assert!(texts(&first, "import \"./1.js\";").len() == 1, "{:?}", first.resources);
     let urls = |answer: &Answer| answer.resources.iter().map(|resource| resource.url.clone()).collect::<Vec<_>>();
@@ -100,7 +100,7 @@ fn an_edit_of_what_a_worker_imports_changes_its_address_and_a_package_has_one() 
     let kept = known(&first);
     let again = compile(Request {
         known: kept,
-        packages: vec![Package { specifier: "a".to_owned(), url: "@m/1.js".to_owned() }],
+        packages: vec![Package { specifier: "a".to_owned(), url: "@m/1.js".to_owned(), exports: Vec::new() }],
         ..request(&files("export {}"))
     });
     assert_eq!((again.modules.len(), &again.page), (0, &first.page));

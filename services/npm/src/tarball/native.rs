@@ -12,7 +12,7 @@ const MAX_MANIFEST: usize = 1 << 20;
 const SCRIPTS: [&str; 3] = ["preinstall", "install", "postinstall"];
 
 /// The finding for a package that needs compiled code, by its files: `binding.gyp`, `gypfile`, a compiled module, or a script that builds or
-/// downloads one.
+/// downloads one. A package that has other files for browsers needs none of it there, unless the table knows better.
 #[must_use]
 pub fn inspect(package: &str, files: &Files) -> Option<Finding> {
     let manifest = files.get("package.json").filter(|bytes| bytes.len() <= MAX_MANIFEST);
@@ -20,7 +20,10 @@ pub fn inspect(package: &str, files: &Files) -> Option<Finding> {
     let is_built = SCRIPTS.iter().filter_map(|script| manifest["scripts"][script].as_str()).any(builds);
     let has_module = files.keys().any(|path| path.ends_with(".node"));
     let is_native = is_built || has_module || files.contains_key("binding.gyp") || manifest["gypfile"] == true;
-    is_native.then(|| known::finding(package).unwrap_or_else(|| known::native(package)))
+    let known = known::finding(package);
+    let has_browser_files =
+        manifest["browser"].is_string() || manifest["browser"].is_object() || manifest["exports"].to_string().contains("\"browser\":");
+    (is_native && (known.is_some() || !has_browser_files)).then(|| known.unwrap_or_else(|| known::native(package)))
 }
 
 fn builds(script: &str) -> bool {

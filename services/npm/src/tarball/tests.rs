@@ -160,9 +160,12 @@ fn packages_with_compiled_code_are_found() {
     }
     let bcrypt = inspect("bcrypt", &files("binding.gyp", "")).expect("bcrypt");
     assert_eq!(bcrypt.instead.as_deref(), Some("bcryptjs"));
-    for files in
-        [files("package.json", r#"{"scripts": {"install": "echo", "test": "node-gyp"}, "gypfile": false}"#), files("package.json", "[")]
-    {
+    for files in [
+        files("package.json", r#"{"scripts": {"install": "echo", "test": "node-gyp"}, "gypfile": false}"#),
+        files("package.json", r#"{"gypfile": true, "browser": {"./index.js": "./js.js"}}"#),
+        files("package.json", r#"{"gypfile": true, "exports": {".": {"browser": "./js.js", "default": "./index.js"}}}"#),
+        files("package.json", "["),
+    ] {
         assert_eq!(inspect("a", &files), None, "{files:?}");
     }
 }

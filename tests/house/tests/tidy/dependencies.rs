@@ -47,7 +47,7 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
     // The process that fetches, which the executable of `compiler` runs, and its messages.
     ("fetcher", &["compiler-client", "npm"]),
     // Nobody depends on `compiler`: its executable is started by `compiler-client`, so no other build has its dependencies.
-    ("compiler", &["compiler-client", "fetcher"]),
+    ("compiler", &["compiler-client", "fetcher", "npm"]),
     ("compile", &["chassis", "compiler-client", "fetcher", "npm", "proto"]),
     ("gateway", &["chassis", "proto"]),
     (
