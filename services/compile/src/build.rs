@@ -1,6 +1,7 @@
 //! One build: from the cache, or by workers that get the files they ask for. `options`: what is built. `edit`: a build that differs from the
-//! last one only in the code of some modules. `site`: a build for a published site.
+//! last one only in the code of some modules. `check`: packages and tools of a check. `site`: a build for a published site.
 
+mod check;
 mod edit;
 mod options;
 pub(crate) mod site;
@@ -14,7 +15,7 @@ use std::{
 use chassis::share::{Holder, Share};
 use compiler_client::{
     error_page::error_page,
-    message::{Answer, Request, Tool},
+    message::{Answer, Finding, Request, Tool},
 };
 use prost::Message as _;
 use proto::{
@@ -135,6 +136,9 @@ struct Supply {
     sources: Sources,
     last: Option<(Vec<String>, PagePackages)>,
     tools: Vec<Tool>,
+    /// Of a check: compilers that cannot be had, and why.
+    absent_tools: Vec<String>,
+    refused: Vec<Finding>,
 }
 
 impl Supply {
@@ -175,12 +179,16 @@ impl Build<'_> {
             hold(&mut self.memory, compiled.iter().map(|module| module.code.len() + module.map.len()).sum())?;
             request.known.extend(compiled.iter().filter_map(|module| module.facts.as_ref()).map(|facts| facts.encode_to_vec().into()));
             made.compiled.extend(compiled);
-            if let Some(refused) = self.provide_tools(&mut supply.tools, &supply.sources, &answer.wanted_tools).await? {
+            if let Some(refused) = self.provide_wanted(&mut supply, &answer.wanted_tools).await? {
                 return self.finish(answer, made, &refused).await;
             }
             request.tools.clone_from(&supply.tools);
+            request.absent_tools.clone_from(&supply.absent_tools);
             if answer.wanted.is_empty() && answer.wanted_tools.is_empty() {
-                self.provide(&mut supply, &answer.bare).await?;
+                match self.options.kind {
+                    Kind::Page => self.provide(&mut supply, &answer.bare).await?,
+                    Kind::Check => self.check_packages(&mut supply, &answer).await?,
+                }
                 let provided = supply.provided();
                 if provided.is_refused() || request.packages == provided.packages {
                     return self.finish(answer, made, provided).await;
@@ -219,13 +227,16 @@ impl Build<'_> {
 
     /// What the last page with the same `package.json` and lock file had of packages, so that one worker is enough for most edits.
     async fn supply(&mut self) -> Result<Supply, Error> {
-        let mut supply = Supply { sources: self.sources(), last: None, tools: Vec::new() };
+        let sources = self.sources();
+        let mut supply = Supply { sources, last: None, tools: Vec::new(), absent_tools: Vec::new(), refused: Vec::new() };
         let tools = self.app.packages.remembered_tools(&supply.sources);
         // A page that needs one that is not there says so.
         let _ = self.provide_tools(&mut supply.tools, &supply.sources, &tools).await?;
-        let remembered = self.app.packages.remembered(&supply.sources, self.options.mode());
-        if let Some(specifiers) = remembered.filter(|_| self.options.kind == Kind::Page) {
-            self.provide(&mut supply, &specifiers).await?;
+        if let Some(specifiers) = self.app.packages.remembered(&supply.sources, self.options.mode()) {
+            match self.options.kind {
+                Kind::Page => self.provide(&mut supply, &specifiers).await?,
+                Kind::Check => self.look_up(&mut supply, &specifiers).await?,
+            }
         }
         Ok(supply)
     }
@@ -235,10 +246,10 @@ impl Build<'_> {
         Sources { manifest: self.tree.id("package.json").map(str::to_owned), lock }
     }
 
-    /// Provides packages, unless the last ones had the same specifiers. A check has none.
+    /// Provides packages of a page, unless the last ones had the same specifiers.
     async fn provide(&mut self, supply: &mut Supply, specifiers: &[String]) -> Result<(), Error> {
         let is_known = supply.last.as_ref().is_some_and(|(last, _)| last == specifiers);
-        if is_known || specifiers.is_empty() || self.options.kind == Kind::Check {
+        if is_known || specifiers.is_empty() {
             supply.last = supply.last.take().filter(|_| is_known);
             return Ok(());
         }
@@ -270,7 +281,11 @@ impl Build<'_> {
         for specifier in specifiers {
             let wanted = std::slice::from_ref(specifier);
             let imports = self.imports(sources, &texts, wanted, TOOL_MODE)?;
-            let tool = match self.app.packages.tool(&imports).await? {
+            let found = match self.options.kind {
+                Kind::Page => self.app.packages.tool(&imports).await?,
+                Kind::Check => self.app.packages.tool_for_check(&imports).await?,
+            };
+            let tool = match found {
                 ToolResult::Tool(tool) => tool,
                 ToolResult::Refused(refused) => return Ok(Some(refused)),
             };

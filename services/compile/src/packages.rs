@@ -4,11 +4,13 @@
 //! - `page_packages`: the result. `shared`: what all builds share. `registry`: the registry, and whether it answers.
 //! - `jobs`: what processes that fetch are asked for. `conversation`: with one of them. `exchange`: one of its requests. `fetcher`: what one build may fetch. `allowance`: what one person may fetch in an hour.
 //! - `vendor`: keeps packages for machines without a registry. `build_tools`: which of them need no files.
+//! - `check`: what a check says of packages.
 //! - `tools`: compilers that are packages. `refresh`: what exchanges components in an open page. `key_locks`: one build at a time for the same packages. `refusal`: errors as findings. `advice`: what helps without a registry.
 
 mod advice;
 mod allowance;
 mod build_tools;
+mod check;
 mod conversation;
 mod exchange;
 mod fetcher;
@@ -42,7 +44,8 @@ use npm::Tree;
 use prost::Message as _;
 
 use self::{
-    allowance::Allowance, fetcher::Fetcher, key_locks::KeyLocks, plan::Plan, refresh::LastRefusal, registry::Registry, shared::Shared,
+    allowance::Allowance, check::Failures, fetcher::Fetcher, key_locks::KeyLocks, plan::Plan, refresh::LastRefusal, registry::Registry,
+    shared::Shared,
 };
 pub(crate) use self::{
     page_packages::PagePackages,
@@ -102,6 +105,7 @@ pub(crate) struct Packages {
     /// The specifiers of the last page, and of its tools.
     remembered: Mutex<BTreeMap<Choice, Vec<String>>>,
     last_refusal: LastRefusal,
+    failures: Failures,
 }
 
 /// What one page imports of packages.
@@ -138,6 +142,7 @@ impl Packages {
             vendor_bytes: config.vendor_bytes,
             remembered: Mutex::default(),
             last_refusal: LastRefusal::default(),
+            failures: Failures::default(),
         }
     }
 
@@ -233,15 +238,17 @@ impl Packages {
     async fn installed(&self, imports: &ImportRequest<'_>) -> Result<(Vec<File>, Vec<Finding>), refusal::Stop> {
         let (tree, notes) = self.resolution(&self.key(imports.sources), imports).await?;
         let plan = Plan::new(&tree, imports.specifiers);
-        let files = self.files(&tree, &plan, imports).await?;
-        Ok((files, refusal::notes(&notes, &plan, &imports.texts.manifest)))
+        let (files, native) = self.files(&tree, &plan, imports).await?;
+        let mut findings = refusal::notes(&notes, &plan, &imports.texts.manifest);
+        refusal::add(&mut findings, refusal::native(&native, &plan, &imports.texts.manifest));
+        Ok((files, findings))
     }
 
     async fn attempt(&self, key: &[u8], imports: &ImportRequest<'_>) -> Result<PagePackages, refusal::Stop> {
         let (tree, notes) = self.resolution(key, imports).await?;
         let plan = Plan::new(&tree, imports.specifiers);
         let mut provided = self.bundled(&tree, &plan, imports).await?;
-        provided.findings.extend(refusal::notes(&notes, &plan, &imports.texts.manifest));
+        refusal::add(&mut provided.findings, refusal::notes(&notes, &plan, &imports.texts.manifest));
         Ok(provided)
     }
 
@@ -279,14 +286,10 @@ impl Packages {
         if plan.specifiers.is_empty() {
             return Ok(PagePackages::default());
         }
-        let release = imports.workers.release.hash().await?;
-        let key = plan.key(tree, imports.mode, &release);
-        let (pool, now) = (&self.shared.pool, clock::now());
-        if let Some(bundle) = packages::bundle(pool, &key, now, now - TOUCH).await? {
-            let PackagesAnswer { packages, findings, .. } = PackagesAnswer::decode(bundle.body.as_slice()).map_err(Error::from)?;
-            return Ok(PagePackages { packages, findings, outputs: bundle.outputs, is_temporary: false });
+        if let Some(kept) = self.kept(tree, plan, imports).await? {
+            return Ok(kept);
         }
-        let files = self.files(tree, plan, imports).await?;
+        let (files, native) = self.files(tree, plan, imports).await?;
         let mut request = PackagesRequest {
             files,
             specifiers: plan.specifiers.clone(),
@@ -298,7 +301,10 @@ impl Packages {
         for _ in 0..MAX_BUNDLINGS {
             let answer = imports.workers.bundle(imports.holder, &request).await?;
             if answer.wanted_tools.is_empty() {
-                return Ok(self.keep(&key, &request, answer).await?);
+                let release = imports.workers.release.hash().await?;
+                let (kept, outputs) =
+                    self.keep(&plan.key(tree, imports.mode, &release), &request, PackagesAnswer { native, ..answer }).await?;
+                return Ok(provided(kept, outputs, plan, &imports.texts.manifest));
             }
             for specifier in answer.wanted_tools {
                 match self.tool_for_packages(tree, specifier, imports).await? {
@@ -308,6 +314,16 @@ impl Packages {
             }
         }
         Err(Error::TooManyRounds(MAX_BUNDLINGS).into())
+    }
+
+    /// The kept bundle.
+    async fn kept(&self, tree: &Tree, plan: &Plan, imports: &ImportRequest<'_>) -> Result<Option<PagePackages>, Error> {
+        let release = imports.workers.release.hash().await?;
+        let now = clock::now();
+        let bundle = packages::bundle(&self.shared.pool, &plan.key(tree, imports.mode, &release), now, now - TOUCH).await?;
+        let Some(bundle) = bundle else { return Ok(None) };
+        let answer = PackagesAnswer::decode(bundle.body.as_slice())?;
+        Ok(Some(provided(answer, bundle.outputs, plan, &imports.texts.manifest)))
     }
 
     /// A tool that compiles files of packages.
@@ -321,23 +337,24 @@ impl Packages {
         Ok(self.tool_of(provided).await?)
     }
 
-    /// The files of the packages, from the registry.
-    async fn files(&self, tree: &Tree, plan: &Plan, imports: &ImportRequest<'_>) -> Result<Vec<File>, refusal::Stop> {
+    /// The files of the packages, from the registry, and the names of those that need compiled code.
+    async fn files(&self, tree: &Tree, plan: &Plan, imports: &ImportRequest<'_>) -> Result<(Vec<File>, Vec<String>), refusal::Stop> {
         let fetcher = self.fetcher(imports, Some(tree));
-        let installed = jobs::install(&fetcher, tree, &plan.paths, self.shared.time).await?;
+        let (installed, native) = jobs::install(&fetcher, tree, &plan.paths, self.shared.time).await?;
         let files = plan.files(tree, installed);
         let files = task::blocking_and_wait(move || plan::identified(files)).await;
         fetcher::release(&imports.memory);
         fetcher::hold(&imports.memory, files.iter().map(|file| file.size as usize).sum())?;
-        Ok(files)
+        Ok((files, native))
     }
 
-    async fn keep(&self, key: &[u8], request: &PackagesRequest, answer: PackagesAnswer) -> Result<PagePackages, Error> {
+    /// Keeps a bundle. Returns what is kept, and the names of its outputs.
+    async fn keep(&self, key: &[u8], request: &PackagesRequest, answer: PackagesAnswer) -> Result<(PackagesAnswer, Vec<String>), Error> {
         let outputs = stored::outputs(request, &answer);
         let (names, bodies): (Vec<_>, Vec<_>) = outputs.into_iter().unzip();
-        let PackagesAnswer { packages, mut findings, .. } = answer;
+        let PackagesAnswer { packages, mut findings, native, .. } = answer;
         refusal::complete(&mut findings, &packages, &request.specifiers);
-        let kept = PackagesAnswer { packages, findings, ..PackagesAnswer::default() };
+        let kept = PackagesAnswer { packages, findings, native, ..PackagesAnswer::default() };
         let bundle = packages::Bundle { body: kept.encode_to_vec(), outputs: names };
         let now = clock::now();
         let mut tx = store::begin(&self.shared.pool).await?;
@@ -345,6 +362,13 @@ impl Packages {
         modules::touch_outputs(&mut *tx, &bundle.outputs, now, now - TOUCH).await?;
         packages::put_bundle(&mut *tx, key, &bundle, now).await?;
         store::commit(tx).await?;
-        Ok(PagePackages { packages: kept.packages, findings: kept.findings, outputs: bundle.outputs, is_temporary: false })
+        Ok((kept, bundle.outputs))
     }
+}
+
+/// A bundle for a page with this `package.json`.
+fn provided(answer: PackagesAnswer, outputs: Vec<String>, plan: &Plan, manifest: &[u8]) -> PagePackages {
+    let PackagesAnswer { packages, mut findings, native, .. } = answer;
+    refusal::add(&mut findings, refusal::native(&native, plan, manifest));
+    PagePackages { packages, findings, outputs, is_temporary: false }
 }

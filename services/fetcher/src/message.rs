@@ -166,6 +166,9 @@ pub struct Done {
     /// Of [`Resolve`]: the versions that were looked at.
     #[prost(message, repeated, tag = "3")]
     pub considered: Vec<Artifact>,
+    /// Of [`Install`]: the names of packages that need compiled code, sorted.
+    #[prost(string, repeated, tag = "5")]
+    pub native: Vec<String>,
 }
 
 /// See [`npm::Excerpt`].

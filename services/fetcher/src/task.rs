@@ -49,7 +49,8 @@ async fn install(task: Install, requests: &Requests, limits: &Limits) -> Result<
             send(&path, files, requests).await.map_err(|error| failed(&path, error.to_string()))?;
         }
     }
-    Ok(Done::default())
+    let native = installed.findings.into_iter().map(|finding| finding.package).collect();
+    Ok(Done { native, ..Done::default() })
 }
 
 /// What two places with the same files have in common.

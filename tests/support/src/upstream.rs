@@ -82,13 +82,10 @@ impl Upstream {
     /// As [`Self::start`].
     pub async fn with_react() -> Self {
         let upstream = Self::start().await;
-        let jsx = "exports.jsx = (type, props) => ({ type, props }); exports.jsxs = exports.jsx;";
-        let react = [
-            ("package.json", r#"{"main": "index.js"}"#),
-            ("index.js", "exports.marker = 'react itself';"),
-            ("jsx-runtime.js", jsx),
-            ("jsx-dev-runtime.js", jsx),
-        ];
+        let jsx = "exports.jsx = (type, props) => ({ type, props }); exports.jsxs = exports.jsx; exports.Fragment = 'fragment';";
+        let hooks = "exports.marker = 'react itself'; exports.useState = (value) => [value, () => {}]; exports.lazy = (load) => load;";
+        let react =
+            [("package.json", r#"{"main": "index.js"}"#), ("index.js", hooks), ("jsx-runtime.js", jsx), ("jsx-dev-runtime.js", jsx)];
         upstream.publish("react", "19.0.0", &json!({}), &react);
         let dom = [
             ("package.json", r#"{"main": "index.js"}"#),

@@ -1,7 +1,7 @@
 //! What processes that fetch are asked for.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     time::Duration,
 };
 
@@ -14,7 +14,7 @@ use npm::{Tree, tarball::Files};
 use tokio::sync::mpsc::Sender;
 
 use super::{
-    conversation::{FoundVersion, WantedVersions, find, perform},
+    conversation::{FoundVersion, JobResult, WantedVersions, find, perform},
     fetcher::Fetcher,
     refusal::Stop,
 };
@@ -39,7 +39,7 @@ pub(super) async fn resolve(fetcher: &Fetcher, manifest: &[u8], lock: Option<(&s
     Ok(Resolution { tree: done.tree, considered })
 }
 
-/// The files of the packages at these paths.
+/// The files of the packages at these paths, and the names of those that need compiled code.
 ///
 /// # Errors
 /// See [`npm::install`] and [`perform`].
@@ -48,9 +48,9 @@ pub(super) async fn install(
     tree: &Tree,
     paths: &BTreeSet<String>,
     limit: Duration,
-) -> Result<BTreeMap<String, Files>, Stop> {
+) -> Result<(BTreeMap<String, Files>, Vec<String>), Stop> {
     let task = Install { tree: tree::encode(tree, &[]).into(), paths: paths.iter().cloned().collect() };
-    let found = perform(fetcher, Task::Install(task), limit).await?.files;
+    let JobResult { done, files: found, .. } = perform(fetcher, Task::Install(task), limit).await?;
     // Places with one version and hash share their files.
     let identity = |path: &str| {
         let package = tree.packages.get(path).filter(|package| !package.is_skipped && package.link.is_none())?;
@@ -64,7 +64,10 @@ pub(super) async fn install(
         }
     }
     let files = |path: &String| Some((path.clone(), by_identity.get(&identity(path)?)?.clone()));
-    Ok(paths.iter().filter_map(files).collect())
+    // The process could say anything.
+    let names: HashSet<&str> = paths.iter().filter_map(|path| tree.packages.get(path)).map(|package| package.name.as_str()).collect();
+    let native = done.native.into_iter().filter(|name| names.contains(name.as_str())).collect();
+    Ok((paths.iter().filter_map(files).collect(), native))
 }
 
 /// Passes versions on as they are found.

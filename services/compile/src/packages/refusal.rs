@@ -5,7 +5,7 @@ use compiler_client::{
     text::Text,
     worker,
 };
-use npm::Code;
+use npm::{Code, known};
 
 use super::{page_packages::PagePackages, plan::Plan, registry::NO_REGISTRY};
 use crate::{error::Error, store::StoreError};
@@ -126,19 +126,44 @@ fn at(manifest: &[u8], package: &str, code: &str, message: &str) -> Finding {
     lines.finding(code, FILE, &lines.place(offset), message)
 }
 
+/// Whether the modules of the page import an installed package.
+fn is_imported(plan: &Plan, package: &str) -> bool {
+    plan.specifiers.iter().any(|specifier| packages_of(specifier).contains(&package))
+}
+
+/// A package that needs compiled code or Node.js. It stops a page that imports it; what another package brings along may never run.
+fn no_browser(finding: &npm::Finding, plan: &Plan, manifest: &[u8]) -> Finding {
+    let found = at(manifest, &finding.package, code::NO_BROWSER_PACKAGE, &finding.message);
+    let help = finding.instead.as_ref().map(|instead| format!("Use instead: {instead}.")).unwrap_or_default();
+    Finding { help, is_warning: !is_imported(plan, &finding.package), ..found }
+}
+
+/// Packages of the page that need compiled code, by their names.
+pub(super) fn native(packages: &[String], plan: &Plan, manifest: &[u8]) -> Vec<Finding> {
+    let found = packages.iter().map(|package| known::finding(package).unwrap_or_else(|| known::native(package)));
+    found.map(|finding| no_browser(&finding, plan, manifest)).collect()
+}
+
+/// Adds findings that are not there.
+pub(super) fn add(findings: &mut Vec<Finding>, more: Vec<Finding>) {
+    for finding in more {
+        if !findings.contains(&finding) {
+            findings.push(finding);
+        }
+    }
+}
+
 /// What a person should know of the packages that the page imports. A package that `package.json` names and that is not installed stops
 /// the page.
 pub(super) fn notes(findings: &[npm::Finding], plan: &Plan, manifest: &[u8]) -> Vec<Finding> {
-    let is_imported = |package: &str| plan.specifiers.iter().any(|specifier| packages_of(specifier).contains(&package));
     let is_left_out = |finding: &npm::Finding| matches!(finding.code, Code::UnsupportedSource | Code::InvalidName);
-    let shown = findings.iter().filter(|finding| is_left_out(finding) || is_imported(&finding.package));
-    let mut notes: Vec<_> = shown
-        .map(|finding| {
-            let code = if is_left_out(finding) { code::INVALID_DEPENDENCY } else { code::NO_BROWSER_PACKAGE };
-            let found = at(manifest, &finding.package, code, &finding.message);
-            Finding { help: finding.instead.clone().unwrap_or_default(), is_warning: !plan.absent.contains(&finding.package), ..found }
-        })
-        .collect();
+    let left_out = |finding: &npm::Finding| {
+        let found = at(manifest, &finding.package, code::INVALID_DEPENDENCY, &finding.message);
+        Finding { help: finding.instead.clone().unwrap_or_default(), is_warning: !plan.absent.contains(&finding.package), ..found }
+    };
+    let shown = findings.iter().filter(|finding| is_left_out(finding) || is_imported(plan, &finding.package));
+    let mut notes: Vec<_> =
+        shown.map(|finding| if is_left_out(finding) { left_out(finding) } else { no_browser(finding, plan, manifest) }).collect();
     let text = String::from_utf8_lossy(manifest);
     for package in &plan.absent {
         let is_explained = findings.iter().any(|finding| is_left_out(finding) && finding.package == *package);
@@ -159,6 +184,13 @@ pub(super) fn complete(findings: &mut Vec<Finding>, packages: &[Package], specif
             findings.push(at(b"", "", code::NOT_BUNDLED, &format!("{specifier} cannot be bundled")));
         }
     }
+}
+
+/// A warning that packages were not checked. It is not kept.
+pub(super) fn unchecked(manifest: &[u8], problem: &str) -> PagePackages {
+    let found = at(manifest, "", code::REGISTRY_UNAVAILABLE, &format!("The packages were not checked: {problem}"));
+    let finding = Finding { help: "Check again later.".to_owned(), is_warning: true, ..found };
+    PagePackages { findings: vec![finding], is_temporary: true, ..PagePackages::default() }
 }
 
 /// Packages that are imported in a project without `package.json`.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use compiler_client::message::{Answer, Finding};
+use compiler_client::message::{Answer, Finding, Package, Request};
 
 use crate::{
     planted::{FAULTS, Fault, MORE, PROJECT, planted},
@@ -30,7 +30,14 @@ fn answer_to((_, file, from, to, _): &Fault, scripts: &str) -> Answer {
         _ => (path, text),
     };
     let files: Vec<_> = planted(file, from, to).into_iter().map(with_scripts).collect();
-    compile(request(&files.iter().map(|(path, text)| (*path, text.as_str())).collect::<Vec<_>>()))
+    let request = request(&files.iter().map(|(path, text)| (*path, text.as_str())).collect::<Vec<_>>());
+    compile(Request { packages: bundled(), ..request })
+}
+
+/// A package of the project, as a bundle has it.
+fn bundled() -> Vec<Package> {
+    let exports = ["createRoot", "default", "hydrateRoot"].map(str::to_owned).to_vec();
+    vec![Package { specifier: "react-dom/client".to_owned(), url: "@m/dom.js".to_owned(), exports }]
 }
 
 /// The faults that are not found at their places alone, with what is found.
@@ -88,6 +95,28 @@ fn warned(other: (&'static str, &'static str)) -> Answer {
         ("src/z.ts", "export {};\n"),
         other,
     ])
+}
+
+#[test]
+fn names_that_a_package_lacks_are_found_where_a_page_imports_them() {
+    let with = |main: &str, other: &str| {
+        let files = [("src/main.tsx", main), ("src/other.ts", other), ("package.json", r#"{"dependencies":{"react-dom":"19"}}"#)];
+        let page = ("index.html", "<!doctype html><head></head><script type=module src=/src/main.tsx></script>");
+        compile(Request { packages: bundled(), ..request(&[&[page][..], &files].concat()) })
+    };
+    let answer = with("import Dom, { hydrateRoots } from 'react-dom/client';\nDom(hydrateRoots);\n", "export {};\n");
+    assert_eq!(brief(&answer.findings), ["MISSING_EXPORT src/main.tsx:1:15"]);
+    assert!(answer.page.is_empty() && answer.findings[0].help.contains("hydrateRoot?"), "{:?}", answer.findings);
+    for main in [
+        "import * as all from 'react-dom/client';\nall.none();\n",
+        "import type { Root } from 'react-dom/client';\nexport type A = Root;\n",
+        "import { Root } from 'react-dom/client';\nexport const a = (root: Root) => root;\n",
+        "const { none } = await import('react-dom/client');\nnone();\n",
+        "import { none } from 'react-dom';\nnone();\n",
+    ] {
+        let answer = with(main, "import { none } from 'react-dom/client';\nnone();\n");
+        assert_eq!(brief(&answer.findings), Vec::<String>::new(), "{main}");
+    }
 }
 
 #[test]

@@ -32,7 +32,7 @@ pub(crate) const PROJECT: &[(&str, &str)] = &[
 ];
 
 /// A fault: its name, the file, a text of it, what stands there instead, and the finding that must be first. It is empty if the fault is not
-/// found: types are not checked, and exports of packages only when they are bundled.
+/// found: types are not checked. Exports of packages are known when they are bundled.
 pub(crate) type Fault = (&'static str, &'static str, &'static str, &'static str, &'static str);
 
 /// What people and models do wrong most often.
@@ -68,7 +68,7 @@ pub(crate) const FAULTS: &[Fault] = &[
     ("script that is not there", "index.html", "/src/main.tsx", "/src/index.tsx", "MISSING_FILE index.html:4:1"),
     ("icon that is not there", "index.html", "/icon.svg", "/logo.svg", "MISSING_FILE index.html:2:13"),
     ("missing class", "src/App.tsx", "styles.main", "styles.mian", "MISSING_CLASS src/App.tsx:11:29"),
-    ("no such export of a library", "src/main.tsx", "{ createRoot }", "{ createRoots as createRoot }", ""),
+    ("no such export of a library", "src/main.tsx", "{ createRoot }", "{ createRoots as createRoot }", "MISSING_EXPORT src/main.tsx:1:10"),
     ("a property that the type lacks", "src/lib/format.ts", "${value}", "${value.none}", ""),
 ];
 

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use test_support::{
     Cluster, Person,
     model_server::{Answer, ModelServer, Script, Stop},
+    upstream::Upstream,
     vite,
 };
 
@@ -69,6 +70,46 @@ async fn a_model_corrects_a_broken_import_and_the_findings_can_be_read() -> Resu
     let head = person.get(&findings).await?;
     assert_eq!((&head["status"], &head["revision"]), (&json!("CHECKS_STATUS_FINDINGS"), &end["data"]["revision"]));
     assert_eq!(head["findings"][0]["file"], "src/hello.ts");
+    cluster.stop().await
+}
+
+/// A manifest with a package, and a module of the page that imports it.
+fn add_package() -> Answer {
+    let manifest = r#"{ "name": "fruit", "private": true, "type": "module", "dependencies": { "left-padd": "^1.0.0" } }"#;
+    let greet = "import pad from 'left-padd';\nexport const greet = (name: string): string => pad(name);\n";
+    let file = |path: &str, content: &str| json!({ "path": path, "content": content });
+    let both = Answer::default().tool("write_file", file("package.json", manifest)).tool("write_file", file("src/greet.ts", greet));
+    both.stop(Stop::ToolUse)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_model_that_invents_a_package_gets_the_finding_once_and_commits_nothing() -> Result<()> {
+    let registry = Upstream::start().await;
+    let models = ModelServer::start(Script::queue([add_package(), done(), done()])).await;
+    let settings = [
+        ("OPENAI_API_KEY", "sk-test"),
+        ("OPENAI_BASE_URL", &models.openai_url()),
+        ("BACKLOT_MODEL", "openai/gpt-test"),
+        ("BACKLOT_COMPILER", &testing::compiler().to_string_lossy()),
+        ("BACKLOT_NPM_REGISTRY", &registry.url),
+    ];
+    let cluster = Cluster::with(&settings).await?;
+    let person = cluster.person().await?;
+    let project = project(&person).await?;
+    let (end, checks) = turn(&person, &project, true).await?;
+    assert_eq!((&end["type"], &end["data"]["reason"], checks.len()), (&json!("turn.failed"), &json!("FILES_NOT_CLEAN"), 2), "{end}");
+    let finding = &checks[0]["findings"][0];
+    assert_eq!((&finding["code"], &finding["file"]), (&json!("UNKNOWN_PACKAGE"), &json!("package.json")), "{checks:?}");
+    assert_eq!((&checks[0]["isReturned"], checks[1]["isReturned"].as_bool().unwrap_or_default()), (&json!(true), false));
+    let asked = models.requests();
+    assert_eq!(asked.len(), 3);
+    assert_eq!(asked[2].body.to_string().matches("UNKNOWN_PACKAGE").count(), 1, "the model got the finding once");
+
+    // It was not the model's fault: the package is new.
+    registry.publish("left-padd", "1.0.0", &json!({}), &[("index.js", "module.exports = (text) => text;")]);
+    models.script(Script::queue([add_package(), done()]));
+    let (end, checks) = turn(&person, &project, true).await?;
+    assert_eq!((&end["type"], &checks[0]["status"]), (&json!("turn.completed"), &json!("CHECKS_STATUS_CLEAN")), "{checks:?}");
     cluster.stop().await
 }
 

@@ -1,0 +1,157 @@
+//! What a check says of the packages of a page. It finds versions, and fetches no file of a package: a bundle is read, or made if all files
+//! are kept. What depends on the network is a warning, so that files that were clean stay clean without a registry.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use npm::Tree;
+use tokio::time::{Instant, timeout};
+
+use super::{
+    ImportRequest, Packages,
+    page_packages::PagePackages,
+    plan::Plan,
+    refresh,
+    refusal::{self, Refusal, Stop},
+    tools::ToolResult,
+};
+use crate::{error::Error, store::packages};
+
+/// How long a check waits for packages.
+const TIME: Duration = Duration::from_secs(30);
+/// A failure that took longer is not repeated by the next check.
+const SLOW: Duration = Duration::from_secs(1);
+/// How long it is remembered.
+const PAUSE: Duration = Duration::from_secs(30);
+
+/// Slow failures of the last checks, by the keys of resolutions.
+#[derive(Debug, Default)]
+pub(super) struct Failures(Mutex<HashMap<Vec<u8>, (Instant, PagePackages)>>);
+
+impl Failures {
+    fn recent(&self, key: &[u8], now: Instant) -> Option<PagePackages> {
+        let failures = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        failures.get(key).filter(|(at, _)| now < *at + PAUSE).map(|(_, failure)| failure.clone())
+    }
+
+    fn note(&self, key: &[u8], failure: &PagePackages, now: Instant) {
+        let mut failures = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        failures.retain(|_, (at, _)| now < *at + PAUSE);
+        failures.insert(key.to_vec(), (now, failure.clone()));
+    }
+}
+
+impl Packages {
+    /// What is wrong with the packages of a page, and their modules if a bundle is kept. Without one the result is temporary, if `makes_bundle`
+    /// says that the page needs one.
+    ///
+    /// # Errors
+    /// The database fails, or no worker bundles.
+    pub(crate) async fn check(&self, imports: &ImportRequest<'_>, makes_bundle: bool) -> Result<PagePackages, Error> {
+        let (specifiers, _) = refresh::split(imports.specifiers);
+        let own = ImportRequest { specifiers: &specifiers, ..imports.clone() };
+        let key = self.key(imports.sources);
+        let checked = self.in_time(&key, imports, self.checked(&key, &own, makes_bundle)).await?;
+        if !checked.is_refused() && !checked.is_temporary {
+            self.remember((key, imports.mode), imports.specifiers);
+        }
+        Ok(checked)
+    }
+
+    /// As [`Packages::tool`], for a check.
+    ///
+    /// # Errors
+    /// As [`Packages::tool`].
+    pub(crate) async fn tool_for_check(&self, imports: &ImportRequest<'_>) -> Result<ToolResult, Error> {
+        let key = self.key(imports.sources);
+        let attempt = async {
+            let _lock = self.locks.lock(&key).await;
+            self.attempt(&key, imports).await
+        };
+        let provided = self.in_time(&key, imports, attempt).await?;
+        if provided.packages.is_empty() && provided.is_temporary {
+            return Ok(ToolResult::Refused(provided));
+        }
+        self.tool_of(provided).await
+    }
+
+    async fn checked(&self, key: &[u8], imports: &ImportRequest<'_>, makes_bundle: bool) -> Result<PagePackages, Stop> {
+        let _lock = self.locks.lock(key).await;
+        let (tree, notes) = self.resolution(key, imports).await?;
+        let plan = Plan::new(&tree, imports.specifiers);
+        let mut provided = match self.kept(&tree, &plan, imports).await? {
+            Some(kept) => kept,
+            None if makes_bundle && self.has_files(&tree, &plan).await? => self.bundled(&tree, &plan, imports).await?,
+            None => PagePackages { is_temporary: makes_bundle && !plan.specifiers.is_empty(), ..PagePackages::default() },
+        };
+        refusal::add(&mut provided.findings, refusal::notes(&notes, &plan, &imports.texts.manifest));
+        Ok(provided)
+    }
+
+    /// Whether all tarballs are kept.
+    async fn has_files(&self, tree: &Tree, plan: &Plan) -> Result<bool, Stop> {
+        let mut wanted = packages::WantedTarballs::default();
+        for package in plan.paths.iter().map(|path| &tree.packages[path]).filter(|package| package.link.is_none()) {
+            let Some(integrity) = &package.integrity else {
+                let problem = "neither the registry nor the lock file has a hash of the tarball".to_owned();
+                return Err(npm::Error::Integrity { package: format!("{}@{}", package.name, package.version), problem }.into());
+            };
+            wanted.integrities.push(integrity.to_string());
+            wanted.names.push(package.name.clone());
+            wanted.versions.push(package.version.clone());
+        }
+        Ok(!wanted.names.is_empty() && packages::has_tarballs(&self.shared.pool, &wanted).await?)
+    }
+
+    /// The result, unless the time is over.
+    async fn in_time(
+        &self,
+        key: &[u8],
+        imports: &ImportRequest<'_>,
+        work: impl Future<Output = Result<PagePackages, Stop>>,
+    ) -> Result<PagePackages, Error> {
+        let (start, manifest) = (Instant::now(), &imports.texts.manifest);
+        if let Some(failure) = self.failures.recent(key, start) {
+            return Ok(failure);
+        }
+        let refused = match timeout(TIME, work).await {
+            Ok(Ok(provided)) => return Ok(provided),
+            Ok(Err(Stop::Refused(refusal))) if !self.is_doubtful(&refusal) => return Ok(refusal.provided(manifest)),
+            Ok(Err(Stop::Refused(refusal))) => refusal::unchecked(manifest, &refusal.0.to_string()),
+            // A share of a limit.
+            Ok(Err(Stop::Failed(Error::Refused(fault)))) => refusal::unchecked(manifest, &fault.message),
+            Ok(Err(Stop::Failed(error))) => return Err(error),
+            Err(_) => refusal::unchecked(manifest, &format!("they were not found within {TIME:?}")),
+        };
+        if start.elapsed() > SLOW {
+            self.failures.note(key, &refused, Instant::now());
+        }
+        Ok(refused)
+    }
+
+    /// Whether the error can be one of the network. What is kept stands in for a registry that does not answer, and lacks most versions.
+    fn is_doubtful(&self, refusal: &Refusal) -> bool {
+        match refusal.0 {
+            npm::Error::Registry { .. } => true,
+            npm::Error::NoPackage { .. } | npm::Error::NoVersion { .. } => self.shared.registry.is_away(Instant::now()),
+            _ => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slow_failure_is_remembered_for_a_while() {
+        let (failures, now) = (Failures::default(), Instant::now());
+        let failure = refusal::unchecked(b"{}", "nobody answers");
+        failures.note(b"a", &failure, now);
+        assert_eq!((failures.recent(b"a", now), failures.recent(b"b", now)), (Some(failure), None));
+        assert_eq!(failures.recent(b"a", now + PAUSE), None);
+    }
+}
