@@ -119,7 +119,7 @@ impl Packages {
         }
         let refused = match timeout(TIME, work).await {
             Ok(Ok(provided)) => return Ok(provided),
-            Ok(Err(Stop::Refused(refusal))) if !self.is_doubtful(&refusal) => return Ok(refusal.provided(manifest)),
+            Ok(Err(Stop::Refused(refusal))) if !self.is_doubtful(&refusal) => return self.refused(&refusal, manifest).await,
             Ok(Err(Stop::Refused(refusal))) => refusal::unchecked(manifest, &refusal.0.to_string()),
             // A share of a limit.
             Ok(Err(Stop::Failed(Error::Refused(fault)))) => refusal::unchecked(manifest, &fault.message),
