@@ -14,6 +14,14 @@
   const FRAMES = 10;
   const POLL = 2_000;
   const MAX_POLL = 60_000;
+  const ANSWER = 5_000;
+  // What the status of a module means that did not load.
+  const STATUSES = {
+    200: "It can be loaded now.",
+    404: "There is nothing at this address.",
+    429: "Too many requests were sent in a short time.",
+    503: "The server is busy, or it starts again.",
+  };
   const tag = document.currentScript;
   const source = tag?.src;
   const own = { revision: tag?.dataset.revision, page: tag?.dataset.page, isError: tag?.dataset.errors !== undefined, base: tag?.dataset.base };
@@ -171,13 +179,36 @@
     send({ type: "backlot:error", kind: "build", message: cut(message, MESSAGE), stack: cut(stack, STACK), ...known });
   }
 
+  // --- modules that do not load ---
+  // The first address that the page asked for in advance without success.
+  let missed;
+  const isModule = (node) => node.localName === "script" && node.type === "module" && (!node.src || node.src.startsWith(`${location.origin}/`));
+
+  // Without one of its modules a page stays empty, and the browser names neither the module nor the reason. So its address is asked once more.
+  async function reportModule({ src }) {
+    // The browser tells of a script and of what it imports in any order.
+    await new Promise((resolve) => wait(resolve));
+    const address = missed ?? src;
+    const answer = address ? await ask(address, { signal: AbortSignal.timeout(ANSWER) }).catch(() => undefined) : undefined;
+    const path = address ? new URL(address).pathname : location.pathname;
+    const name = address ? (hot.nameOf(address) ?? path) : path;
+    const isInner = !missed && (answer?.ok || !address);
+    const message = cut(`${name}${isInner ? ", or a module that it imports," : ""} cannot be loaded`, MESSAGE);
+    const status = answer && !isInner ? `The status of ${path} is ${answer.status}. ${STATUSES[answer.status] ?? ""}\n` : "";
+    const why = `${address && !answer ? "The server does not answer.\n" : status}Load the page again.`;
+    overlay(message, why);
+    send({ type: "backlot:error", kind: "resource", message, stack: cut(why, STACK), file: "", line: 0, column: 0 });
+  }
+
   window.addEventListener(
     "error",
     (event) => {
       const { target } = event;
       // A page works in spite of it: the browser only waits with further observations until the next frame.
       if (target === window && String(event.message).startsWith("ResizeObserver loop")) return;
-      if (target === window || !(target instanceof Element)) report("error", event.error ?? event.message, event);
+      if (target === window || !(target instanceof Element)) return void report("error", event.error ?? event.message, event);
+      if (target.rel === "modulepreload") missed ??= target.href;
+      if (isModule(target)) reportModule(target);
       else if (target.type !== "importmap") send({ type: "backlot:error", kind: "resource", message: cut(`cannot load ${target.src || target.href || target.localName}`, MESSAGE), stack: "", file: "", line: 0, column: 0 });
     },
     true,
@@ -216,8 +247,10 @@
     box.setAttribute("role", "alert");
     const close = make("button", "float:right;font:inherit;padding:.4rem 1rem", "Close");
     close.addEventListener("click", () => host.remove());
+    const again = make("button", "float:right;font:inherit;padding:.4rem 1rem;margin-right:.5rem", "Load again");
+    again.addEventListener("click", () => location.reload());
     const font = "white-space:pre-wrap;overflow-wrap:anywhere;font:13px/1.5 ui-monospace,monospace";
-    box.append(close, make("h1", "font-size:1.1rem;color:#ff8f8f;margin:0 0 1rem;white-space:pre-wrap;overflow-wrap:anywhere", message), make("pre", font, stack));
+    box.append(close, again, make("h1", "font-size:1.1rem;color:#ff8f8f;margin:0 0 1rem;white-space:pre-wrap;overflow-wrap:anywhere", message), make("pre", font, stack));
     shadow.append(box);
   }
 

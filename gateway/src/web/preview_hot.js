@@ -105,6 +105,12 @@ function createHot() {
     return import(instances.get(target));
   }
 
+  // The file or the package at the address of a module.
+  function nameOf(url) {
+    start();
+    return ids.get(url) ?? [...(graph?.packages ?? [])].find(([, address]) => address === url)?.[0];
+  }
+
   // --- import.meta.hot ---
   function context(address) {
     start();
@@ -297,5 +303,5 @@ function createHot() {
   // Set by the caller: does work after the updates that wait, and loads the page again if it returns false.
   let later = () => {};
   Object.defineProperty(globalThis, Symbol.for("backlot:hot"), { value: Object.freeze({ context, load }) });
-  return { update, whenInvalidated: (call) => void (later = call) };
+  return { update, nameOf, whenInvalidated: (call) => void (later = call) };
 }

@@ -1,6 +1,6 @@
 // Tests a preview in a tab of its own, which nobody frames (BACKLOT_CHANGES: the files of a compiled project). Exits with 0 only if all steps passed:
-// a page of plain files is loaded again after a save, a compiled page exchanges a style and keeps its state, an error covers it and goes, and a page
-// whose preview has ended stops to ask.
+// a page of plain files is loaded again after a save, a compiled page exchanges a style and keeps its state, an error covers it and goes, a page
+// without one of its modules says so, and a page whose preview has ended stops to ask.
 
 import assert from "node:assert/strict";
 import { launch, PASSWORD, TIMEOUT, shot, url } from "./support.mjs";
@@ -33,6 +33,41 @@ async function open(draftId, changes) {
 
 const plain = (word) => `<!doctype html><title>Plain</title><script>window.loads = 1</script><p>${word}</p>`;
 
+// A module that does not come covers the page with its name and its status, also in the first page, and the page can be loaded again.
+async function loses(preview, project) {
+  const tab = await context.newPage();
+  tab.setDefaultTimeout(TIMEOUT.timeout);
+  await tab.goto(preview.url);
+  const modules = await tab.evaluate(() => JSON.parse(document.querySelector("script[data-backlot]").textContent).modules);
+  const refuse = async (file, status) => {
+    const [, address] = modules.find(([id]) => id === file);
+    const match = (asked) => asked.pathname === address;
+    await tab.route(match, (route) => route.fulfill({ status, contentType: "application/problem+json", body: "{}" }));
+    return () => tab.unroute(match);
+  };
+  for (const [file, status, words] of [
+    ["src/greet.ts", 503, "The server is busy"],
+    ["src/greet.ts", 429, "Too many requests"],
+    ["src/main.ts", 404, "There is nothing at this address"],
+  ]) {
+    const allow = await refuse(file, status);
+    await tab.goto(preview.url);
+    const alert = tab.getByRole("alert");
+    await alert.getByRole("heading", { name: `${file} cannot be loaded` }).waitFor();
+    const text = await alert.textContent();
+    assert.ok(text.includes(` is ${status}. ${words}`) && text.includes("Load the page again."), text);
+    await shot(tab, `tab-lost-${status}`);
+    await allow();
+    await alert.getByRole("button", { name: "Load again" }).click();
+    await tab.getByRole("heading", { name: "Hello, Ann" }).waitFor();
+    assert.equal(await tab.locator("backlot-overlay").count(), 0, "nothing covers the page");
+  }
+  await refuse("src/greet.ts", 503);
+  await tab.goto(`${url}/#${project.id}`);
+  await tab.frameLocator("#preview").getByRole("heading", { name: "src/greet.ts cannot be loaded" }).waitFor();
+  await tab.close();
+}
+
 try {
   await page.goto(url);
   await api("/api/auth/signup", { email: `${crypto.randomUUID()}@example.com`, password: PASSWORD });
@@ -52,6 +87,7 @@ try {
   const color = (wanted) =>
     tab.waitForFunction((wanted) => getComputedStyle(document.querySelector("li")).color === wanted, wanted, TIMEOUT);
   await tab.getByRole("heading", { name: "Hello, Ann" }).waitFor();
+  await loses(preview, project);
   await tab.evaluate(() => void (window.kept = true));
   await save("src/list.module.css", ".list { color: rgb(200, 0, 0); & li { font-weight: 700 } }\n");
   await color("rgb(200, 0, 0)");
