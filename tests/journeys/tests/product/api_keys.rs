@@ -8,7 +8,7 @@ use test_support::{Cluster, Person};
 use crate::access_ends::{SecondGateway, ends};
 
 /// A new key of the person, and the program that uses it.
-async fn program(person: &Person, body: Value) -> Result<(Value, Person)> {
+pub(crate) async fn program(person: &Person, body: Value) -> Result<(Value, Person)> {
     let made = person.post("/api/auth/keys", body).await?;
     let secret = made["secret"].as_str().context("a secret")?.to_owned();
     Ok((made["apiKey"].clone(), Person { cookie: String::new(), token: Some(secret), ..person.clone() }))

@@ -2,7 +2,7 @@
 //!
 //! - Accounts: [`accounts`], [`sessions`], [`access_ends`], [`second_factor`], [`sites`].
 //! - Turns: [`story`], [`turns`], [`resume`], [`limits`]; `tests/providers.rs` has the turns through the clients of model providers.
-//! - Projects: [`conflicts`], [`preconditions`], [`coding`], [`previews`], [`compiled`], [`published`], [`checks`], [`files`], [`contents`], [`search`], [`messages`],
+//! - Projects: [`conflicts`], [`preconditions`], [`coding`], [`previews`], [`preview_ends`], [`compiled`], [`published`], [`checks`], [`files`], [`contents`], [`search`], [`messages`],
 //!   [`templates`], [`archives`].
 
 mod access_ends;
@@ -26,6 +26,7 @@ mod limits;
 mod messages;
 mod modes;
 mod preconditions;
+mod preview_ends;
 mod previews;
 mod provider_keys;
 mod published;

@@ -30,7 +30,7 @@ async fn preview(cluster: &Cluster) -> Result<Preview> {
 }
 
 /// Sends a request to a host below `localhost` without a resolver: the host is only in the header.
-async fn get(person: &Person, method: Method, url: &Url, headers: &[(&str, &str)]) -> Result<Response> {
+pub(crate) async fn get(person: &Person, method: Method, url: &Url, headers: &[(&str, &str)]) -> Result<Response> {
     let port = url.port().context("port")?;
     let mut request = person.http.request(method, format!("http://127.0.0.1:{port}{}", url.path()));
     request = request.header("host", format!("{}:{port}", url.host_str().unwrap_or_default()));
