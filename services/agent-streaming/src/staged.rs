@@ -1,9 +1,12 @@
 //! The staged files of a running turn, for those who may read its project. They are folded from the log, so every replica has the same ones.
 
+#[cfg(feature = "seeded-bugs")]
+mod seeded_bugs;
+
 use std::collections::HashMap;
 
 use bytes::Bytes;
-use chassis::{context::Context, git_id};
+use chassis::{context::Context, git_id, seeded_bug};
 use proto::{
     error::{ErrorCode, Fault, Violations},
     id::{ProjectId, TurnId},
@@ -65,7 +68,9 @@ pub(crate) async fn read(app: &App, context: &Context, id: TurnId) -> Result<Sta
 /// [`Error::TurnNotFound`], [`Error::TurnNotRunning`].
 pub(crate) async fn read_trusted(app: &App, id: TurnId, until: Option<u32>) -> Result<Staged, Error> {
     let turn = turns::find_of_anyone(&app.db, id).await?.ok_or(Error::TurnNotFound)?;
-    folded(app, turn, until).await
+    let staged = folded(app, turn, until).await?;
+    seeded_bug!(let staged = staged.for_a_preview());
+    Ok(staged)
 }
 
 async fn folded(app: &App, turn: Turn, until: Option<u32>) -> Result<Staged, Error> {

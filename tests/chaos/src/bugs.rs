@@ -49,6 +49,7 @@ pub const BUGS: &[Bug] = &[
     bug("resolve-with-the-head", "a resolution has other contents than those that were chosen", Scenario::NoFaults),
     bug("leave-the-lock-behind", "a lock does not follow a rename", Scenario::NoFaults),
     bug("lose-the-answer", "the answer of a turn is not in the conversation", Scenario::NoFaults),
+    bug("preview-the-base", "the preview of a running turn shows the files without its changes", Scenario::NoFaults),
     bug("name-the-process-in-a-page", "a compiled page differs between replicas", Scenario::NoFaults),
     bug("write-in-an-answer", "a turn in mode ask has the tools that write", Scenario::NoFaults),
     bug("acknowledge-before-deletion", "the deletion of an account ends with its turns and keys left", Scenario::NoFaults),

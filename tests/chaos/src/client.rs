@@ -1,6 +1,8 @@
 //! A well-behaved client. It starts turns with idempotency keys, retries transient errors, follows server-sent events, disconnects after any
 //! byte, reconnects to another gateway with the id of its last event, and sometimes cancels.
 
+mod pages;
+
 use std::{
     sync::{Arc, atomic::Ordering},
     time::Duration,
@@ -181,41 +183,6 @@ impl Client {
             Answer::Refused(status, problem) => Ok(Err((status, problem))),
             Answer::Later(pause) => Err(pause),
         }
-    }
-
-    /// Reads the page of a preview without a resolver: its host is only in a header. Returns `None` if there is no answer in time, or if it
-    /// is refused, which is recorded as a violation.
-    pub async fn read_page(&mut self, url: &reqwest::Url) -> Option<String> {
-        self.read(url, &[]).await
-    }
-
-    /// Reads a compiled page or a module. A compiler that was killed costs an answer, and the request is repeated.
-    pub async fn read_compiled(&mut self, url: &reqwest::Url) -> Option<String> {
-        self.read(url, &["COMPILER_FAILED"]).await
-    }
-
-    /// Repeats a request that was refused with one of the reasons.
-    async fn read(&mut self, url: &reqwest::Url, repeated: &[&str]) -> Option<String> {
-        let clock = Stopwatch::start();
-        let (host, port) = (url.host_str()?.to_owned(), url.port()?);
-        while clock.elapsed() < self.turn_limit {
-            let request = self.people[self.person].http.get(format!("http://127.0.0.1:{port}{}", url.path()));
-            match self.send("read a preview", request.header("host", format!("{host}:{port}"))).await {
-                // The request is repeated if the answer is truncated.
-                Answer::Good(response) => match response.text().await {
-                    Ok(text) => return Some(text),
-                    Err(_) => continue,
-                },
-                Answer::Refused(_, problem) if repeated.iter().any(|reason| problem["reason"] == *reason) => continue,
-                Answer::Refused(status, problem) => {
-                    self.record.violation(format!("the preview {url} was refused: {status} {problem}"));
-                    return None;
-                }
-                Answer::Later(pause) => sleep(pause).await,
-            }
-        }
-        self.record.violation(format!("the preview {url} was not answered within {:?}", self.turn_limit));
-        None
     }
 
     /// Follows a turn to its end, from the last received event. The time limit begins here, because the start of a turn has its own. After it the

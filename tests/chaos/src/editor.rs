@@ -1,7 +1,7 @@
 //! Users who edit the project of a turn. Some save during a turn, resolve conflicts, interrupt a turn, replace an old prompt, and leave a
 //! turn. Three save, read, fork and delete without an agent. One replaces an old prompt while a later one is answered. One changes messages.
-//! Two use contents again that a sweep is about to delete. One opens pages of projects that are compiled and import a package. One stores keys
-//! of model providers, two delete accounts, and one uses credentials and ends them.
+//! Two use contents again that a sweep is about to delete. One opens pages of projects that are compiled and import a package, also while a turn
+//! runs. One stores keys of model providers, two delete accounts, and one uses credentials and ends them.
 
 mod account;
 mod conversation;
@@ -11,6 +11,7 @@ mod own_keys;
 mod preview;
 mod project;
 mod reuse;
+mod running;
 mod site;
 
 use std::sync::{

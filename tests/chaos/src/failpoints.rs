@@ -174,7 +174,7 @@ const EXCLUDED: &[(Role, &[&str], &str)] = &[
     (Role::Auth, &["list audit_events of account"], "runs only for an export of an account; a test of the service does that"),
 ];
 
-/// RPCs of a turn, of stored keys, and of accounts and their credentials, by the role that calls them.
+/// RPCs of a turn, of previews and sites, of stored keys, and of accounts and their credentials, by the role that calls them.
 const CALLS: &[(Role, &[&str])] = &[
     (
         Role::Gateway,
@@ -182,6 +182,14 @@ const CALLS: &[(Role, &[&str])] = &[
             "StartTurn",
             "StreamTurnEvents",
             "CancelTurn",
+            "ListStagedFiles",
+            "GetStagedFile",
+            "GetStagedTree",
+            "ReadStagedContents",
+            "GetFindings",
+            "CreatePreview",
+            "PublishSite",
+            "WatchProject",
             "BuildPage",
             "BuildSite",
             "GetModule",
@@ -313,6 +321,6 @@ mod tests {
         for table in ["resolutions", "tarballs", "bundles"] {
             assert!(compile.iter().any(|p| p.place == format!("insert-{table}/before")), "a run stores {table}");
         }
-        assert_eq!(of(Role::Gateway).unwrap().aborts.len(), 50);
+        assert_eq!(of(Role::Gateway).unwrap().aborts.len(), 66);
     }
 }

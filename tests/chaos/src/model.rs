@@ -15,7 +15,7 @@ use crate::deployment::timeline;
 const PACE: Duration = Duration::from_millis(12);
 /// The number of characters in a delta.
 const FRAGMENT: usize = 16;
-/// How long the model pauses in an answer to [`Task::SlowAnswer`]: two leases.
+/// How long the model pauses in an answer to [`Task::SlowAnswer`], and in the last one to [`Task::Module`]: two leases.
 const LONG_PAUSE: Duration = Duration::from_secs(3);
 /// How long the model pauses in the first answer to [`Task::Conflict`]: long enough for a save.
 const SHORT_PAUSE: Duration = Duration::from_secs(1);
@@ -33,6 +33,7 @@ pub fn script(record: Arc<Record>) -> Script {
         Some(match (ask.task, step) {
             // The worker of a poison turn is killed before it has made progress.
             (Task::SlowAnswer | Task::Poison, _) => answer.pause_at(PAUSE_AT, LONG_PAUSE),
+            (Task::Module, _) if step == ask.steps().len() => answer.pause_at(PAUSE_AT, LONG_PAUSE),
             (Task::Conflict, 1) => answer.pause_at(PAUSE_AT, SHORT_PAUSE),
             _ => answer,
         })

@@ -8,6 +8,8 @@ const WORDS: usize = 24;
 const LINES: usize = 12;
 /// The file that all turns of a project write.
 pub const SHARED: &str = "shared.txt";
+/// The module of a compiled project that [`Task::Module`] writes.
+pub const MODULE: &str = "src/greet.ts";
 
 /// What each prompt has between its number and its task.
 pub const VERB: &str = " does ";
@@ -19,6 +21,8 @@ pub enum Task {
     Write,
     /// Like [`Task::Write`], and then moves the file.
     Move,
+    /// Like [`Task::Write`], and then writes the module of a compiled project, with a pause before its end.
+    Module,
     /// Writes the file that all turns of the project write.
     Shared,
     /// Writes that file and one of its own, with a pause. A save of that file during the pause causes a conflict.
@@ -33,9 +37,10 @@ pub enum Task {
     Poison,
 }
 
-const TASKS: [(Task, &str); 8] = [
+const TASKS: [(Task, &str); 9] = [
     (Task::Write, "write"),
     (Task::Move, "move"),
+    (Task::Module, "module"),
     (Task::Shared, "shared"),
     (Task::Conflict, "conflict"),
     (Task::Answer, "answer"),
@@ -95,12 +100,15 @@ impl Prompt {
         let path = self.path();
         let write = |path: &str, content: String| ("write_file", json!({"path": path, "content": content}));
         match self.task {
-            Task::Write | Task::Move | Task::Poison => {
+            Task::Write | Task::Move | Task::Module | Task::Poison => {
                 calls.push(vec![write(&path, self.content())]);
                 let edit = json!({"path": path, "old_text": self.line(3), "new_text": format!("{} edited", self.line(3))});
                 calls.push(vec![("edit_file", edit), write(SHARED, format!("last written by {}\n", self.number))]);
                 if self.task == Task::Move {
                     calls.push(vec![("rename_file", json!({"path": path, "new_path": self.moved()}))]);
+                }
+                if self.task == Task::Module {
+                    calls.push(vec![write(MODULE, self.module())]);
                 }
             }
             Task::Shared | Task::Conflict => {
@@ -119,7 +127,7 @@ impl Prompt {
     pub fn own_file(&self) -> Option<(String, String)> {
         let content = self.content().replacen(&self.line(3), &format!("{} edited", self.line(3)), 1);
         match self.task {
-            Task::Write | Task::Poison => Some((self.path(), content)),
+            Task::Write | Task::Module | Task::Poison => Some((self.path(), content)),
             Task::Move => Some((self.moved(), content)),
             Task::Shared | Task::Conflict | Task::Ask | Task::Answer | Task::SlowAnswer => None,
         }
@@ -131,6 +139,10 @@ impl Prompt {
 
     fn moved(&self) -> String {
         format!("moved/{}.txt", self.number)
+    }
+
+    fn module(&self) -> String {
+        format!("export const greet = (name: string): string => `greeting {}, ${{name}}`;\n", self.number)
     }
 
     fn content(&self) -> String {

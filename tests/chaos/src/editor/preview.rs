@@ -1,28 +1,29 @@
 //! A project that is compiled and imports a package: a turn in it, whose files agent-streaming checks, its findings, and its page with its
 //! modules.
 
+use std::collections::BTreeMap;
+
 use reqwest::{Method, Url};
 use serde_json::{Value, json};
 use test_support::upstream::Upstream;
 
 use super::Editor;
 use crate::{
+    check::previews::Compiled,
     client::ApiCall,
     previews,
-    prompt::Task,
+    prompt::MODULE,
     record::{CompiledPage, SavedRevision},
 };
 
 const PAGE: (&str, &str) =
     ("index.html", "<!doctype html><html><head></head><body><script type=\"module\" src=\"/src/main.ts\"></script></body></html>\n");
 const MAIN: &str = "src/main.ts";
-/// The module that is edited.
-const GREET: &str = "src/greet.ts";
 /// How often a request is sent whose compiler was killed. A run kills few processes at once.
 const COMPILER_ATTEMPTS: usize = 20;
 
 impl Editor {
-    /// Creates a project, lets a turn change it, and opens its page before and after an edit.
+    /// Creates a project, lets a turn change it, and opens its page before and after the turn and an edit.
     pub(super) async fn open_compiled(&mut self, registry: &Upstream) -> Option<()> {
         let draft = json!({ "draftId": self.draft });
         let answer = self.save_file(draft, PAGE.0, PAGE.1.to_owned()).await?;
@@ -31,21 +32,19 @@ impl Editor {
         let package = self.publish_package(registry);
         let manifest = json!({ "dependencies": { &package: "1.0.0" } }).to_string();
         let main = format!("import {{ name }} from '{package}';\nimport {{ greet }} from './greet';\ndocument.title = greet(name);\n");
-        for (path, text) in [("package.json", manifest), (MAIN, main), (GREET, self.greet())] {
+        for (path, text) in [("package.json", manifest), (MAIN, main), (MODULE, self.greet())] {
             self.edit(path, text).await?;
         }
-        let mut turn = self.start(Task::Write, json!({})).await?;
-        self.follow_to_end(&mut turn).await?;
-        self.client.record.watched(turn);
         let preview = self.post("create a preview", &format!("/api/projects/{}/previews", self.project), json!({})).await?;
         let Ok(url) = Url::parse(&self.text_at(&preview, "/url")?) else {
             return self.wrong(format!("the preview of {} has no URL: {preview}", self.project));
         };
         self.read_page_and_modules(&url).await?;
+        self.preview_turn(&url).await?;
         let greet = self.greet();
-        self.edit(GREET, greet).await?;
+        self.edit(MODULE, greet).await?;
         self.read_findings().await?;
-        let html = self.read_page_and_modules(&url).await?;
+        let html = self.read_page_and_modules(&url).await?.html;
         self.client.record.compiled(CompiledPage { project: self.project.clone(), url, html });
         self.publish_compiled().await
     }
@@ -88,16 +87,17 @@ impl Editor {
     }
 
     /// Reads the page, and each module that it names.
-    async fn read_page_and_modules(&mut self, url: &Url) -> Option<String> {
-        let html = self.client.read_compiled(url).await?;
-        let names = previews::modules(&html);
+    pub(super) async fn read_page_and_modules(&mut self, url: &Url) -> Option<Compiled> {
+        let mut page = Compiled { html: self.client.read_compiled(url).await?, modules: BTreeMap::new() };
+        let names = previews::modules(&page.html);
         if names.is_empty() {
-            return self.wrong(format!("the page of {} is not compiled: {html}", self.project));
+            return self.wrong(format!("the page of {} is not compiled: {}", self.project, page.html));
         }
         for name in names {
-            self.client.read_compiled(&url.join(&name).ok()?).await?;
+            let code = self.client.read_compiled(&url.join(&name).ok()?).await?;
+            page.modules.insert(name, code);
         }
-        Some(html)
+        Some(page)
     }
 
     /// A module with a unique text.
