@@ -11,8 +11,11 @@ mod packages;
 mod planted;
 #[path = "../../../compiler/tests/planted/mod.rs"]
 mod planted_faults;
+#[path = "../../../compiler/tests/published/mod.rs"]
+mod published;
 mod refresh;
 mod sites;
+mod templates;
 mod tools;
 #[path = "../../../../tests/support/src/upstream.rs"]
 #[allow(unreachable_pub, reason = "a module of test-support, which depends on this crate")]

@@ -242,7 +242,7 @@ async fn two_builds_at_once_fetch_once_and_an_absent_registry_is_named() {
 }
 
 /// The registry that npm is set up for.
-fn registry() -> String {
+pub(crate) fn registry() -> String {
     let output = Command::new("npm").args(["config", "get", "registry"]).output().expect("npm");
     String::from_utf8(output.stdout).expect("UTF-8").trim().to_owned()
 }

@@ -17,6 +17,8 @@ mod plain;
 #[path = "../planted/mod.rs"]
 mod planted;
 mod preact;
+#[path = "../published/mod.rs"]
+mod published;
 mod scss;
 mod scss_packages;
 mod servers;

@@ -1,0 +1,46 @@
+//! A check finds nothing in the templates of published packages, with the registry that npm is set up for.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::{
+    harness::{Project, database, replica},
+    packages::registry,
+    published::{Template, is_refused, may_have, packages, templates},
+};
+
+/// The files as a project. A check reads no pictures, so texts stand in for them.
+fn project(files: &Template<'_>) -> Project {
+    let file = |(path, content): &(String, &[u8])| {
+        let path: &'static str = path.clone().leak();
+        (path, String::from_utf8_lossy(content).into_owned())
+    };
+    files.iter().map(file).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn complete_templates_of_eight_packages_have_no_finding() {
+    let (database, registry) = (database().await, registry());
+    let replica = replica(&database, &[("BACKLOT_NPM_REGISTRY", registry.as_str())]).await;
+    let (mut clean, mut wrong) = (BTreeSet::new(), BTreeMap::new());
+    for (package, files) in packages() {
+        let templates = templates(&files);
+        for (folder, files) in &templates {
+            // Of a template in two languages, only the one in TypeScript.
+            if templates.contains_key(&format!("{folder}-ts")) {
+                continue;
+            }
+            let name = format!("{package}/{folder}");
+            let findings = replica.check(&project(files)).await.unwrap_or_else(|fault| panic!("{name}: {fault:?}"));
+            let found: Vec<_> = findings.iter().map(|one| format!("{} {}:{}:{}", one.code, one.file, one.line, one.column)).collect();
+            if !may_have(&name, files, &found) {
+                let messages: Vec<_> = findings.iter().map(|one| one.message.as_str()).collect();
+                wrong.insert(name, format!("{found:#?} {messages:#?}"));
+            } else if !is_refused(files) && found.is_empty() {
+                clean.insert((package.clone(), folder.clone()));
+            }
+        }
+    }
+    let packages: BTreeSet<_> = clean.iter().map(|(package, _)| package).collect();
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    assert!(packages.len() >= 8 && clean.len() >= 20, "{} templates of {packages:?}", clean.len());
+}
