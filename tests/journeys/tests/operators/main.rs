@@ -11,3 +11,4 @@ mod roles;
 mod rotation;
 mod trace;
 mod vendor;
+mod vendored_apps;

@@ -16,7 +16,7 @@ use url::Url;
 const STARTER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../services/project-storage/templates/react-tailwind/files");
 
 /// The registry that npm is set up for.
-async fn registry() -> Result<String> {
+pub(crate) async fn registry() -> Result<String> {
     let output = Command::new("npm").args(["config", "get", "registry"]).output().await.context("npm")?;
     Ok(String::from_utf8(output.stdout)?.trim().to_owned())
 }
@@ -28,7 +28,7 @@ async fn vendor(data: &Path, arguments: &[&str]) -> Result<(bool, String)> {
     Ok((output.status.success(), String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()))
 }
 
-async fn succeeds(data: &Path, arguments: &[&str]) -> Result<String> {
+pub(crate) async fn succeeds(data: &Path, arguments: &[&str]) -> Result<String> {
     let (is_success, text) = vendor(data, arguments).await?;
     ensure!(is_success, "{arguments:?}: {text}");
     Ok(text)
@@ -53,14 +53,14 @@ fn changes(folder: &Path) -> Result<Vec<Value>> {
 }
 
 /// Saves the starter with a change, and opens its preview.
-async fn open(person: &Person, draft: &str, changes: &[Value]) -> Result<(String, Url)> {
+pub(crate) async fn open(person: &Person, draft: &str, changes: &[Value]) -> Result<(String, Url)> {
     let saved = person.post("/api/projects/save", json!({ "draftId": draft, "changes": changes })).await?;
     let project = saved["project"]["id"].as_str().context("project")?.to_owned();
     let made = person.post(&format!("/api/projects/{project}/previews"), json!({})).await?;
     Ok((project, Url::parse(made["url"].as_str().context("url")?)?))
 }
 
-async fn get(person: &Person, preview: &Url, path: &str) -> Result<Response> {
+pub(crate) async fn get(person: &Person, preview: &Url, path: &str) -> Result<Response> {
     let url = preview.join(path)?;
     let port = url.port().context("port")?;
     let request = person.http.get(format!("http://127.0.0.1:{port}{}", url.path()));
