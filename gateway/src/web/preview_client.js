@@ -179,10 +179,33 @@
     send({ type: "backlot:error", kind: "build", message: cut(message, MESSAGE), stack: cut(stack, STACK), ...known });
   }
 
+  window.addEventListener(
+    "error",
+    (event) => {
+      const { target } = event;
+      // A page works in spite of it: the browser only waits with further observations until the next frame.
+      if (target === window && String(event.message).startsWith("ResizeObserver loop")) return;
+      if (target === window || !(target instanceof Element)) return void report("error", event.error ?? event.message, event);
+      if (target.rel === "modulepreload" && isOwn(target.href)) missed ??= target.href;
+      if (isModule(target)) reportModule(target);
+      else if (target.type !== "importmap") send({ type: "backlot:error", kind: "resource", message: cut(`cannot load ${target.src || target.href || target.localName}`, MESSAGE), stack: "", file: "", line: 0, column: 0 });
+    },
+    true,
+  );
+  window.addEventListener("unhandledrejection", (event) => report("unhandledrejection", event.reason));
+  for (const level of ["debug", "log", "info", "warn", "error"]) {
+    const write = console[level].bind(console);
+    console[level] = (...values) => {
+      write(...values);
+      send({ type: "backlot:console", level, message: cut(values.slice(0, 20).map(text).join(" "), MESSAGE) });
+    };
+  }
+
   // --- modules that do not load ---
   // The first address that the page asked for in advance without success.
   let missed;
-  const isModule = (node) => node.localName === "script" && node.type === "module" && (!node.src || node.src.startsWith(`${location.origin}/`));
+  const isOwn = (url) => url.startsWith(`${location.origin}/`);
+  const isModule = (node) => node.localName === "script" && node.type === "module" && (!node.src || isOwn(node.src));
 
   // Without one of its modules a page stays empty, and the browser names neither the module nor the reason. So its address is asked once more.
   async function reportModule({ src }) {
@@ -198,28 +221,6 @@
     const why = `${address && !answer ? "The server does not answer.\n" : status}Load the page again.`;
     overlay(message, why);
     send({ type: "backlot:error", kind: "resource", message, stack: cut(why, STACK), file: "", line: 0, column: 0 });
-  }
-
-  window.addEventListener(
-    "error",
-    (event) => {
-      const { target } = event;
-      // A page works in spite of it: the browser only waits with further observations until the next frame.
-      if (target === window && String(event.message).startsWith("ResizeObserver loop")) return;
-      if (target === window || !(target instanceof Element)) return void report("error", event.error ?? event.message, event);
-      if (target.rel === "modulepreload") missed ??= target.href;
-      if (isModule(target)) reportModule(target);
-      else if (target.type !== "importmap") send({ type: "backlot:error", kind: "resource", message: cut(`cannot load ${target.src || target.href || target.localName}`, MESSAGE), stack: "", file: "", line: 0, column: 0 });
-    },
-    true,
-  );
-  window.addEventListener("unhandledrejection", (event) => report("unhandledrejection", event.reason));
-  for (const level of ["debug", "log", "info", "warn", "error"]) {
-    const write = console[level].bind(console);
-    console[level] = (...values) => {
-      write(...values);
-      send({ type: "backlot:console", level, message: cut(values.slice(0, 20).map(text).join(" "), MESSAGE) });
-    };
   }
 
   // --- the overlay ---
