@@ -1,22 +1,20 @@
 //! Verifies caller tokens and access tokens.
 
-use std::{
-    net::IpAddr,
-    sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant},
-};
+mod remote_keys;
+
+use std::{net::IpAddr, sync::Arc};
 
 use proto::{
-    auth::{GetKeySetRequest, JsonWebKey, auth_service_client::AuthServiceClient},
+    auth::JsonWebKey,
     error::{ErrorCode, Fault},
 };
 use quick_cache::sync::Cache;
 use ring::hmac;
 use tokio::sync::watch;
 
+use self::remote_keys::RemoteKeys;
 use crate::{
     client::ServiceChannel,
-    context::Context,
     identity::{
         AUDIENCE, Caller, Claims, Grant, ISSUER, LEEWAY_SECONDS, LIMITED_AUDIENCE, TOKEN_TYPE, Token, User,
         jws::{MAX_BYTES, Problem, Unverified},
@@ -28,50 +26,61 @@ use crate::{
     tls::{Peer, Tls},
 };
 
-/// The least time between two requests for auth's keys. A token with an unknown key id causes one.
-const REFETCH_AFTER: Duration = Duration::from_secs(1);
 const CACHED_TOKENS: usize = 10_000;
 /// No access token is valid for longer. Those of auth are valid for five minutes.
 const MAX_VALID_SECONDS: u64 = 24 * 60 * 60;
 
 /// The source of the keys of access tokens.
 pub enum Keys {
-    /// A channel to auth. The keys are fetched when a key id is unknown.
+    /// A channel to auth. The keys are fetched when a key id is unknown, and again when they are old.
     Remote(ServiceChannel),
     /// The keys of this process, for auth itself.
     Local(watch::Receiver<Vec<JsonWebKey>>),
 }
 
-/// Verifies both kinds of token for one service. Verified access tokens are cached by their hash until they expire.
+/// A verified access token.
+#[derive(Clone)]
+struct Verified {
+    user: User,
+    exp: u64,
+    /// The id of the key that signed it.
+    kid: Arc<str>,
+}
+
+/// Verifies both kinds of token for one service. Verified access tokens are cached by their hash until they expire or their key leaves.
 pub struct Verifier {
     me: Caller,
     /// The keys of each process that may call: one for each secret that is accepted.
     callers: Vec<(Caller, Vec<hmac::Key>)>,
     /// The shared keys, with which callers of the previous release sign. Only a process with the cluster's secret has them.
     shared: Vec<hmac::Key>,
-    keys: Keys,
+    /// The keys of access tokens that are known.
+    keys: watch::Receiver<Vec<JsonWebKey>>,
+    /// Where they come from, if not from this process.
+    remote: Option<RemoteKeys>,
     pub(crate) tls: Option<Arc<Tls>>,
-    /// When the keys were fetched. Locked while they are being fetched.
-    fetched_at: tokio::sync::Mutex<Option<Instant>>,
-    /// Users and expiry times of verified access tokens.
-    verified: Cache<[u8; 32], (User, u64)>,
-    /// The fetched keys.
-    cached_keys: Mutex<Arc<Vec<JsonWebKey>>>,
+    verified: Cache<[u8; 32], Verified>,
 }
 
 impl Verifier {
     #[must_use]
     pub fn new(me: Caller, secret: &ClusterSecret, keys: Keys) -> Self {
         let hmac = |keys: Vec<[u8; 32]>| keys.into_iter().map(signer::key).collect::<Vec<_>>();
+        let (keys, remote) = match keys {
+            Keys::Local(keys) => (keys, None),
+            Keys::Remote(channel) => {
+                let remote = RemoteKeys::new(me, channel);
+                (remote.published(), Some(remote))
+            }
+        };
         Self {
             me,
             callers: Caller::NAMED.into_iter().map(|from| (from, hmac(secret.pair(from, me)))).collect(),
             shared: hmac(secret.shared()),
             keys,
+            remote,
             tls: secret.tls(),
-            fetched_at: tokio::sync::Mutex::default(),
             verified: Cache::new(CACHED_TOKENS),
-            cached_keys: Mutex::default(),
         }
     }
 
@@ -120,14 +129,18 @@ impl Verifier {
         if token.len() > MAX_BYTES {
             return Err(self.refuse(format!("the access token was not accepted: {}", Problem::TooLong)));
         }
+        // Before the cache: a token that is known counts only while its key does.
+        if let Some(remote) = &self.remote {
+            remote.renew().await?;
+        }
         let hash = sha256(token.as_bytes());
-        if let Some((user, exp)) = self.verified.get(&hash) {
-            if !is_expired(exp, unix_now()) {
-                return Ok(user);
+        if let Some(known) = self.verified.get(&hash) {
+            if !is_expired(known.exp, unix_now()) && self.keys.borrow().iter().any(|key| *key.kid == *known.kid) {
+                return Ok(known.user);
             }
             self.verified.remove(&hash);
         }
-        let claims = self.verify(token).await?;
+        let (claims, kid) = self.verify(token).await?;
         let grant = Grant::of_token(&claims.aud, &claims.private).map_err(|problem| self.refuse(problem.to_string()))?;
         let user = User {
             id: claims.sub.parse().map_err(|_| self.refuse("the access token names no user"))?,
@@ -137,11 +150,12 @@ impl Verifier {
             grant: grant.map(Arc::new),
             token: Token::new(token),
         };
-        self.verified.insert(hash, (user.clone(), claims.exp));
+        self.verified.insert(hash, Verified { user: user.clone(), exp: claims.exp, kid });
         Ok(user)
     }
 
-    async fn verify(&self, token: &str) -> Result<Claims, Fault> {
+    /// The claims of a valid token, and the id of its key.
+    async fn verify(&self, token: &str) -> Result<(Claims, Arc<str>), Fault> {
         let refuse = |problem| self.refuse(format!("the access token was not accepted: {problem}"));
         let token = Unverified::parse(token).map_err(refuse)?;
         if token.header.typ.as_deref() != Some(TOKEN_TYPE) {
@@ -163,39 +177,29 @@ impl Verifier {
         if claims.nbf > now + LEEWAY_SECONDS {
             return Err(self.refuse("the access token is not valid yet"));
         }
-        Ok(claims)
+        Ok((claims, kid.into()))
     }
 
     async fn key(&self, kid: &str) -> Result<JsonWebKey, Fault> {
-        let unknown = || self.refuse("the access token was signed by an unknown key");
-        match &self.keys {
-            Keys::Local(keys) => keys.borrow().iter().find(|k| k.kid == kid).cloned().ok_or_else(unknown),
-            Keys::Remote(channel) => {
-                if let Some(key) = self.cached_key(kid) {
-                    return Ok(key);
-                }
-                let mut fetched_at = self.fetched_at.lock().await;
-                if let Some(key) = self.cached_key(kid) {
-                    return Ok(key);
-                }
-                if fetched_at.is_some_and(|at| at.elapsed() < REFETCH_AFTER) {
-                    return Err(unknown());
-                }
-                let request = Context::background().request(GetKeySetRequest {});
-                let set = AuthServiceClient::new(channel.clone()).get_key_set(request).await.map_err(|status| {
-                    let text = format!("auth's keys cannot be fetched: {}", status.message());
-                    Fault::new(self.me.name(), ErrorCode::Unavailable, "UNAVAILABLE", text).retry_after(REFETCH_AFTER)
-                })?;
-                *fetched_at = Some(Instant::now());
-                *self.cached_keys.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(set.into_inner().keys);
-                self.cached_key(kid).ok_or_else(unknown)
-            }
+        if let Some(key) = self.known_key(kid) {
+            return Ok(key);
         }
+        if let Some(remote) = &self.remote {
+            remote.look_up().await?;
+        }
+        self.known_key(kid).ok_or_else(|| self.refuse("the access token was signed by an unknown key"))
     }
 
-    fn cached_key(&self, kid: &str) -> Option<JsonWebKey> {
-        let keys = Arc::clone(&self.cached_keys.lock().unwrap_or_else(PoisonError::into_inner));
-        keys.iter().find(|k| k.kid == kid).cloned()
+    fn known_key(&self, kid: &str) -> Option<JsonWebKey> {
+        self.keys.borrow().iter().find(|key| key.kid == kid).cloned()
+    }
+
+    /// Lets the keys that were read from auth be older than they are.
+    #[cfg(feature = "testing")]
+    pub fn age_keys(&self, by: std::time::Duration) {
+        if let Some(remote) = &self.remote {
+            remote.age(by);
+        }
     }
 
     fn refuse(&self, text: impl Into<String>) -> Fault {

@@ -1,6 +1,8 @@
 //! Verification of access tokens by a service other than auth: keys over gRPC, valid tokens, and all kinds of invalid ones.
 #![cfg(feature = "testing")]
 
+use std::time::Duration;
+
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use chassis::{
     client, clock,
@@ -10,6 +12,7 @@ use chassis::{
 };
 use proto::{
     auth::{JsonWebKey, Plan},
+    error::ErrorCode,
     id::UserId,
 };
 use ring::{hmac, rand::SystemRandom, signature};
@@ -47,6 +50,50 @@ async fn a_token_is_valid_until_it_expires_and_only_with_its_own_key() {
     for (what, token) in [("expired", &expired), ("of another key", &foreign), ("not yet valid", &early)] {
         refused(&verifier, what, token).await;
     }
+}
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+#[tokio::test]
+async fn a_token_of_a_key_that_auth_has_retired_is_refused_after_the_age_of_the_keys() {
+    let (issuer, next) = (Issuer::start().await, Issuer::start().await);
+    let verifier = verifier(&issuer);
+    let (known, unknown) = (issuer.token(UserId::generate(), Plan::Pro), issuer.token(UserId::generate(), Plan::Pro));
+    verifier.user(&known).await.expect("a valid token");
+
+    issuer.publish(Some(vec![JsonWebKey { kid: "next".into(), ..next.public() }]));
+    verifier.age_keys(4 * MINUTE);
+    verifier.user(&known).await.expect("the keys are not old");
+    verifier.age_keys(MINUTE);
+    refused(&verifier, "a token that was verified before", &known).await;
+    refused(&verifier, "another token of the retired key", &unknown).await;
+
+    issuer.publish(Some(vec![issuer.public()]));
+    verifier.age_keys(5 * MINUTE);
+    verifier.user(&known).await.expect("the key is published again");
+}
+
+#[tokio::test]
+async fn the_known_keys_stay_for_an_hour_while_auth_does_not_answer() {
+    let issuer = Issuer::start().await;
+    let verifier = verifier(&issuer);
+    let (known, other) = (issuer.token(UserId::generate(), Plan::Pro), issuer.token(UserId::generate(), Plan::Pro));
+    verifier.user(&known).await.expect("a valid token");
+
+    issuer.publish(None);
+    for minutes in [5_u32, 54] {
+        verifier.age_keys(minutes * MINUTE);
+        verifier.user(&known).await.expect("the known keys stay");
+        verifier.user(&other).await.expect("also for a token that is new");
+    }
+    verifier.age_keys(MINUTE);
+    for token in [&known, &other] {
+        let fault = verifier.user(token).await.expect_err("the keys are too old");
+        assert_eq!((fault.code, fault.reason.as_str()), (ErrorCode::Unavailable, "UNAVAILABLE"));
+    }
+    issuer.publish(Some(vec![issuer.public()]));
+    verifier.age_keys(MINUTE);
+    verifier.user(&known).await.expect("auth answers again");
 }
 
 /// The header and the claims of a valid token.

@@ -27,6 +27,8 @@ const KID: &str = "test";
 
 /// Signs access tokens, serves their public key, and streams revocations.
 pub struct Issuer {
+    /// `None` while the server does not answer with its keys.
+    published: watch::Sender<Option<Vec<JsonWebKey>>>,
     ended: watch::Sender<Vec<SessionId>>,
     recorded: Arc<AtomicUsize>,
     pair: EcdsaKeyPair,
@@ -45,13 +47,14 @@ impl Issuer {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("port");
         let uri = format!("http://{}", listener.local_addr().expect("address")).parse().expect("uri");
         let (ended, recorded) = (watch::Sender::new(Vec::new()), Arc::new(AtomicUsize::new(0)));
+        let published = watch::Sender::new(Some(vec![public(&pair)]));
         let service = auth::auth_service_server::AuthServiceServer::new(KeyServer {
-            key: public(&pair),
+            published: published.clone(),
             ended: ended.clone(),
             recorded: Arc::clone(&recorded),
         });
         crate::task::spawn(tonic::transport::Server::builder().add_service(service).serve_with_incoming(TcpListenerStream::new(listener)));
-        Self { ended, recorded, pair, uri }
+        Self { published, ended, recorded, pair, uri }
     }
 
     /// A token that is valid for five minutes.
@@ -81,6 +84,11 @@ impl Issuer {
         let mut private = private.into();
         private.extend(grant.claims());
         self.token(user, private)
+    }
+
+    /// Publishes these keys instead of its own one. With `None` it refuses to answer.
+    pub fn publish(&self, keys: Option<Vec<JsonWebKey>>) {
+        self.published.send_replace(keys);
     }
 
     /// Revokes a session.

@@ -19,7 +19,7 @@ use tonic::{Request, Response, Status};
 use crate::revocations::HEARTBEAT;
 
 pub(super) struct KeyServer {
-    pub(super) key: JsonWebKey,
+    pub(super) published: watch::Sender<Option<Vec<JsonWebKey>>>,
     pub(super) ended: watch::Sender<Vec<SessionId>>,
     pub(super) recorded: Arc<AtomicUsize>,
 }
@@ -34,7 +34,8 @@ impl AuthService for KeyServer {
     type WatchRevocationsStream = Watch;
 
     async fn get_key_set(&self, _: Request<auth::GetKeySetRequest>) -> Result<Response<auth::GetKeySetResponse>, Status> {
-        Ok(Response::new(auth::GetKeySetResponse { keys: vec![self.key.clone()] }))
+        let keys = self.published.borrow().clone().ok_or_else(|| Status::internal("no answer"))?;
+        Ok(Response::new(auth::GetKeySetResponse { keys }))
     }
 
     async fn sign_up(&self, _: Request<auth::SignUpRequest>) -> Result<Response<auth::SignUpResponse>, Status> {
