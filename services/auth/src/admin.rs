@@ -275,7 +275,7 @@ impl Change<'_> {
         Ok(())
     }
 
-    /// Removes all second factors of an account. Returns whether there was one.
+    /// Removes all second factors of an account, and ends its sessions with what they have proved. Returns whether there was one.
     ///
     /// # Errors
     /// NOT_A_PERSON.
@@ -284,11 +284,14 @@ impl Change<'_> {
         let user = &account.user;
         let mut tx = store::begin(&self.app.pool).await?;
         users::lock(&mut *tx, user.id).await?;
-        if !second_factor::remove_all(&mut tx, (user.id, &user.email), &self.event(Kind::FactorsReset, user.id)).await? {
+        let ended = sessions::delete_all_of_user(&mut *tx, user.id, None).await?;
+        let event = self.event(Kind::FactorsReset, user.id).with("sessions", &ended.len().to_string());
+        if !second_factor::remove_all(&mut tx, (user.id, &user.email), &event).await? {
+            // Nothing is committed: without a factor the sessions stay.
             return Ok(false);
         }
         pending_address::forget(&mut tx, user).await?;
-        store::commit(tx).await?;
+        end(self.app, tx, &ended, self.now).await?;
         self.app.mail_added.notify_one();
         Ok(true)
     }

@@ -15,7 +15,7 @@ use crate::{
     mail::queue::{Kind as MailKind, Mail},
     pending_address,
     recent_proof::recently_proved,
-    session_list::signed_in,
+    session_list::{end, signed_in},
     store::{
         self, Tx, audit, mails, pending_sign_ins, revocations,
         second_factors::{self, TotpRow},
@@ -83,7 +83,7 @@ pub(crate) async fn confirm_totp(app: &App, context: &Context, code: &str, now: 
     sessions::forget_proofs(&mut *tx, user.id).await?;
     pending_address::forget(&mut tx, &user).await?;
     let codes = if is_first { new_recovery_codes(&mut tx, user.id, now).await? } else { Vec::new() };
-    report(&mut tx, context, &user, Kind::FactorAdded, now).await?;
+    report(&mut tx, &user, event(context, Kind::FactorAdded, user.id, now)).await?;
     revocations::append_changes(&mut tx, user.id, now).await?;
     store::commit(tx).await?;
     app.feed.notify();
@@ -91,13 +91,14 @@ pub(crate) async fn confirm_totp(app: &App, context: &Context, code: &str, now: 
     Ok(codes)
 }
 
-/// Removes the authenticator app; with the last factor also the recovery codes.
+/// Removes the authenticator app; with the last factor also the recovery codes. All other sessions of the account end, because one of them may
+/// be that of somebody who has the app.
 ///
 /// # Errors
 /// SESSION_ENDED, SESSION_REQUIRED, STEP_UP_REQUIRED, FACTOR_NOT_FOUND.
 pub(crate) async fn delete_totp(app: &App, context: &Context, now: OffsetDateTime) -> Result<(), Error> {
     let mut tx = store::begin(&app.pool).await?;
-    let (user, _) = recently_proved(&mut tx, context, now).await?;
+    let (user, current) = recently_proved(&mut tx, context, now).await?;
     if !second_factors::delete_totp(&mut *tx, user.id).await? {
         return Err(Error::FactorNotFound);
     }
@@ -105,8 +106,10 @@ pub(crate) async fn delete_totp(app: &App, context: &Context, now: OffsetDateTim
         second_factors::delete_recovery_codes(&mut *tx, user.id).await?;
     }
     pending_address::forget(&mut tx, &user).await?;
-    report(&mut tx, context, &user, Kind::FactorRemoved, now).await?;
-    store::commit(tx).await?;
+    let ended = sessions::delete_all_of_user(&mut *tx, user.id, Some(current.id)).await?;
+    let event = event(context, Kind::FactorRemoved, user.id, now).with("sessions", &ended.len().to_string());
+    report(&mut tx, &user, event).await?;
+    end(app, tx, &ended, now).await?;
     app.mail_added.notify_one();
     Ok(())
 }
@@ -188,12 +191,16 @@ pub(crate) async fn remove_all(tx: &mut Tx, (user, email): (UserId, &str), event
     Ok(true)
 }
 
+/// An event about the account, which names the app.
+fn event(context: &Context, kind: Kind, user: UserId, now: OffsetDateTime) -> Event {
+    Event::of(context, kind, Actor::User(user), user, now).with("factor", Method::Totp.name())
+}
+
 /// Adds a change of the factors to the audit log, and tells the person.
-async fn report(tx: &mut Tx, context: &Context, user: &User, kind: Kind, now: OffsetDateTime) -> Result<(), Error> {
-    let event = Event::of(context, kind, Actor::User(user.id), user.id, now);
-    audit::append(&mut **tx, &event.with("factor", Method::Totp.name())).await?;
-    let mail = if kind == Kind::FactorAdded { MailKind::FactorAdded } else { MailKind::FactorRemoved };
-    mails::insert(&mut **tx, &Mail::to_account(mail, user.id, &user.email, now)).await?;
+async fn report(tx: &mut Tx, user: &User, event: Event) -> Result<(), Error> {
+    audit::append(&mut **tx, &event).await?;
+    let mail = if event.kind == Kind::FactorAdded { MailKind::FactorAdded } else { MailKind::FactorRemoved };
+    mails::insert(&mut **tx, &Mail::to_account(mail, user.id, &user.email, event.created_at)).await?;
     Ok(())
 }
 

@@ -253,7 +253,8 @@ async fn a4_what_a_person_does_against_a_thief_voids_the_link_to_a_new_address()
                 admin.set_disabled(&old, false).await.expect("enabled");
             }
         }
-        if ["all sessions ended", "sessions ended by an operator", "disabled and enabled"].contains(&defence) {
+        let ending = ["all sessions ended", "sessions ended by an operator", "factors removed by an operator", "disabled and enabled"];
+        if ending.contains(&defence) {
             access = fixture.access(&old, PASSWORD).await;
         }
         let refused = gateway.confirm_email(&access, &token).await.expect_err(defence);

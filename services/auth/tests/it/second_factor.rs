@@ -215,6 +215,27 @@ async fn a_sensitive_request_needs_the_factor_and_not_the_password() {
     gateway.sign_in(EMAIL, NEW_PASSWORD).await.expect("one step");
 }
 
+/// One of them may be that of somebody who has the app.
+#[tokio::test]
+async fn a_removed_app_ends_all_other_sessions() {
+    let (cluster, mailbox) = (Cluster::start().await, Mailbox::new());
+    let gateway = mailbox.auth(&cluster, &[]).await.gateway();
+    let enrolled = enrol(&gateway).await;
+    let other = gateway.verify_sign_in(&gateway.first_step(PASSWORD).await, &enrolled.recovery_codes[0]).await.expect("signed in");
+    let pending = gateway.first_step(PASSWORD).await;
+    let access = gateway.access_of(&enrolled.session_token).await;
+    let renewed = gateway.step_up_by_code(&access, &enrolled.code(0)).await.expect("proved");
+    let access = gateway.access_of(&renewed.session_token).await;
+    gateway.delete_totp(&access).await.expect("removed");
+    assert_eq!(gateway.exchange(&other.session_token).await.expect_err("ended").reason, "SESSION_ENDED");
+    let waiting = gateway.verify_sign_in(&pending, &enrolled.recovery_codes[1]).await.expect_err("the first step is void");
+    assert_eq!(waiting.reason, "SIGN_IN_EXPIRED");
+    gateway.exchange(&renewed.session_token).await.expect("that of the person stays");
+    let removed = "select count(*) from audit_events where kind = 'second_factor.removed' and details->>'sessions' = '1'";
+    assert_eq!(count(&cluster, removed).await, 1);
+    assert_eq!(mailbox.last(&cluster).await.subject, "A second factor was removed from your account");
+}
+
 /// A thief with an old session showed the factor before the owner replaced it.
 #[tokio::test]
 async fn a_new_factor_makes_earlier_proofs_void() {
@@ -419,10 +440,15 @@ async fn an_operator_removes_the_factors_of_an_account() {
         assert_eq!(refused.reason, "IMPERSONATED");
     }
     assert!(admin.reset_second_factor(EMAIL).await.expect("reset"));
-    assert!(!admin.reset_second_factor(EMAIL).await.expect("nothing to reset"));
+    for ended in [&enrolled.session_token, &acting.session_token] {
+        assert_eq!(gateway.exchange(ended).await.expect_err("ended").reason, "SESSION_ENDED");
+    }
     assert_eq!(mailbox.last(&cluster).await.subject, "A second factor was removed from your account");
-    gateway.sign_in(EMAIL, PASSWORD).await.expect("one step");
-    let kinds = "select count(*) from audit_events where kind = 'second_factor.reset' and actor_kind = 'operator'";
+    let begun = gateway.sign_in(EMAIL, PASSWORD).await.expect("one step");
+    assert!(!admin.reset_second_factor(EMAIL).await.expect("nothing to reset"));
+    gateway.exchange(&begun.session_token).await.expect("then no session ends");
+    let kinds = "select count(*) from audit_events
+                 where kind = 'second_factor.reset' and actor_kind = 'operator' and details->>'sessions' = '2'";
     assert_eq!(count(&cluster, kinds).await, 1);
 }
 
