@@ -49,25 +49,35 @@ fn check_address(user: &User, typed: &str) -> Result<(), Error> {
 /// USER_NOT_FOUND.
 pub(crate) async fn delete(app: &App, mut tx: Tx, user: &User, event: Event) -> Result<usize, Error> {
     let now = event.created_at;
-    // The sessions first: their end has to be reported.
-    let mut ended = delete_service_accounts(&mut tx, user.id, &event).await?;
-    ended.extend(sessions::delete_all_of_user(&mut *tx, user.id, None).await?);
-    // Before the account, by which used ones are found.
-    let identity = EmailLookup::new(&user.email).identity;
-    invites::delete_of(&mut *tx, &identity, user.id).await?;
-    if !account_deletions::delete_user(&mut *tx, user.id).await? {
-        return Err(Error::UserNotFound);
-    }
-    account_deletions::insert(&mut *tx, (user.id, false), FOLLOWERS, now).await?;
-    // Of a sign-up or a reset that nobody has finished. Neither refers to the account.
-    let mail = Mail::to_typed(MailKind::AccountDeleted, &user.email, now);
-    mails::delete_links_to(&mut *tx, &mail.recipient).await?;
-    email_tokens::delete(&mut *tx, &identity, user.id, &Purpose::ALL).await?;
-    mails::insert(&mut *tx, &mail).await?;
-    audit::append(&mut *tx, &event.with("sessions", &ended.len().to_string())).await?;
+    let ended = delete_person(&mut tx, user, event).await?;
     end(app, tx, &ended, now).await?;
     app.mail_added.notify_one();
     Ok(ended.len())
+}
+
+/// Deletes the account of a person, with its service accounts. Returns their sessions, whose end has to be reported.
+///
+/// # Errors
+/// USER_NOT_FOUND.
+pub(crate) async fn delete_person(tx: &mut Tx, user: &User, event: Event) -> Result<Vec<SessionId>, Error> {
+    let now = event.created_at;
+    // The sessions first: their end has to be reported.
+    let mut ended = delete_service_accounts(tx, user.id, &event).await?;
+    ended.extend(sessions::delete_all_of_user(&mut **tx, user.id, None).await?);
+    // Before the account, by which used ones are found.
+    let identity = EmailLookup::new(&user.email).identity;
+    invites::delete_of(&mut **tx, &identity, user.id).await?;
+    if !account_deletions::delete_user(&mut **tx, user.id).await? {
+        return Err(Error::UserNotFound);
+    }
+    account_deletions::insert(&mut **tx, (user.id, false), FOLLOWERS, now).await?;
+    // Of a sign-up or a reset that nobody has finished. Neither refers to the account.
+    let mail = Mail::to_typed(MailKind::AccountDeleted, &user.email, now);
+    mails::delete_links_to(&mut **tx, &mail.recipient).await?;
+    email_tokens::delete(&mut **tx, &identity, user.id, &Purpose::ALL).await?;
+    mails::insert(&mut **tx, &mail).await?;
+    audit::append(&mut **tx, &event.with("sessions", &ended.len().to_string())).await?;
+    Ok(ended)
 }
 
 /// Deletes all service accounts of a person. Each has an entry in the log. Returns their sessions, whose end has to be reported.

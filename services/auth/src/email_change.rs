@@ -6,6 +6,7 @@ use proto::error::{Fault, FieldViolation};
 use time::OffsetDateTime;
 
 use crate::{
+    account_deletion,
     app::App,
     audit::{Actor, Event, Kind},
     email::{Email, EmailLookup},
@@ -18,6 +19,7 @@ use crate::{
     session_list::{end, signed_in},
     session_start::NewSession,
     store::{self, audit, email_tokens, mails, proofs, second_factors, sessions, users},
+    takeover,
     user::User,
 };
 
@@ -67,7 +69,7 @@ async fn proof_of(app: &App, context: &Context, token: &EmailToken, now: OffsetD
 }
 
 /// Gives the account of the caller the address of the token, ends all sessions, and starts one for the caller. If the account has a second
-/// factor, the session must have shown one.
+/// factor, the session must have shown one. An account that has the address although nobody has verified it is deleted.
 ///
 /// # Errors
 /// TOKEN_MISSING, SESSION_ENDED, SESSION_REQUIRED, STEP_UP_REQUIRED, LINK_INVALID, EMAIL_TAKEN.
@@ -75,11 +77,19 @@ pub(crate) async fn confirm(app: &App, context: &Context, token: &EmailToken, no
     let proof = proof_of(app, context, token, now).await?;
     let email: Email = proof.email.parse().map_err(|_| Error::LinkInvalid)?;
     let mut tx = store::begin(&app.pool).await?;
+    let holder = takeover::lock_holder(&mut tx, &email, context.user()?.id).await?;
     let (before, current) = signed_in(&mut tx, context, now).await?;
     second_factors::of(&mut *tx, before.id).await?.check_second(current.shown()).map_err(Error::StepUpRequired)?;
     if !email_tokens::take(&mut *tx, &token.hash()).await? {
         return Err(Error::LinkInvalid);
     }
+    let mut ended = match holder {
+        Some(holder) => {
+            let event = Event::of(context, Kind::UserDeleted, Actor::User(before.id), holder.user.id, now);
+            account_deletion::delete_person(&mut tx, &holder.user, event).await?
+        }
+        None => Vec::new(),
+    };
     if !proofs::change_email(&mut *tx, before.id, &email, now).await? {
         return Err(Error::EmailTaken);
     }
@@ -88,7 +98,7 @@ pub(crate) async fn confirm(app: &App, context: &Context, token: &EmailToken, no
     email_tokens::delete(&mut *tx, &EmailLookup::new(&before.email).identity, before.id, &Purpose::ALL).await?;
     // Whoever knows the password may have addresses that are known.
     users::forget_addresses_of(&mut *tx, before.id, &limit::address_of(context)).await?;
-    let ended = sessions::delete_all_of_user(&mut *tx, before.id, None).await?;
+    ended.extend(sessions::delete_all_of_user(&mut *tx, before.id, None).await?);
     let (session, secret) = (current.renewed(now), SessionSecret::generate()?);
     if !sessions::insert(&mut *tx, &session, Some(&secret.hash())).await? {
         return Err(Error::SessionEnded);

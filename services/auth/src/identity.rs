@@ -2,13 +2,16 @@
 //! An identity belongs to the account that it was linked to, whatever addresses the two have.
 
 use chassis::context::Context;
-use proto::{auth::Plan, id::UserId};
+use proto::{
+    auth::Plan,
+    id::{SessionId, UserId},
+};
 use time::OffsetDateTime;
 use url::Url;
 use uuid::Uuid;
 
 use crate::{
-    account, account_deletion,
+    account,
     app::App,
     audit::{Actor, Event, Kind},
     config::SignUp,
@@ -27,10 +30,9 @@ use crate::{
     second_step,
     session::SessionSecret,
     session_list::{end, signed_in},
-    session_start::{NewSession, Start, begin_session},
-    store::{
-        self, Tx, accounts, audit, email_tokens, identities, mails, proofs, provider_flows, revocations, second_factors, sessions, users,
-    },
+    session_start::{NewSession, Start, insert_session},
+    store::{self, Tx, accounts, audit, email_tokens, identities, mails, proofs, provider_flows, second_factors, sessions, users},
+    takeover,
     user::User,
 };
 
@@ -148,44 +150,48 @@ async fn sign_in(
         details: vec![("provider", flow.provider.clone())],
     };
     identities::hold(&mut *tx, person).await?;
-    let user = match identities::used(&mut *tx, person, now).await? {
+    let (user, ended) = match identities::used(&mut *tx, person, now).await? {
         Some(id) => {
             let account = users::credentials_of(&mut *tx, id, &address).await?.ok_or(Error::BadCredentials)?;
             start.is_new_device = account.has_known_addresses && !account.from_known_address;
-            account.user
+            (account.user, Vec::new())
         }
         None => new_person(app, &mut tx, context, (flow, person, &mut start), now).await?,
     };
     let factors = second_factors::of(&mut *tx, user.id).await?;
     if factors.has_second() {
-        // The provider is the first step, as a password is.
+        // The provider is the first step, as a password is. An account that was taken over has no factor.
         return Err(second_step::begin(tx, context, (user.id, false), factors, now).await);
     }
     let is_new_device = start.is_new_device;
-    let begun = begin_session(tx, context, user, start, now).await?;
-    // Sessions that a takeover has ended.
-    app.feed.notify();
+    let begun = insert_session(&mut tx, context, user, start, now).await?;
+    end(app, tx, &ended, now).await?;
     if is_new_device {
         app.mail_added.notify_one();
     }
-    Ok(begun)
+    begun.ok_or(Error::BadCredentials)
 }
 
-/// The account of a person without an identity here: a new one, or the one with the address that nobody has verified.
+/// The account of a person without an identity here: a new one, or the one with the address that nobody has verified, with the sessions that
+/// ended then. Their end has to be reported last.
 async fn new_person(
     app: &App,
     tx: &mut Tx,
     context: &Context,
     (flow, person, start): (&Flow, &Person, &mut Start),
     now: OffsetDateTime,
-) -> Result<User, Error> {
+) -> Result<(User, Vec<SessionId>), Error> {
     let email = person.email.as_ref().ok_or(Error::EmailUnverified)?;
-    let user = match accounts::by_email(&mut **tx, &EmailLookup::new(email.as_str())).await? {
+    let (user, ended) = match accounts::by_email(&mut **tx, &EmailLookup::new(email.as_str())).await? {
         Some(account) if account.verified_at.is_some() => return Err(Error::EmailTaken),
-        Some(account) => take_over(tx, context, account.user.id, email, now).await?,
+        Some(account) => {
+            let ended = takeover::take_over(tx, context, account.user.id, now).await?.ok_or(Error::EmailTaken)?;
+            email_tokens::delete(&mut **tx, email.identity(), account.user.id, &Purpose::ALL).await?;
+            (account.user, ended)
+        }
         None => {
             start.kind = Kind::SignedUp;
-            sign_up(app, tx, (flow, person, email), (start, now)).await?
+            (sign_up(app, tx, (flow, person, email), (start, now)).await?, Vec::new())
         }
     };
     if !identities::insert(&mut **tx, user.id, (&flow.provider, person), now).await? {
@@ -194,7 +200,7 @@ async fn new_person(
     }
     let event = Event::of(context, Kind::IdentityLinked, Actor::User(user.id), user.id, now).with("provider", &flow.provider);
     audit::append(&mut **tx, &event).await?;
-    Ok(user)
+    Ok((user, ended))
 }
 
 /// Makes an account without a password, by the rules of sign-up. The provider has verified the address.
@@ -224,30 +230,6 @@ async fn sign_up(
         start.details.push(("invite", id.to_string()));
     }
     Ok(user)
-}
-
-/// Gives the account of an address that nobody has verified to the person who owns the address: whatever could sign in to it ends.
-async fn take_over(tx: &mut Tx, context: &Context, id: UserId, email: &Email, now: OffsetDateTime) -> Result<User, Error> {
-    users::lock(&mut **tx, id).await?;
-    // Somebody may have verified it meanwhile.
-    if !proofs::yield_address(&mut **tx, id, now).await? {
-        return Err(Error::EmailTaken);
-    }
-    identities::delete_of_user(&mut **tx, id).await?;
-    second_factors::delete_all(tx, id).await?;
-    account_deletion::delete_keys(tx, id, now).await?;
-    mails::delete_waiting(&mut **tx, id, MailKind::ChangeEmail).await?;
-    email_tokens::delete(&mut **tx, email.identity(), id, &Purpose::ALL).await?;
-    users::forget_addresses_of(&mut **tx, id, "").await?;
-    let event = Event::of(context, Kind::AddressVerified, Actor::User(id), id, now);
-    let mut ended = account_deletion::delete_service_accounts(tx, id, &event).await?;
-    ended.extend(sessions::delete_all_of_user(&mut **tx, id, None).await?);
-    if !ended.is_empty() {
-        revocations::append(tx, &ended, now).await?;
-    }
-    audit::append(&mut **tx, &event.with("sessions", &ended.len().to_string())).await?;
-    let account = users::credentials_of(&mut **tx, id, "").await?.ok_or(Error::EmailTaken)?;
-    Ok(account.user)
 }
 
 /// Links an identity to the account of the caller. The proof was recent when the link began, in the same session.

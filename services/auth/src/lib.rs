@@ -16,7 +16,7 @@
 //! - [`place`]: the places of networks, from a file of the operator.
 //! - [`hash_pool`]: the threads that hash passwords, with limits against a flood of sign-ins. [`metered_hasher`]: a hasher that adds up its work.
 //! - [`proof`]: the RPCs that prove an address, and the reset of a password; [`email_token`]: the tokens of their links.
-//! - [`email_change`]: another address of an account.
+//! - [`email_change`]: another address of an account. [`takeover`]: an account whose address nobody has verified.
 //! - [`provider`]: GitHub and issuers of OpenID Connect; [`identity`]: sign-ins with them; [`invite`], [`invite_use`], [`invite_admin`]: invites to sign up.
 //! - [`mail`]: the mails: their queue, words and form, and how they are sent.
 //! - [`refused_proof`]: the log line of a wrong password, code or passkey.
@@ -86,6 +86,7 @@ mod session_start;
 mod step_up;
 mod store;
 mod stuffing;
+mod takeover;
 mod token;
 mod totp;
 mod user;

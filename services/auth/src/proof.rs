@@ -6,7 +6,7 @@ use chassis::context::Context;
 use proto::{
     auth::Plan,
     error::{Fault, FieldViolation},
-    id::UserId,
+    id::{SessionId, UserId},
 };
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -15,7 +15,7 @@ use crate::{
     account, account_deletion,
     app::App,
     audit::{Actor, Event, Kind as EventKind},
-    email::Email,
+    email::{Email, EmailLookup},
     email_token::{EmailToken, Proof, Purpose},
     error::{Error, SERVICE},
     limit,
@@ -24,6 +24,7 @@ use crate::{
     refused_proof,
     session_list::{end, signed_in},
     store::{self, Tx, accounts, audit, email_tokens, identities, mails, passkeys, proofs, second_factors, sessions, users, ways_in},
+    takeover,
     user::{Account, User},
     way_in::Way,
 };
@@ -64,16 +65,17 @@ pub(crate) async fn verify(
     }
     // The account is locked before its tokens, here and at a reset. Concurrent uses of two tokens would otherwise wait for each other.
     let mut tx = store::begin(&app.pool).await?;
-    let (id, kind) = match &proof.sign_up {
-        Some(pending) => (sign_up(&mut tx, &proof, pending, now).await?, EventKind::SignedUp),
-        None => (verify_own(&mut tx, context, &proof, now).await?, EventKind::AddressVerified),
+    let (id, ended) = match &proof.sign_up {
+        Some(pending) => sign_up(&mut tx, context, (&proof, pending), now).await?,
+        None => (verify_own(&mut tx, context, &proof, now).await?, Vec::new()),
     };
     if !email_tokens::take(&mut *tx, &hash).await? {
         return Err(Error::LinkInvalid);
     }
-    email_tokens::delete(&mut *tx, &proof.identity, id, &[Purpose::SignUp, Purpose::Verify]).await?;
-    audit::append(&mut *tx, &Event::of(context, kind, Actor::User(id), id, now)).await?;
-    store::commit(tx).await?;
+    // A new account has no other links, and those of one that was taken over end.
+    let purposes: &[Purpose] = if proof.sign_up.is_some() { &Purpose::ALL } else { &[Purpose::SignUp, Purpose::Verify] };
+    email_tokens::delete(&mut *tx, &proof.identity, id, purposes).await?;
+    end(app, tx, &ended, now).await?;
     Ok(proof.email)
 }
 
@@ -103,11 +105,21 @@ async fn verify_own(tx: &mut Tx, context: &Context, proof: &Proof, now: OffsetDa
         return Err(Error::LinkInvalid);
     }
     let (user, _) = signed_in(tx, context, now).await?;
-    if proofs::verify(&mut **tx, user.id, &proof.email, now).await? { Ok(user.id) } else { Err(Error::LinkInvalid) }
+    if !proofs::verify(&mut **tx, user.id, &proof.email, now).await? {
+        return Err(Error::LinkInvalid);
+    }
+    audit::append(&mut **tx, &Event::of(context, EventKind::AddressVerified, Actor::User(user.id), user.id, now)).await?;
+    Ok(user.id)
 }
 
-/// Creates the account of a sign-up. An account that exists by now stays as it is.
-async fn sign_up(tx: &mut Tx, proof: &Proof, pending: &PendingSignUp, now: OffsetDateTime) -> Result<UserId, Error> {
+/// Creates the account of a sign-up. If somebody else has made one with the address by now, it is taken over, unless its address is verified.
+/// Returns the account, and the sessions whose end has to be reported.
+async fn sign_up(
+    tx: &mut Tx,
+    context: &Context,
+    (proof, pending): (&Proof, &PendingSignUp),
+    now: OffsetDateTime,
+) -> Result<(UserId, Vec<SessionId>), Error> {
     let email: Email = proof.email.parse().map_err(|_| Error::LinkInvalid)?;
     let user = User {
         id: UserId::generate(),
@@ -116,8 +128,16 @@ async fn sign_up(tx: &mut Tx, proof: &Proof, pending: &PendingSignUp, now: Offse
         plan: Plan::Free,
         created_at: now,
     };
-    let is_inserted = proofs::insert_verified(&mut **tx, &user, &email, Some(&pending.password_hash)).await?;
-    if is_inserted { Ok(user.id) } else { Err(Error::LinkInvalid) }
+    if proofs::insert_verified(&mut **tx, &user, &email, Some(&pending.password_hash)).await? {
+        audit::append(&mut **tx, &Event::of(context, EventKind::SignedUp, Actor::User(user.id), user.id, now)).await?;
+        return Ok((user.id, Vec::new()));
+    }
+    let holder = accounts::by_email(&mut **tx, &EmailLookup::new(email.as_str())).await?.ok_or(Error::LinkInvalid)?.user;
+    let ended = takeover::take_over(tx, context, holder.id, now).await?.ok_or(Error::LinkInvalid)?;
+    if !proofs::reset_password(&mut **tx, holder.id, &holder.email, &pending.password_hash, None).await? {
+        return Err(Error::LinkInvalid);
+    }
+    Ok((holder.id, ended))
 }
 
 /// Asks for a mail to the address of the account, if nobody has verified it.
@@ -205,7 +225,7 @@ pub(crate) async fn confirm_reset(
     Ok(())
 }
 
-/// Creates the account of a sign-up with another password and name, for the owner of the address. Somebody else may have signed up with it.
+/// Completes a sign-up with another password and name, for the owner of the address. Somebody else may have signed up with it.
 async fn sign_up_with(
     app: &App,
     context: &Context,
@@ -218,14 +238,12 @@ async fn sign_up_with(
     let personal = password::personal_words(&proof.email, &display_name);
     let password_hash = app.hashes.hash(context.client_address, password, personal).await?;
     let mut tx = store::begin(&app.pool).await?;
-    let id = sign_up(&mut tx, proof, &PendingSignUp { display_name, password_hash }, now).await?;
+    let (id, ended) = sign_up(&mut tx, context, (proof, &PendingSignUp { display_name, password_hash }), now).await?;
     if !email_tokens::take(&mut *tx, &token.hash()).await? {
         return Err(Error::LinkInvalid);
     }
-    email_tokens::delete(&mut *tx, &proof.identity, id, &[Purpose::SignUp, Purpose::Verify]).await?;
-    audit::append(&mut *tx, &Event::of(context, EventKind::SignedUp, Actor::User(id), id, now)).await?;
-    store::commit(tx).await?;
-    Ok(())
+    email_tokens::delete(&mut *tx, &proof.identity, id, &Purpose::ALL).await?;
+    end(app, tx, &ended, now).await
 }
 
 /// Removes the ways into an account, which is locked, that go at a reset, and recovery codes without a factor. Adds each kind to the audit log,

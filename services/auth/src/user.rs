@@ -28,6 +28,13 @@ pub(crate) struct Account {
     pub(crate) owner: Option<UserId>,
 }
 
+impl Account {
+    /// Whether the account yields its address to whoever proves it: nobody has done so, and no operator has disabled the account.
+    pub(crate) fn yields(&self) -> bool {
+        self.verified_at.is_none() && self.disabled_at.is_none() && self.owner.is_none()
+    }
+}
+
 /// An account for a program, as its owner sees it. Nobody signs in to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ServiceAccount {

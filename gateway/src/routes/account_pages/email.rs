@@ -90,7 +90,8 @@ async fn confirm_page(app: &App, caller: &Authenticated, token: &str, said: Said
     let present = format!("The address of your account is {}.", change.email);
     let new =
         format!("Confirm that you want to use {} from now on. All other devices and all programs are then signed out.", change.new_email);
-    said.respond(NEW_EMAIL, Page { title: CONFIRM_NEW, texts: &[&present, &new], form: Some(form), ..Page::default() })
+    let other = "If another account has this address and nobody has confirmed it, that account is then deleted, with its projects.";
+    said.respond(NEW_EMAIL, Page { title: CONFIRM_NEW, texts: &[&present, &new, other], form: Some(form), ..Page::default() })
 }
 
 /// Moves the token of the link into its cookie before it asks for a sign-in, which leads back here.

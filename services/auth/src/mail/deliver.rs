@@ -187,8 +187,9 @@ impl Delivery {
             // Also if nobody has verified it: its owner proves the address by a reset, and chooses the password, not the person who signs up.
             (Kind::SignUp, Some(_)) => Content::SignUpAttempt,
             (Kind::SignUp, None) => return self.sign_up(id, mail, now).await,
-            (Kind::ChangeEmail, Some(account)) if mail.user_id != Some(account.user.id) => Content::ChangeEmailAttempt,
-            (Kind::ChangeEmail, None) => return self.change_email(id, mail, now).await,
+            (Kind::ChangeEmail, Some(holder)) if mail.user_id == Some(holder.user.id) => return Ok(None),
+            (Kind::ChangeEmail, Some(holder)) if !holder.yields() => Content::ChangeEmailAttempt,
+            (Kind::ChangeEmail, _) => return self.change_email(id, mail, now).await,
             (Kind::Verify, Some(account)) if account.verified_at.is_none() => return self.link(id, account, Purpose::Verify, now).await,
             (Kind::Reset, Some(account)) => return self.link(id, account, Purpose::Reset, now).await,
             (Kind::PasswordChanged, Some(account)) => Content::PasswordChanged(self.ways_in(account.user.id).await?),

@@ -235,7 +235,10 @@ fn change_email(name: &str, token: &EmailToken, site: &Url) -> Words {
                 .into(),
         ],
         link: ("Confirm the new address", page(site, "account/new-email", Some(token))),
-        after: vec!["If this was not you, ignore this mail. Nothing happens then.".into()],
+        after: vec![
+            "If there is another account with this address that nobody has confirmed, it is deleted then, with its projects.".into(),
+            "If this was not you, ignore this mail. Nothing happens then.".into(),
+        ],
     }
 }
 

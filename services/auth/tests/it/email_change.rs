@@ -15,7 +15,7 @@ use crate::{
     admin::Admin,
     authenticator::Authenticator,
     harness::{Client, Cluster, PASSWORD, Replica, answer},
-    mailbox::{Mailbox, forget_sent, is_stored},
+    mailbox::{Mailbox, forget_sent, is_stored, verify_all},
     passkeys::ORIGIN,
     password_change,
     session_list::revoke_all,
@@ -347,12 +347,62 @@ async fn an_address_that_another_account_has_got_meanwhile_is_refused() {
     let refused = reasons([fixture.gateway.confirm_email(&ada, &of_ada), fixture.gateway.confirm_email(&eve, &of_eve)]).await;
     assert_eq!(refused, ["EMAIL_TAKEN"]);
 
-    let grace = fixture.account("grace@example.org").await;
-    let link = fixture.link(&grace, "taken@example.org").await;
-    fixture.account("TAKEN@example.org").await;
-    let refused = fixture.gateway.confirm_email(&grace, &link).await.expect_err("taken");
-    assert_eq!((refused.code, refused.reason.as_str()), (ErrorCode::Conflict, "EMAIL_TAKEN"));
-    assert_eq!(fixture.gateway.session(&grace).await.expect("the session goes on").user.expect("user").email, "grace@example.org");
+    for state in ["verified_at = now()", "disabled_at = now()"] {
+        let grace = fixture.account(&format!("grace-{}@example.org", &state[..3])).await;
+        let taken = format!("taken-{}@example.org", &state[..3]);
+        let link = fixture.link(&grace, &taken).await;
+        fixture.account(&taken.to_uppercase()).await;
+        let set = sqlx::AssertSqlSafe(format!("update users set {state} where email like 'TAKEN%'"));
+        sqlx::query(set).execute(&fixture.cluster.database.pool).await.expect("changed");
+        let refused = fixture.gateway.confirm_email(&grace, &link).await.expect_err(state);
+        assert_eq!((refused.code, refused.reason.as_str()), (ErrorCode::Conflict, "EMAIL_TAKEN"), "{state}");
+        let user = fixture.gateway.session(&grace).await.expect("the session goes on").user.expect("user");
+        assert!(user.email.starts_with("grace"), "{state}: {}", user.email);
+    }
+}
+
+/// With open sign-up anybody can make an account with the address that somebody else moves to, before the mail or after it.
+#[tokio::test]
+async fn an_account_that_nobody_has_verified_yields_its_address_to_a_change() {
+    let fixture = Fixture::start().await;
+    let gateway = &fixture.gateway;
+    for (at, squatter_is_first) in [true, false].into_iter().enumerate() {
+        let (old, new) = (format!("grace-{at}@example.org"), format!("new-{at}@example.org"));
+        let grace = fixture.account(&old).await;
+        let mut squatter = String::new();
+        if squatter_is_first {
+            squatter = fixture.account(&new).await;
+        }
+        let link = fixture.link(&grace, &new).await;
+        if !squatter_is_first {
+            squatter = fixture.account(&new).await;
+        }
+        let program = gateway.refresh_token(&squatter).await.expect("a program").refresh_token;
+        let changed = gateway.confirm_email(&grace, &link).await.expect("changed");
+        assert_eq!(gateway.session(&squatter).await.expect_err("ended").reason, "SESSION_ENDED");
+        assert_eq!(gateway.refresh(&program).await.expect_err("ended").reason, "SESSION_ENDED");
+        let access = gateway.exchange(&changed.session_token).await.expect("a session").access_token;
+        assert_eq!(gateway.session(&access).await.expect("the account").user.expect("user").email, new);
+        assert!(fixture.subjects_to(&new).await.contains(&"Your account was deleted".to_owned()));
+    }
+    let left: i64 = sqlx::query_scalar("select count(*) from users").fetch_one(&fixture.cluster.database.pool).await.expect("count");
+    assert_eq!(left, 2);
+    let logged = "select count(*) from account_deletions where not only_keys";
+    let logged: i64 = sqlx::query_scalar(logged).fetch_one(&fixture.cluster.database.pool).await.expect("count");
+    assert_eq!(logged, 2, "the services delete what the accounts had");
+}
+
+/// Each waits for the other's account, so both are locked in one order.
+#[tokio::test(flavor = "multi_thread")]
+async fn two_people_who_prove_the_addresses_of_each_other_do_not_wait_for_each_other() {
+    let fixture = Fixture::start().await;
+    for at in 0..10 {
+        let (one, other) = (format!("one-{at}@example.org"), format!("other-{at}@example.org"));
+        let (of_one, of_other) = (fixture.account(&one).await, fixture.account(&other).await);
+        let links = (fixture.link(&of_one, &other).await, fixture.link(&of_other, &one).await);
+        let refused = reasons([fixture.gateway.confirm_email(&of_one, &links.0), fixture.gateway.confirm_email(&of_other, &links.1)]).await;
+        assert!(matches!(&refused[..], [reason] if ["SESSION_ENDED", "LINK_INVALID"].contains(&reason.as_str())), "{refused:?}");
+    }
 }
 
 /// Nobody learns whether an address has an account; its owner gets a mail without a link that changes anything.
@@ -361,6 +411,7 @@ async fn a_taken_address_has_the_same_answer_and_its_owner_gets_a_mail() {
     let fixture = Fixture::start().await;
     let access = fixture.account(OLD).await;
     fixture.account("eve@example.org").await;
+    verify_all(&fixture.cluster).await;
     fixture.gateway.change_email(&access, "EVE@example.org").await.expect("the answer is the same");
     assert_eq!(fixture.subjects_to("eve@example.org").await, ["You already have an account"]);
     assert!(fixture.mailbox.all().iter().all(|mail| !mail.link().contains("token")));

@@ -90,6 +90,40 @@ async fn the_owner_of_an_address_takes_over_an_account_that_nobody_has_verified(
     assert_eq!(ended, 2, "gateways learn that the sessions have ended");
 }
 
+/// Somebody makes an account with the address while its owner has the mail.
+#[tokio::test]
+async fn the_link_of_a_sign_up_takes_over_an_account_that_nobody_has_verified() {
+    let (cluster, mailbox) = (Cluster::start().await, Mailbox::new());
+    let gateway = mailbox.auth(&cluster, &BY_MAIL).await.gateway();
+    let open = mailbox.auth(&cluster, &[]).await.gateway();
+    for (at, by_reset) in [false, true].into_iter().enumerate() {
+        let email = format!("ada-{at}@example.org");
+        gateway.sign_up(&email, PASSWORD).await.expect("accepted");
+        let token = mailbox.last(&cluster).await.token();
+        let squatter = open.sign_up(&email, OTHER_PASSWORD).await.expect("an account");
+        let reset = {
+            open.request_reset(&email).await.expect("accepted");
+            mailbox.last(&cluster).await.token()
+        };
+        match by_reset {
+            true => gateway.confirm_reset(&token, PASSWORD).await.expect("taken over"),
+            false => drop(gateway.verify(&token).await.expect("taken over")),
+        }
+        assert_eq!(gateway.exchange(&squatter.session_token).await.expect_err("ended").reason, "SESSION_ENDED");
+        assert_eq!(gateway.sign_in(&email, OTHER_PASSWORD).await.expect_err("not the password").reason, "BAD_CREDENTIALS");
+        let mine = gateway.sign_in(&email, PASSWORD).await.expect("the password of the owner");
+        assert_eq!(mine.user.expect("user").id, squatter.user.expect("user").id);
+        assert_eq!(gateway.confirm_reset(&reset, OTHER_PASSWORD).await.expect_err("void").reason, "LINK_INVALID");
+        assert_eq!(gateway.verify(&token).await.expect_err("used").reason, "LINK_INVALID");
+    }
+    let unverified = "select count(*) from users where verified_at is null";
+    let unverified: i64 = sqlx::query_scalar(unverified).fetch_one(&cluster.database.pool).await.expect("count");
+    assert_eq!((accounts(&cluster).await, unverified), (2, 0));
+    let ended: i64 = sqlx::query_scalar("select count(*) from revocations").fetch_one(&cluster.database.pool).await.expect("count");
+    assert_eq!(ended, 2, "gateways learn that the sessions have ended");
+}
+
+/// Somebody else has proved it before.
 #[tokio::test]
 async fn the_first_of_two_sign_ups_that_is_proved_wins() {
     let (cluster, mailbox) = (Cluster::start().await, Mailbox::new());
