@@ -158,7 +158,7 @@ pub(crate) async fn exchange(
                 other => other?,
             }
             let session = Session::of_program(user.id, found.client_name, now);
-            let begun = refresh::insert(&mut tx, context, session, ("device", found.id.to_string())).await;
+            let begun = refresh::insert(&mut tx, context, (&user, session), ("device", found.id.to_string())).await;
             let (session, secret) = match begun {
                 Ok(begun) => begun,
                 // The account was disabled after the person had approved.
@@ -166,6 +166,7 @@ pub(crate) async fn exchange(
                 Err(error) => return Err(error),
             };
             store::commit(tx).await?;
+            app.mail_added.notify_one();
             let token = app.keyring.sign(&token::claims(&user, &session, now))?;
             let access = AccessToken { token, expires_at: token::expiry(&session, now), user, session };
             Ok(ExchangeOutcome::Done(Box::new(access), secret))

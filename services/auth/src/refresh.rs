@@ -16,16 +16,19 @@ use crate::{
     audit::{self, Actor, Event},
     credential::{self, Kind, Secret},
     error::Error,
+    limit,
+    mail::queue::{Kind as MailKind, Mail},
     origin::Origin,
     recent_proof::recently_proved,
     session::{self, Session},
     session_list::end,
     store::{
-        self, Pool, Tx,
+        self, Pool, Tx, mails,
         refresh_tokens::{self, FoundToken, IssuedToken},
         sessions,
     },
     token,
+    user::User,
 };
 
 /// Live sessions with refresh tokens of one account.
@@ -40,8 +43,10 @@ pub(crate) async fn start(app: &App, context: &Context, name: String, now: Offse
     let (user, creator) = recently_proved(&mut tx, context, now).await?;
     require_room(&mut tx, user.id, now).await?;
     let by = ("by", creator.id.to_string());
-    let (session, secret) = insert(&mut tx, context, Session::of_program(user.id, name, now), by).await?;
+    let session = Session::of_program(user.id, name, now);
+    let (session, secret) = insert(&mut tx, context, (&user, session), by).await?;
     store::commit(tx).await?;
+    app.mail_added.notify_one();
     Ok((session, secret))
 }
 
@@ -55,17 +60,17 @@ pub(crate) async fn require_room(tx: &mut Tx, user: UserId, now: OffsetDateTime)
     Ok(())
 }
 
-/// Stores the session of a program with its first refresh token. The audit log has `by`: what led to it.
+/// Stores the session of a program with its first refresh token, and tells the person. The audit log has `by`: what led to it.
 ///
 /// # Errors
 /// SESSION_ENDED if the account is disabled.
 pub(crate) async fn insert(
     tx: &mut Tx,
     context: &Context,
-    session: Session,
+    (user, session): (&User, Session),
     by: (&'static str, String),
 ) -> Result<(Session, Secret), Error> {
-    let (now, user) = (session.created_at, session.user_id);
+    let now = session.created_at;
     let session = session.with_origin(Origin::new("", context.client_address));
     let secret = Secret::generate(Kind::RefreshToken)?;
     if !sessions::insert(&mut **tx, &session, None).await? {
@@ -73,7 +78,9 @@ pub(crate) async fn insert(
     }
     let issued = IssuedToken { id: Uuid::now_v7(), session_id: session.id, parent_id: None, token_hash: secret.hash() };
     refresh_tokens::insert(&mut **tx, &issued, now).await?;
-    let event = Event::of(context, audit::Kind::RefreshTokenCreated, Actor::User(user), user, now);
+    let mail = Mail::to_account(MailKind::ProgramSignedIn, user.id, &user.email, now);
+    mails::insert(&mut **tx, &Mail { network: Some(limit::address_of(context)), ..mail }).await?;
+    let event = Event::of(context, audit::Kind::RefreshTokenCreated, Actor::User(user.id), user.id, now);
     store::audit::append(&mut **tx, &event.with("session", &session.id.to_string()).with(by.0, &by.1)).await?;
     Ok((session, secret))
 }

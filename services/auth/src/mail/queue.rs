@@ -25,6 +25,8 @@ pub(crate) enum Kind {
     KeyMade,
     /// A new API key of a service account of the person.
     ServiceKeyMade,
+    /// A program got a session with refresh tokens.
+    ProgramSignedIn,
     /// To the address of an account that is gone.
     AccountDeleted,
     /// A second factor other than a passkey was added.
@@ -50,6 +52,7 @@ impl Kind {
         Self::NewDevice,
         Self::KeyMade,
         Self::ServiceKeyMade,
+        Self::ProgramSignedIn,
         Self::AccountDeleted,
         Self::FactorAdded,
         Self::FactorRemoved,
@@ -71,6 +74,7 @@ impl Kind {
             Self::NewDevice => "new_device",
             Self::KeyMade => "key_made",
             Self::ServiceKeyMade => "service_key_made",
+            Self::ProgramSignedIn => "program_signed_in",
             Self::AccountDeleted => "account_deleted",
             Self::FactorAdded => "factor_added",
             Self::FactorRemoved => "factor_removed",
@@ -95,6 +99,7 @@ impl Kind {
             | Self::NewDevice
             | Self::KeyMade
             | Self::ServiceKeyMade
+            | Self::ProgramSignedIn
             | Self::AccountDeleted
             | Self::FactorAdded
             | Self::FactorRemoved
@@ -123,7 +128,7 @@ pub(crate) struct Mail {
     /// The address as it was typed, if the account has to be found.
     pub(crate) email: Option<String>,
     pub(crate) sign_up: Option<PendingSignUp>,
-    /// The network of a sign-in, or of whoever made a key or added a passkey.
+    /// The network of a sign-in, of a program, or of whoever made a key or added a passkey.
     pub(crate) network: Option<String>,
     /// When its cause happened.
     pub(crate) created_at: OffsetDateTime,

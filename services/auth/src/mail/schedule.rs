@@ -30,7 +30,7 @@ pub(crate) fn pause_after(attempts: i32) -> Option<Duration> {
 
 /// Whether a recipient who got this many mails of this kind within the window may get another one. Everybody can cause most mails, so their
 /// number is limited. A link to a new address works only for the account that asked for it, so the caller counts those of each account. Nobody
-/// but the owner of the account, or a thief of a session, causes the mails about a changed password, a new key, a changed factor, a linked
+/// but the owner of the account, or a thief of a session, causes the mails about a changed password, a new key, a program, a changed factor, a linked
 /// identity and the end of the account, and they must not be lost. Whoever signs up with the address of somebody else and changes it causes a
 /// mail about a changed address, so these are limited.
 pub(crate) fn may_send(kind: Kind, sent: i64) -> bool {
@@ -39,6 +39,7 @@ pub(crate) fn may_send(kind: Kind, sent: i64) -> bool {
         | Kind::PasswordReset
         | Kind::KeyMade
         | Kind::ServiceKeyMade
+        | Kind::ProgramSignedIn
         | Kind::AccountDeleted
         | Kind::FactorAdded
         | Kind::FactorRemoved

@@ -1,5 +1,5 @@
 //! What the mails say. A mail contains nothing that a stranger chose, apart from the address that it goes to, and the network, with its
-//! place, of a sign-in, of a new key or of a new passkey: otherwise sign-ups could send advertisements.
+//! place, of a sign-in, of a program, of a new key or of a new passkey: otherwise sign-ups could send advertisements.
 
 use time::OffsetDateTime;
 use url::Url;
@@ -26,6 +26,7 @@ pub(crate) enum Notice<'a> {
     NewDevice(&'a str, OffsetDateTime),
     KeyMade(&'a str, OffsetDateTime),
     ServiceKeyMade(&'a str, OffsetDateTime),
+    ProgramSignedIn(&'a str, OffsetDateTime),
     AccountDeleted(OffsetDateTime),
     FactorAdded(OffsetDateTime),
     FactorRemoved(OffsetDateTime),
@@ -95,6 +96,7 @@ impl Notice<'_> {
             Self::NewDevice(network, at) => new_device(&name, network, *at, site),
             Self::KeyMade(network, at) => key_made(&name, network, *at, site),
             Self::ServiceKeyMade(network, at) => service_key_made(&name, network, *at, site),
+            Self::ProgramSignedIn(network, at) => program_signed_in(&name, network, *at, site),
             Self::AccountDeleted(at) => account_deleted(&name, *at, site),
             Self::FactorAdded(at) => factor_changed(true, &name, *at, site),
             Self::FactorRemoved(at) => factor_changed(false, &name, *at, site),
@@ -183,6 +185,19 @@ fn service_key_made(name: &str, network: &str, at: OffsetDateTime, site: &Url) -
             "If this was not you, delete the key and set a new password.".into(),
         ],
         link: ("See your service accounts", page(site, "account/service-accounts", None)),
+        after: Vec::new(),
+    }
+}
+
+/// Without the name of the program, which the program has chosen.
+fn program_signed_in(name: &str, network: &str, at: OffsetDateTime, site: &Url) -> Words {
+    Words {
+        subject: "A program was signed in to your account".into(),
+        before: vec![
+            format!("A program was signed in to your account for {name} at {}, from the address {network}.", moment(at)),
+            "It can use your projects for up to 90 days. If this was not you, end its session and set a new password.".into(),
+        ],
+        link: ("See your sessions", page(site, "account/sessions", None)),
         after: Vec::new(),
     }
 }
@@ -361,6 +376,7 @@ mod tests {
             (Notice::NewDevice("192.0.2.1", OffsetDateTime::UNIX_EPOCH), "https://apps.example:8443/account/reset"),
             (Notice::KeyMade("192.0.2.1", OffsetDateTime::UNIX_EPOCH), "https://apps.example:8443/account/keys"),
             (Notice::ServiceKeyMade("192.0.2.1", OffsetDateTime::UNIX_EPOCH), "https://apps.example:8443/account/service-accounts"),
+            (Notice::ProgramSignedIn("192.0.2.1", OffsetDateTime::UNIX_EPOCH), "https://apps.example:8443/account/sessions"),
             (Notice::AccountDeleted(OffsetDateTime::UNIX_EPOCH), "https://apps.example:8443/"),
             (Notice::PasskeyAdded("192.0.2.1", OffsetDateTime::UNIX_EPOCH), "https://apps.example:8443/account/reset"),
             (Notice::FactorAdded(OffsetDateTime::UNIX_EPOCH), "https://apps.example:8443/account/reset"),

@@ -59,6 +59,7 @@ async fn an_account_is_gone_at_once_and_its_address_is_free() {
     let stranger = gateway.sign_up("eve@example.org", PASSWORD).await.expect("account");
     let access = gateway.exchange(&account.session_token).await.expect("token").access_token;
     let program = gateway.refresh_token(&access).await.expect("token");
+    mailbox.settled(&cluster).await;
     gateway.request_reset(EMAIL).await.expect("accepted");
     let link = mailbox.last(&cluster).await.token();
     assert!(cluster.database.tables_with(EMAIL).await.contains(&"email_tokens".to_owned()), "the link can be used");

@@ -135,6 +135,7 @@ async fn what_a_person_changes_in_the_account_is_in_the_log() {
     let next = gateway.refresh(&program.refresh_token).await.expect("refreshed").refresh_token;
     gateway.refresh(&next).await.expect("refreshed");
     assert_eq!(gateway.refresh(&program.refresh_token).await.expect_err("replayed").reason, "TOKEN_REUSED");
+    mailbox.settled(&cluster).await;
     gateway.send_verification(&access).await.expect("accepted");
     let proof = mailbox.last(&cluster).await.token();
     gateway.verify_as(&access, &proof).await.expect("verified");

@@ -10,7 +10,10 @@ use proto::{
     error::{ErrorCode, Fault},
 };
 
-use crate::harness::{Client, Cluster, answer};
+use crate::{
+    harness::{Client, Cluster, answer},
+    mailbox::Mailbox,
+};
 
 const USES: usize = 50;
 
@@ -94,6 +97,28 @@ async fn a_device_gets_a_session_after_its_person_has_approved() {
     .await
     .expect("events");
     assert_eq!(kinds, ["device.approved", "refresh_token.created"]);
+}
+
+/// Somebody may have talked the person into the approval, or has a session of the person.
+#[tokio::test]
+async fn the_owner_gets_a_mail_about_a_program_without_its_name() {
+    let (cluster, mailbox) = (Cluster::start().await, Mailbox::new());
+    let replica = mailbox.auth(&cluster, &[]).await;
+    let (gateway, device) = (replica.gateway(), replica.gateway_for("198.51.100.7"));
+    let access = gateway.signed_up("ada@example.org").await;
+    let started = start(&device).await;
+    decide(&gateway, &access, &started.user_code, true).await.expect("approved");
+    assert!(mailbox.settled(&cluster).await.is_empty(), "the device has no session yet");
+    assert_eq!(ask(&device, &started.device_code).await.state(), State::Done);
+    let of_device = mailbox.last(&cluster).await;
+    gateway.refresh_token(&access).await.expect("a program");
+    let of_token = mailbox.last(&cluster).await;
+    for (mail, network) in [(of_device, "198.51.100.7"), (of_token, "192.0.2.1")] {
+        assert_eq!((mail.to.as_str(), mail.subject.as_str()), ("ada@example.org", "A program was signed in to your account"));
+        assert!(mail.raw.contains(network) && !mail.raw.contains(NAME), "{}", mail.raw);
+        assert_eq!(mail.link(), "https://apps.example/account/sessions");
+    }
+    assert_eq!(mailbox.all().len(), 2);
 }
 
 #[tokio::test]

@@ -135,6 +135,7 @@ async fn a_person_changes_the_address() {
     let access = fixture.account(OLD).await;
     let other = gateway.sign_in(OLD, PASSWORD).await.expect("session").session_token;
     let program = gateway.refresh_token(&access).await.expect("a program").refresh_token;
+    fixture.mailbox.settled(&fixture.cluster).await;
     gateway.request_reset(OLD).await.expect("accepted");
     let reset = fixture.mailbox.last(&fixture.cluster).await.token();
 
@@ -167,7 +168,7 @@ async fn a_person_changes_the_address() {
     assert!(verified, "the address was proved");
 
     let subjects = fixture.subjects_to(OLD).await;
-    assert_eq!(subjects, ["Set a new password", "Your e-mail address was changed"]);
+    assert_eq!(subjects, ["A program was signed in to your account", "Set a new password", "Your e-mail address was changed"]);
     let kinds: Vec<String> = sqlx::query_scalar("select kind from audit_events where kind = 'user.address_changed'")
         .fetch_all(&fixture.cluster.database.pool)
         .await
