@@ -21,6 +21,8 @@ use crate::{email::Email, mail, password::Cost, place::Places, provider, rotatio
 const PLACES_FILE: &str = "BACKLOT_AUTH_PLACES_FILE";
 /// Bytes of the file of places, which is in memory.
 const MAX_PLACES_FILE: u64 = 1 << 30;
+/// The least memory of a password hash, that of OWASP.
+const MIN_MEMORY_KIB: u32 = 19_456;
 
 /// Who may create an account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -157,18 +159,7 @@ impl Config {
             places: places(env),
             mail: mail::settings::Settings::read(env),
             providers: provider::settings::Settings::read(env),
-            hash_cost: Cost {
-                memory_kib: env
-                    .get::<BoundedNumber<u32, 8, 4_194_304>>(
-                        "BACKLOT_ARGON2_MEMORY_KIB",
-                        "19456",
-                        "memory of one password hash (Argon2id), in KiB",
-                    )
-                    .0,
-                iterations: env
-                    .get::<BoundedNumber<u32, 1, 100>>("BACKLOT_ARGON2_ITERATIONS", "2", "passes of one password hash over its memory")
-                    .0,
-            },
+            hash_cost: hash_cost(env),
             hash_threads: hash_threads.map_or(cores.min(256), |threads| threads.0),
             hash_queue: env
                 .get::<BoundedNumber<usize, 0, 100_000>>(
@@ -206,6 +197,20 @@ impl Config {
     pub(crate) fn rotation_interval(&self) -> time::Duration {
         time::Duration::try_from(self.key_rotation).unwrap_or(time::Duration::MAX)
     }
+}
+
+fn hash_cost(env: &mut Env) -> Cost {
+    let name = "BACKLOT_ARGON2_MEMORY_KIB";
+    let memory_kib =
+        env.get::<BoundedNumber<u32, 8, 4_194_304>>(name, "19456", "memory of one password hash (Argon2id), in KiB; at least 19456").0;
+    let iterations =
+        env.get::<BoundedNumber<u32, 1, 100>>("BACKLOT_ARGON2_ITERATIONS", "2", "passes of one password hash over its memory").0;
+    let text = "allow password hashes of less memory than 19456 KiB, for tests: a thief of the database guesses them faster";
+    let insecure: bool = env.get("BACKLOT_INSECURE_HASHES", "0", text);
+    if memory_kib < MIN_MEMORY_KIB && !insecure {
+        env.out_of_bounds(name, format!("must be at least {MIN_MEMORY_KIB}, unless BACKLOT_INSECURE_HASHES is 1"));
+    }
+    Cost { memory_kib, iterations }
 }
 
 fn password_min(env: &mut Env) -> usize {
@@ -260,6 +265,15 @@ mod tests {
         assert_eq!(config.rotation_interval(), time::Duration::days(90));
         assert!(config.hash_threads >= 1);
         assert_eq!(read(&[("BACKLOT_SIGNUP", "closed")]).expect("no faults").sign_up(), SignUp::Closed);
+    }
+
+    #[test]
+    fn a_hash_of_less_memory_than_the_minimum_must_be_allowed_explicitly() {
+        let memory = ("BACKLOT_ARGON2_MEMORY_KIB", "19455");
+        let faults = read(&[memory]).map(drop).expect_err("too little");
+        assert_eq!(faults, "BACKLOT_ARGON2_MEMORY_KIB: must be at least 19456, unless BACKLOT_INSECURE_HASHES is 1, is \"19455\"");
+        assert_eq!(read(&[memory, ("BACKLOT_INSECURE_HASHES", "1")]).expect("allowed").hash_cost.memory_kib, 19_455);
+        assert_eq!(read(&[("BACKLOT_ARGON2_MEMORY_KIB", "19456")]).expect("enough").hash_cost.memory_kib, 19_456);
     }
 
     #[test]
@@ -348,6 +362,8 @@ mod tests {
             ("BACKLOT_PASSWORD_MIN_LENGTH", "7"),
             ("BACKLOT_PASSWORD_MIN_LENGTH", "65"),
             ("BACKLOT_ARGON2_MEMORY_KIB", "7"),
+            ("BACKLOT_ARGON2_MEMORY_KIB", "19455"),
+            ("BACKLOT_INSECURE_HASHES", "maybe"),
             ("BACKLOT_ARGON2_ITERATIONS", "0"),
             ("BACKLOT_HASH_THREADS", "0"),
             ("BACKLOT_HASH_QUEUE", "100001"),

@@ -147,13 +147,14 @@ mod tests {
     use super::*;
 
     /// Settings for which 0 is valid.
-    const ZERO: [&str; 12] = [
+    const ZERO: [&str; 13] = [
         "BACKLOT_DEMO_PACE",           // no pause
         "BACKLOT_DRAIN_DELAY",         // no delay
         "BACKLOT_DRAIN_TIMEOUT",       // calls end with the signal
         "BACKLOT_EDGE_PER_SECOND",     // no edge limit
         "BACKLOT_HASH_QUEUE",          // no password waits
         "BACKLOT_HSTS_SUBDOMAINS",     // off
+        "BACKLOT_INSECURE_HASHES",     // off
         "BACKLOT_INSECURE_HTTP",       // off
         "BACKLOT_OBJECT_SWEEP",        // no sweeps
         "BACKLOT_READ_PACE",           // any pace

@@ -74,6 +74,7 @@ impl Cluster {
             ("BACKLOT_DEMO_PACE", "1ms"),
             ("BACKLOT_ARGON2_MEMORY_KIB", "64"),
             ("BACKLOT_ARGON2_ITERATIONS", "1"),
+            ("BACKLOT_INSECURE_HASHES", "1"),
             ("BACKLOT_EDGE_PER_SECOND", "100000"),
             ("BACKLOT_EDGE_BURST", "100000"),
             ("BACKLOT_DRAIN_DELAY", "0s"),

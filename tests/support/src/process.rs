@@ -50,6 +50,7 @@ impl Launch {
             ("BACKLOT_MODEL", "demo/demo"),
             ("BACKLOT_ARGON2_MEMORY_KIB", "64"),
             ("BACKLOT_ARGON2_ITERATIONS", "1"),
+            ("BACKLOT_INSECURE_HASHES", "1"),
         ];
         let launch = Self { executable: executable.into(), settings: Vec::new(), data: data.to_owned() };
         settings.into_iter().fold(launch, |launch, (name, value)| launch.set(name, value)).set("BACKLOT_DATA_DIR", &data.to_string_lossy())

@@ -40,7 +40,8 @@ pub(crate) struct Cluster {
 #[derive(Clone, Copy)]
 pub(crate) struct Settings<'a>(pub(crate) &'a [(&'a str, &'a str)]);
 
-const CHEAP: [(&str, &str); 2] = [("BACKLOT_ARGON2_MEMORY_KIB", "64"), ("BACKLOT_ARGON2_ITERATIONS", "1")];
+const CHEAP: [(&str, &str); 3] =
+    [("BACKLOT_ARGON2_MEMORY_KIB", "64"), ("BACKLOT_ARGON2_ITERATIONS", "1"), ("BACKLOT_INSECURE_HASHES", "1")];
 
 /// A running replica. It stops when it and all its clients are dropped.
 pub(crate) struct Replica {
