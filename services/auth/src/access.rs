@@ -93,6 +93,7 @@ pub const RULES: &[Rule] = &[
     of_operators("CreateInvite"),
     of_operators("ListInvites"),
     of_operators("RevokeInvite"),
+    of_operators("ReplaceSigningKey"),
     of_operators("ListAuditEvents"),
 ];
 

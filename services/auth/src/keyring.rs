@@ -66,6 +66,14 @@ impl Keyring {
         signer.sign(claims)
     }
 
+    /// A new key, which is not stored yet.
+    ///
+    /// # Errors
+    /// The system provided no random bytes.
+    pub(crate) fn generate(&self, now: OffsetDateTime) -> Result<StoredKey, KeyError> {
+        StoredKey::generate(&self.shared.cipher, now)
+    }
+
     /// The public keys, the signing one first.
     pub(crate) fn key_set(&self) -> Vec<JsonWebKey> {
         self.shared.published.borrow().clone()

@@ -23,6 +23,7 @@
 //! - [`limit`]: what the policies `auth`, `auth-account`, `auth-guess` and `service-accounts` count. [`stuffing`]: the policies
 //!   `auth-stuffing` and `auth-once`, which find sources that try a list of passwords; [`challenge`]: what such a source has to solve.
 //! - [`token`], [`rotation`], [`keyring`]: the content and signature of an access token; the schedule of its keys; the keys in memory.
+//!   [`key_replacement`]: a new key by an operator.
 //! - [`revocation`]: the feed through which a sign-out takes effect within a second.
 //! - [`reseal`]: the secrets of second factors, for a new cluster secret.
 //! - [`housekeeping`]: the end of expired sessions, and the deletion of old rows.
@@ -56,6 +57,7 @@ mod identity;
 mod invite;
 mod invite_admin;
 mod invite_use;
+mod key_replacement;
 mod keyring;
 mod limit;
 mod mail;

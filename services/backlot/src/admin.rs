@@ -1,11 +1,12 @@
-//! `backlot admin`: accounts, their sessions and the audit log. The commands call auth as an operator.
+//! `backlot admin`: accounts, their sessions, the signing key and the audit log. The commands call auth as an operator.
 //!
-//! - [`users`], [`sessions`], [`invites`], [`audit`]: the commands. [`print`]: how they write to a terminal.
+//! - [`users`], [`sessions`], [`invites`], [`signing_keys`], [`audit`]: the commands. [`print`]: how they write to a terminal.
 
 mod audit;
 mod invites;
 mod print;
 mod sessions;
+mod signing_keys;
 mod users;
 
 use std::io::{self, Write as _};
@@ -49,6 +50,9 @@ enum Command {
     /// Make, list and revoke invites to sign up, for BACKLOT_SIGNUP=invite.
     #[command(subcommand)]
     Invites(invites::Command),
+    /// Replace the key that signs access tokens.
+    #[command(subcommand)]
+    SigningKeys(signing_keys::Command),
     /// Start a session in which you act for a person, for at most an hour. It cannot change the account, and the audit log has the reason.
     Impersonate {
         /// The e-mail address or the id of the account.
@@ -75,7 +79,7 @@ impl Command {
             Self::Users(command) => command.changes(),
             Self::Sessions(command) => command.changes(),
             Self::Invites(command) => command.changes(),
-            Self::Impersonate { .. } => true,
+            Self::SigningKeys(_) | Self::Impersonate { .. } => true,
             Self::Audit(_) => false,
         }
     }
@@ -124,6 +128,7 @@ pub(crate) fn command(mut env: Env, Arguments { operator, command }: Arguments) 
             Command::Users(command) => users::run(admin, command).await,
             Command::Sessions(command) => sessions::run(admin, command).await,
             Command::Invites(command) => invites::run(admin, command).await,
+            Command::SigningKeys(command) => signing_keys::run(admin, command).await,
             Command::Impersonate { user, reason, minutes, json } => {
                 let request = ImpersonateUserRequest { user, reason, minutes, operator: admin.operator };
                 impersonate(admin.client, request, json).await

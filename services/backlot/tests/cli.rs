@@ -358,11 +358,12 @@ fn tokens_and_keys_are_one_line_and_a_probe_without_a_role_fails() {
 fn admin_commands_explain_themselves_and_what_is_missing() {
     let data = tempfile::tempdir().expect("folder");
     for (arguments, texts) in [
-        (&["--help"][..], &["users", "sessions", "impersonate", "audit", "--operator", "BACKLOT_AUTH_URL"][..]),
+        (&["--help"][..], &["users", "sessions", "signing-keys", "impersonate", "audit", "--operator", "BACKLOT_AUTH_URL"][..]),
         (&["users", "--help"], &["create", "list", "show", "disable", "enable", "plan"]),
         (&["users", "create", "--help"], &["--plan", "--password-stdin", "--json", "only once"]),
         (&["audit", "export", "--help"], &["--since", "--until"]),
         (&["impersonate", "--help"], &["--reason", "--minutes"]),
+        (&["signing-keys", "replace", "--help"], &["--now", "15 minutes"]),
     ] {
         let output = run(backlot(data.path(), &[]).arg("admin"), arguments);
         let help = text(&output.stdout);
@@ -381,6 +382,7 @@ fn admin_commands_explain_themselves_and_what_is_missing() {
         (&[secret, nowhere, user], &["audit", "export", "--since", "yesterday"], 2, "must be a time such as"),
         (&[secret, nowhere, user], &["impersonate", "ada@example.com", "--reason", "x", "--minutes", "61"], 2, "61"),
         (&[secret, nowhere, user], &["users", "create", "ada@example.com", "a password"], 2, "unexpected argument"),
+        (&[secret, nowhere], &["signing-keys", "replace"], 64, "USER: is not set; give your name"),
     ] {
         let output = run(backlot(data.path(), settings).arg("admin"), arguments);
         let errors = text(&output.stderr);

@@ -11,9 +11,9 @@ use proto::{
         self as pb, AccountKind, CreateInviteRequest, CreateInviteResponse, CreateUserRequest, CreateUserResponse, DeleteUserRequest,
         DeleteUserResponse, EndUserSessionsRequest, EndUserSessionsResponse, FindUserRequest, FindUserResponse, ImpersonateUserRequest,
         ImpersonateUserResponse, ListAuditEventsRequest, ListAuditEventsResponse, ListInvitesRequest, ListInvitesResponse,
-        ListUserSessionsRequest, ListUserSessionsResponse, ListUsersRequest, ListUsersResponse, Plan, ResetSecondFactorRequest,
-        ResetSecondFactorResponse, RevokeInviteRequest, RevokeInviteResponse, SetUserDisabledRequest, SetUserDisabledResponse,
-        SetUserPlanRequest, SetUserPlanResponse, admin_service_server::AdminService,
+        ListUserSessionsRequest, ListUserSessionsResponse, ListUsersRequest, ListUsersResponse, Plan, ReplaceSigningKeyRequest,
+        ReplaceSigningKeyResponse, ResetSecondFactorRequest, ResetSecondFactorResponse, RevokeInviteRequest, RevokeInviteResponse,
+        SetUserDisabledRequest, SetUserDisabledResponse, SetUserPlanRequest, SetUserPlanResponse, admin_service_server::AdminService,
     },
     error::Violations,
     id::SessionId,
@@ -156,6 +156,13 @@ impl AdminService for Service {
         checked(violations).map_err(status)?;
         let revoked = self.change(&context, operator).revoke_invite(id.map_err(status)?).await.map_err(status)?;
         Ok(Response::new(RevokeInviteResponse { invite: Some(invite::encoded(revoked)) }))
+    }
+
+    async fn replace_signing_key(&self, request: Request<ReplaceSigningKeyRequest>) -> Result<Response<ReplaceSigningKeyResponse>, Status> {
+        let (context, ReplaceSigningKeyRequest { at_once, operator }) = parts(request);
+        checked(checks(&operator)).map_err(status)?;
+        let replaced = self.change(&context, operator).replace_signing_key(at_once).await.map_err(status)?;
+        Ok(Response::new(ReplaceSigningKeyResponse { kid: replaced.kid, sign_time: Some(timestamp(replaced.signs_from)) }))
     }
 
     async fn delete_user(&self, request: Request<DeleteUserRequest>) -> Result<Response<DeleteUserResponse>, Status> {

@@ -45,6 +45,14 @@ pub(crate) async fn append_changes(tx: &mut Tx, user: UserId, now: OffsetDateTim
     Ok(())
 }
 
+/// Appends all sessions as changed. It must be the last statement before the commit, too.
+pub(crate) async fn append_changes_of_all(tx: &mut Tx, now: OffsetDateTime) -> Result<(), StoreError> {
+    query("lock revocations", sqlx::query!("select pg_advisory_xact_lock($1)", LOCK).execute(&mut **tx)).await?;
+    let insert = sqlx::query!("insert into session_changes (session_id, created_at) select id, $1::timestamptz from sessions", now);
+    query("insert session_changes", insert.execute(&mut **tx)).await?;
+    Ok(())
+}
+
 /// The cursor of the last row, or 0 if there is none.
 pub(crate) async fn head(db: impl PgExecutor<'_>) -> Result<i64, StoreError> {
     let select = sqlx::query_scalar!(

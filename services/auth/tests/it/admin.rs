@@ -14,8 +14,8 @@ use proto::{
     auth::{
         Account, CreateUserRequest, CreateUserResponse, DeleteUserRequest, EndUserSessionsRequest, FindUserRequest, FindUserResponse,
         ImpersonateUserRequest, ImpersonateUserResponse, ListAuditEventsRequest, ListUserSessionsRequest, ListUsersRequest, Plan,
-        ResetSecondFactorRequest, Session, SetUserDisabledRequest, SetUserPlanRequest, WatchRevocationsRequest, WatchRevocationsResponse,
-        admin_service_client::AdminServiceClient,
+        ReplaceSigningKeyRequest, ReplaceSigningKeyResponse, ResetSecondFactorRequest, Session, SetUserDisabledRequest, SetUserPlanRequest,
+        WatchRevocationsRequest, WatchRevocationsResponse, admin_service_client::AdminServiceClient,
     },
     error::{ErrorCode, Fault},
 };
@@ -94,6 +94,11 @@ impl Admin {
     pub(crate) async fn delete(&self, user: &str) -> Result<u32, Box<Fault>> {
         let message = DeleteUserRequest { user: user.into(), operator: OPERATOR.into() };
         Ok(answer(self.0.clone().delete_user(request(message)).await)?.ended_sessions)
+    }
+
+    pub(crate) async fn replace_signing_key(&self, at_once: bool) -> ReplaceSigningKeyResponse {
+        let message = ReplaceSigningKeyRequest { at_once, operator: OPERATOR.into() };
+        answer(self.0.clone().replace_signing_key(request(message)).await).expect("replaced")
     }
 
     pub(crate) async fn sessions(&self, user: &str) -> Vec<Session> {

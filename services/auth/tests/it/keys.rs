@@ -5,7 +5,10 @@ use futures::future::join_all;
 use proto::auth::{GetKeySetRequest, JsonWebKey};
 use time::Duration;
 
-use crate::harness::{Cluster, PASSWORD, Replica, SECRET, Settings, answer};
+use crate::{
+    admin::Admin,
+    harness::{Cluster, PASSWORD, Replica, SECRET, Settings, answer},
+};
 
 async fn key_set(replica: &Replica) -> Vec<JsonWebKey> {
     answer(replica.direct().get_key_set(GetKeySetRequest {}).await).expect("keys").keys
@@ -89,6 +92,54 @@ async fn a_key_is_published_before_it_signs_and_until_its_tokens_have_ended() {
 
     two.refresh(due + Duration::minutes(30)).await.expect("refreshed");
     assert_eq!(kids(&two), [new]);
+}
+
+async fn events(cluster: &Cluster) -> Vec<(String, String, String)> {
+    let events = "select kind, details->>'kid', actor_kind from audit_events where kind like 'signing_key.%' order by created_at, id";
+    sqlx::query_as(events).fetch_all(&cluster.database.pool).await.expect("events")
+}
+
+#[tokio::test]
+async fn an_operator_replaces_the_signing_key_as_a_rotation_does() {
+    let cluster = Cluster::start().await;
+    let replica = cluster.auth().await;
+    let [old] = &key_set(&replica).await[..] else { panic!("one key") };
+    let account = replica.gateway().sign_up("ada@example.org", PASSWORD).await.expect("account");
+    let replaced = Admin::of(&replica).replace_signing_key(false).await;
+    let seconds = replaced.sign_time.expect("a time").seconds - now().unix_timestamp();
+    assert!((14 * 60..=15 * 60).contains(&seconds), "{seconds}");
+    let kids: Vec<_> = key_set(&replica).await.into_iter().map(|key| key.kid).collect();
+    assert_eq!(kids, [old.kid.clone(), replaced.kid.clone()], "both are published, and the old one signs");
+    let access = replica.gateway().exchange(&account.session_token).await.expect("token");
+    assert_eq!(header(&access.access_token)["kid"], old.kid);
+    let of_operator = ("signing_key.created".to_owned(), replaced.kid, "operator".to_owned());
+    assert_eq!(events(&cluster).await.last(), Some(&of_operator));
+}
+
+#[tokio::test]
+async fn an_operator_replaces_a_leaked_signing_key_at_once() {
+    let cluster = Cluster::start().await;
+    let replica = cluster.auth().await;
+    let (gateway, admin) = (replica.gateway(), Admin::of(&replica));
+    let account = gateway.sign_up("ada@example.org", PASSWORD).await.expect("account");
+    let before = gateway.exchange(&account.session_token).await.expect("token").access_token;
+    let pending = admin.replace_signing_key(false).await.kid;
+    let leaked = header(&before)["kid"].as_str().expect("an id").to_owned();
+
+    let replaced = admin.replace_signing_key(true).await;
+    let kids: Vec<_> = key_set(&replica).await.into_iter().map(|key| key.kid).collect();
+    assert_eq!(kids, [replaced.kid.clone()], "neither the leaked key nor the one that waited");
+    assert_eq!(gateway.session(&before).await.expect_err("of the leaked key").reason, "TOKEN_INVALID");
+    let after = gateway.exchange(&account.session_token).await.expect("the session goes on").access_token;
+    assert_eq!(header(&after)["kid"], replaced.kid);
+    gateway.session(&after).await.expect("accepted");
+    let changed: i64 = sqlx::query_scalar("select count(*) from session_changes").fetch_one(&cluster.database.pool).await.expect("count");
+    assert_eq!(changed, 1, "gateways get a new access token for the session");
+    let mut retired: Vec<_> = events(&cluster).await.into_iter().filter(|event| event.0 == "signing_key.retired").collect();
+    retired.sort();
+    let mut expected = [leaked, pending].map(|kid| ("signing_key.retired".to_owned(), kid, "operator".to_owned()));
+    expected.sort();
+    assert_eq!(retired, expected);
 }
 
 fn user_with_session(now: time::OffsetDateTime) -> (User, Session) {

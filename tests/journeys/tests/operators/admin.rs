@@ -142,6 +142,27 @@ async fn an_operator_sees_a_service_account_and_does_not_act_through_it() -> Res
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_leaked_signing_key_is_replaced_and_people_stay_signed_in() -> Result<()> {
+    let cluster = Cluster::start().await?;
+    let person = cluster.person().await?;
+    let program = person.with_token().await?;
+    ensure!(status(&person).await == Some(StatusCode::OK) && status(&program).await == Some(StatusCode::OK));
+    let printed = admin(&cluster, &["signing-keys", "replace", "--now"]).await?;
+    ensure!(printed.contains("signs from") && printed.contains("the earlier keys are gone"), "{printed}");
+    refused_after(&program, Stopwatch::start()).await;
+    eventually(SEEN_WITHIN, || async { (status(&person).await? == StatusCode::OK).then_some(()) }).await;
+    // A service reads the new key for the first token that it signed.
+    person.get("/api/projects").await?;
+    let events = lines(&admin(&cluster, &["audit", "export"]).await?)?;
+    let retired = events.iter().filter(|event| event["kind"] == "signing_key.retired" && event["actorId"] == "grace").count();
+    ensure!(retired == 1, "{events:?}");
+    let printed = admin(&cluster, &["signing-keys", "replace"]).await?;
+    ensure!(printed.contains("signs from") && !printed.contains("gone"), "{printed}");
+    ensure!(status(&person).await == Some(StatusCode::OK));
+    cluster.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_disabled_account_is_out_within_a_second_and_looks_like_a_wrong_password() -> Result<()> {
     let cluster = Cluster::start().await?;
     let (person, bystander) = (cluster.person().await?, cluster.person().await?);
