@@ -5,6 +5,7 @@ mod access;
 pub mod canary;
 mod gate;
 pub mod issuer;
+mod lines;
 pub mod mmdb;
 mod postgres;
 mod redis;
@@ -25,6 +26,7 @@ pub use self::{
     access::{assert_access_table, assert_access_tables},
     gate::Gate,
     issuer::Issuer,
+    lines::{Line, Lines},
     postgres::{TestDatabase, database_url, postgres},
     redis::{TestRedis, redis},
 };

@@ -5,6 +5,7 @@ use proto::{
     error::{ErrorCode, Violations},
     id::{ProjectId, UserId},
 };
+use reqwest::Url;
 use uuid::Uuid;
 
 use super::{KeyOwner, OwnKeys, StoredKey, Vault, rules};
@@ -59,7 +60,11 @@ pub(crate) async fn create(app: &App, context: &Context, new: NewKey) -> Result<
         updated_at: now,
         used_at: None,
     };
-    if provider_keys::insert(&keys.db, &stored, user).await? { Ok(stored) } else { Err(Error::ProviderKeyExists(new.kind.name())) }
+    if !provider_keys::insert(&keys.db, &stored, user).await? {
+        return Err(Error::ProviderKeyExists(new.kind.name()));
+    }
+    log(user, &stored, "created");
+    Ok(stored)
 }
 
 /// The stored keys of the caller, or of a project that the caller owns.
@@ -106,7 +111,11 @@ pub(crate) async fn update(app: &App, context: &Context, change: KeyChange) -> R
         updated_at: clock::now(),
         ..stored.clone()
     };
-    if provider_keys::update(&keys.db, &changed, &stored.sealed).await? { Ok(changed) } else { Err(Error::KeyChanged) }
+    if !provider_keys::update(&keys.db, &changed, &stored.sealed).await? {
+        return Err(Error::KeyChanged);
+    }
+    log(context.user()?.id, &changed, "changed");
+    Ok(changed)
 }
 
 /// Deletes a stored key.
@@ -116,7 +125,22 @@ pub(crate) async fn update(app: &App, context: &Context, change: KeyChange) -> R
 pub(crate) async fn delete(app: &App, context: &Context, id: Uuid) -> Result<(), Error> {
     require_person(context)?;
     let stored = find(app, context, id).await?;
-    if provider_keys::delete(&app.own_keys.db, stored.id).await? { Ok(()) } else { Err(Error::ProviderKeyNotFound) }
+    if !provider_keys::delete(&app.own_keys.db, stored.id).await? {
+        return Err(Error::ProviderKeyNotFound);
+    }
+    log(context.user()?.id, &stored, "deleted");
+    Ok(())
+}
+
+/// The log line of a change: whoever has the server of a key reads the prompts of its owner. It has no part of the key and only the host of its
+/// address.
+fn log(user: UserId, key: &StoredKey, change: &'static str) {
+    let host = Url::parse(&key.base_url).ok().and_then(|url| url.host_str().map(str::to_owned)).unwrap_or_default();
+    let project = match key.owner {
+        KeyOwner::Person(_) => String::new(),
+        KeyOwner::Project(project) => project.to_string(),
+    };
+    tracing::info!(%user, key = %key.id, project, provider = key.kind.name(), host, change, "a stored key of a model provider was changed");
 }
 
 /// A program with a refresh token sees the keys of its person, and does not change them.

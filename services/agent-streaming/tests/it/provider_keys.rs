@@ -1,5 +1,6 @@
 //! Keys of providers that persons and projects bring.
 
+use chassis::testing::Lines;
 use proto::{
     agent_streaming::{
         CreateProviderKeyRequest, DeleteProviderKeyRequest, ListProviderKeysRequest, ProviderKey, StartTurnRequest, TurnEvent, TurnState,
@@ -56,6 +57,27 @@ fn in_project(project: &str, order: &str) -> StartTurnRequest {
 /// Waits until the replica answers.
 async fn up(person: &mut Person) {
     person.run(prompt("warm", "SAY up")).await;
+}
+
+/// Whoever has the server of a key reads the prompts.
+#[tokio::test]
+async fn each_change_of_a_stored_key_is_a_line_without_the_key() {
+    let lines = Lines::collect();
+    let cluster = Cluster::start(&[LOOPBACK]).await;
+    let model = Model::start().await;
+    let replica = cluster.replica();
+    let mut ann = cluster.user().at(&replica);
+    up(&mut ann).await;
+    let key = create(&ann, new_key(&model, CANARY, "")).await.expect("created");
+    let change = UpdateProviderKeyRequest { key_id: key.id.clone(), display_name: Some("other".into()), ..Default::default() };
+    update(&ann, change).await.expect("changed");
+    delete(&ann, &key.id).await.expect("deleted");
+    delete(&ann, &key.id).await.expect_err("gone");
+    let found = lines.of("a stored key of a model provider was changed");
+    let changes: Vec<_> = found.iter().map(|line| (line["change"].as_str(), line["host"].as_str(), line["key"].as_str())).collect();
+    assert_eq!(changes, ["created", "changed", "deleted"].map(|change| (change, "127.0.0.1", key.id.as_str())));
+    assert!(found.iter().all(|line| !line["user"].is_empty() && line["project"].is_empty() && line["provider"] == "openai"), "{found:?}");
+    assert!(!format!("{found:?}").contains(CANARY), "{found:?}");
 }
 
 #[tokio::test]
