@@ -21,6 +21,7 @@ const REFUSALS = {
   agent: takes("prompt"),
   auth: takes("attempt", " to sign in or to create an account"),
   "auth-account": takes("attempt", " to sign in to one account from new addresses"),
+  "auth-challenge": takes("attempt", " with a solved task to sign in to one account"),
   "auth-guess": takes("attempt", " to sign in to one account from one address"),
   "auth-once": ({ wait }) => waitText(wait),
   "auth-stuffing": takes("wrong pair", " of address and password from one network"),
@@ -69,7 +70,7 @@ function refusal({ body, wait }) {
 // The browser has not solved the challenge, or the server has not accepted its solution.
 function challenged(wait) {
   const when = wait ? `in ${span(wait)}` : "later";
-  return `Many wrong passwords came from your network. Sign in from a network in which you have signed in before, or try again ${when}.`;
+  return `Many wrong passwords came from your network, or for this account. Sign in from a network in which you have signed in before, set a new password, or try again ${when}.`;
 }
 
 // Where a person can go on after a refusal: the address and its label.

@@ -67,7 +67,7 @@ async fn a_challenge_is_on_the_sign_in_page_and_its_solution_reaches_auth() {
         assert!(page.status() == 429 && policy.contains("; script-src 'nonce-") && !policy.contains("unsafe"), "{policy}");
         let html = page.text().await.unwrap();
         for part in [
-            "Many wrong passwords came from your network.",
+            "Many wrong passwords came from your network, or for this account.",
             "or try again in 14 minutes.",
             "data-challenge=\"17.a&quot;&gt;&lt;script&gt;.b\" data-bits=\"20\"",
             "<input type=\"hidden\" name=\"challenge_solution\" value=\"\">",

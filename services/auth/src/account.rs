@@ -130,7 +130,6 @@ pub(crate) async fn sign_in(app: &App, context: &Context, attempt: Attempt, now:
     // The same calls for every account and none.
     let source = Source { network: &address, identity: &lookup.identity, is_known };
     app.stuffing.admit(context, &source, &challenge_solution, now).await?;
-    limit::count_sign_in(&app.limiter, context, &lookup.identity, is_known).await?;
 
     for _ in 0..MAX_RACES {
         let user = found.as_ref().map(|account| account.user.id);

@@ -20,8 +20,8 @@
 //! - [`provider`]: GitHub and issuers of OpenID Connect; [`identity`]: sign-ins with them; [`invite`], [`invite_use`], [`invite_admin`]: invites to sign up.
 //! - [`mail`]: the mails: their queue, words and form, and how they are sent.
 //! - [`refused_proof`]: the log line of a wrong password, code or passkey.
-//! - [`limit`]: what the policies `auth`, `auth-account`, `auth-guess` and `service-accounts` count. [`stuffing`]: the policies
-//!   `auth-stuffing` and `auth-once`, which find sources that try a list of passwords; [`challenge`]: what such a source has to solve.
+//! - [`limit`]: what the policies `auth`, `auth-account`, `auth-guess`, `auth-challenge` and `service-accounts` count. [`stuffing`]: who may sign in
+//!   with a password, and the policies `auth-stuffing` and `auth-once`, which find sources that try a list of passwords; [`challenge`]: what a refused source may solve.
 //! - [`token`], [`rotation`], [`keyring`]: the content and signature of an access token; the schedule of its keys; the keys in memory.
 //!   [`key_replacement`]: a new key by an operator.
 //! - [`revocation`]: the feed through which a sign-out takes effect within a second.

@@ -1,13 +1,14 @@
 //! Rate limits of sign-ups and sign-ins. The policy `auth` counts the client's address, `auth-guess` the pair of account and
 //! address, and `auth-account` the account, so that one address can use up only a part of the account's limit. A sign-in from an address that the
-//! account knows counts for this pair alone. The subject of an account is a hash of the e-mail address that was typed: unknown
+//! account knows counts for this pair alone. A sign-in with a solved challenge counts for `auth-challenge` in place of `auth-account`, so it gets in
+//! where others have used up the limit of the account. The subject of an account is a hash of the e-mail address that was typed: unknown
 //! accounts are counted like known ones, and rate-limit never sees an e-mail address. The policy `service-accounts` counts the service
 //! accounts that a person makes, by the id of the person.
 
 use std::{fmt::Write as _, net::IpAddr};
 
 use chassis::{client::ServiceChannel, context::Context, identity::sha256, network::client_network};
-use proto::{id::UserId, rate_limit::rate_limit_service_client::RateLimitServiceClient};
+use proto::{error::Fault, id::UserId, rate_limit::rate_limit_service_client::RateLimitServiceClient};
 
 use crate::{
     email::EmailLookup,
@@ -16,7 +17,8 @@ use crate::{
 };
 
 const ADDRESS_POLICY: &str = "auth";
-const ACCOUNT_POLICY: &str = "auth-account";
+pub(crate) const ACCOUNT_POLICY: &str = "auth-account";
+const CHALLENGE_POLICY: &str = "auth-challenge";
 const GUESS_POLICY: &str = "auth-guess";
 const SERVICE_ACCOUNT_POLICY: &str = "service-accounts";
 
@@ -33,31 +35,43 @@ pub(crate) async fn count(
     address: &str,
     account: Option<&str>,
 ) -> Result<(), Error> {
+    Ok(take(limiter, context, address, account.map(|account| (ACCOUNT_POLICY, account))).await?)
+}
+
+/// Takes the units of an address and, if one is named, of an account by a policy.
+async fn take(
+    limiter: &RateLimitServiceClient<ServiceChannel>,
+    context: &Context,
+    address: &str,
+    account: Option<(&str, &str)>,
+) -> Result<(), Fault> {
     let address = format!("address:{address}");
     let mut checks = vec![(ADDRESS_POLICY, address.clone())];
-    if let Some(account) = account.map(account_subject) {
+    if let Some((policy, account)) = account {
+        let account = account_subject(account);
         checks.push((GUESS_POLICY, format!("{address} {account}")));
-        checks.push((ACCOUNT_POLICY, account));
+        checks.push((policy, account));
     }
     let checks: Vec<_> = checks.iter().map(|(policy, subject)| (*policy, subject.as_str())).collect();
-    chassis::limit::check(&mut limiter.clone(), context, SERVICE, &checks).await?;
-    Ok(())
+    chassis::limit::check(&mut limiter.clone(), context, SERVICE, &checks).await.map(drop)
 }
 
 /// Counts one sign-in to this account. If the account knows the address, the same policies count the pair of both alone: so nobody learns from the
-/// calls and the limits whether there is an account, and sign-ins from elsewhere keep nobody out.
+/// calls and the limits whether there is an account, and sign-ins from elsewhere keep nobody out. `is_solved` says that the sign-in brings the
+/// solution of a challenge.
 ///
 /// # Errors
 /// RATE_LIMITED with the limits of the policy; UNAVAILABLE if rate-limit does not answer.
 pub(crate) async fn count_sign_in(
     limiter: &RateLimitServiceClient<ServiceChannel>,
     context: &Context,
-    identity: &str,
-    is_known: bool,
-) -> Result<(), Error> {
+    (identity, is_known): (&str, bool),
+    is_solved: bool,
+) -> Result<(), Fault> {
     let address = address_of(context);
     let account = if is_known { format!("{identity} known at {address}") } else { identity.to_owned() };
-    count(limiter, context, &address, Some(&account)).await
+    let policy = if is_solved { CHALLENGE_POLICY } else { ACCOUNT_POLICY };
+    take(limiter, context, &address, Some((policy, &account))).await
 }
 
 /// Counts one code from this address and, if the address is new to the account, on the account. Codes have counters of their own, so that a

@@ -217,8 +217,11 @@ pub(crate) async fn confirm_reset(
         // Whoever signed up with the address of somebody else must not keep its owner out, or stay in.
         ended = account_deletion::delete_service_accounts(&mut tx, id, &event).await?;
     }
-    // The addresses of whoever knew the old password are new ones from now on.
-    users::forget_addresses_of(&mut *tx, id, &limit::address_of(context)).await?;
+    // The addresses of whoever knew the old password are new ones from now on. That of whoever has the link is known: attempts from elsewhere must
+    // not keep the owner from the sign-in that follows.
+    let address = limit::address_of(context);
+    users::forget_addresses_of(&mut *tx, id, &address).await?;
+    users::remember_address(&mut *tx, id, &address, now).await?;
     ended.extend(sessions::delete_all_of_user(&mut *tx, id, None).await?);
     end(app, tx, &ended, now).await?;
     app.mail_added.notify_one();

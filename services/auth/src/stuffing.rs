@@ -1,15 +1,16 @@
-//! Detects credential stuffing: a source that tries a list of stolen addresses and passwords. A source is the network of a client. It is
+//! Admits sign-ins with a password, and detects credential stuffing: a source that tries a list of stolen addresses and passwords. A source is the network of a client. It is
 //! flagged after 25 different pairs of address and password that were wrong within a day; rate-limit counts an IPv6 source also with its
 //! /56 (50 pairs) and its /48 (100 pairs). A flagged source waits, or solves a challenge for each attempt. Sign-ins from addresses
 //! that the account knows do not count for the source and are not refused, so nobody can keep a person out. They cause the same calls, for
-//! subjects of their own, so that nobody learns from the work of a sign-in whether there is an account.
+//! subjects of their own, so that nobody learns from the work of a sign-in whether there is an account. A challenge also admits a sign-in to an
+//! account whose limit others have used up.
 
 use std::fmt::Write as _;
 
 use chassis::{
     client::ServiceChannel,
     context::Context,
-    limit,
+    limit::{check, peek},
     secret::{AUTH_KEYS, ClusterSecret},
 };
 use proto::{
@@ -22,6 +23,7 @@ use time::OffsetDateTime;
 use crate::{
     challenge::{BITS, Challenges},
     error::{Error, SERVICE},
+    limit,
 };
 
 /// Counts the wrong pairs of a source.
@@ -35,7 +37,7 @@ pub(crate) struct Detector {
     limiter: RateLimitServiceClient<ServiceChannel>,
     /// Of the hashes of pairs, which rate-limit keeps for a day. It has neither passwords nor this key.
     pairs: hmac::Key,
-    /// Set if a flagged source may solve a challenge.
+    /// Set if a refused source may solve a challenge.
     challenges: Option<Challenges>,
 }
 
@@ -60,28 +62,44 @@ impl Detector {
         }
     }
 
-    /// Refuses a flagged source that has solved no challenge.
+    /// Counts a sign-in. Refuses that of a flagged source, and one beyond the limit of its account, without the solution of a challenge.
     ///
     /// # Errors
     /// RATE_LIMITED; CHALLENGE_REQUIRED with a challenge, if challenges are enabled; UNAVAILABLE if rate-limit does not answer.
     pub(crate) async fn admit(&self, context: &Context, source: &Source<'_>, solution: &str, now: OffsetDateTime) -> Result<(), Error> {
         let now = now.unix_timestamp();
+        let is_solved = self.is_solved(context, source, solution, now).await?;
+        let flagged = if is_solved {
+            Ok(())
+        } else {
+            peek(&mut self.limiter.clone(), context, SERVICE, (SOURCE_POLICY, &self.subject(source, ""))).await
+        };
+        let counted = match flagged {
+            Ok(()) => limit::count_sign_in(&self.limiter, context, (source.identity, source.is_known), is_solved).await,
+            refused => refused,
+        };
+        counted.map_err(|refusal| self.with_challenge(refusal, source.network, now))
+    }
+
+    /// Whether the text solves a challenge of the source that was not solved before.
+    async fn is_solved(&self, context: &Context, source: &Source<'_>, solution: &str, now: i64) -> Result<bool, Fault> {
         let solved = self.challenges.as_ref().and_then(|challenges| challenges.solved(solution, source.network, now));
-        if let Some(nonce) = solved {
-            match self.take(context, &[(ONCE_POLICY, &format!("challenge:{nonce}"))]).await {
-                Ok(_) => return Ok(()),
-                // It was used before.
-                Err(fault) if fault.reason == "RATE_LIMITED" => {}
-                Err(fault) => return Err(fault.into()),
-            }
+        let Some(nonce) = solved else { return Ok(false) };
+        match self.take(context, &[(ONCE_POLICY, &format!("challenge:{nonce}"))]).await {
+            Ok(_) => Ok(true),
+            Err(fault) if fault.reason == "RATE_LIMITED" => Ok(false),
+            Err(fault) => Err(fault),
         }
-        let checked = limit::peek(&mut self.limiter.clone(), context, SERVICE, (SOURCE_POLICY, &self.subject(source, ""))).await;
-        match (checked, &self.challenges) {
-            (Err(fault), Some(challenges)) if fault.reason == "RATE_LIMITED" => {
-                let challenge = challenges.issue(source.network, now)?;
-                Err(challenge_required(&fault, challenge).into())
-            }
-            (checked, _) => Ok(checked?),
+    }
+
+    /// The refusal of a sign-in, with a challenge if its solution would admit the sign-in.
+    fn with_challenge(&self, refusal: Fault, network: &str, now: i64) -> Error {
+        let policy = refusal.metadata.get("policy");
+        let is_solvable = policy.is_some_and(|policy| [SOURCE_POLICY, limit::ACCOUNT_POLICY].contains(&policy.as_str()));
+        let Some(challenges) = self.challenges.as_ref().filter(|_| is_solvable) else { return refusal.into() };
+        match challenges.issue(network, now) {
+            Ok(challenge) => challenge_required(&refusal, challenge).into(),
+            Err(error) => error.into(),
         }
     }
 
@@ -98,7 +116,7 @@ impl Detector {
     }
 
     async fn take(&self, context: &Context, checks: &[(&str, &str)]) -> Result<proto::rate_limit::CheckResponse, Fault> {
-        limit::check(&mut self.limiter.clone(), context, SERVICE, checks).await
+        check(&mut self.limiter.clone(), context, SERVICE, checks).await
     }
 
     /// What rate-limit counts. What is counted for a known network is another subject than the one that is asked for, so it is never refused.
@@ -123,7 +141,7 @@ impl Detector {
 }
 
 fn challenge_required(refusal: &Fault, challenge: String) -> Fault {
-    let text = "too many sign-ins from your network were wrong; solve the challenge, or wait";
+    let text = "too many sign-ins from your network, or to this account, were wrong; solve the challenge, or try again later";
     let fault = Fault::new(SERVICE, ErrorCode::RateLimited, "CHALLENGE_REQUIRED", text);
     let fault = fault.with("challenge", challenge).with("bits", BITS.to_string());
     Fault { retry_after: refusal.retry_after, ..fault }

@@ -302,6 +302,7 @@ mod tests {
                 ("auth", 5, 900),
                 ("auth-account", 45, 900),
                 ("auth-guess", 5, 900),
+                ("auth-challenge", 450, 900),
                 ("auth-stuffing", 25, 86_400),
                 ("auth-once", 1, 86_400),
                 ("service-accounts", 10, 86_400),
@@ -319,7 +320,19 @@ mod tests {
         let policies = Policies::shipped().with(yaml).expect("legal");
         assert_eq!(
             policies.iter().map(|p| p.name.as_str()).collect::<Vec<_>>(),
-            ["agent", "auth", "auth-account", "auth-guess", "auth-stuffing", "auth-once", "service-accounts", "save", "general", "bulk"]
+            [
+                "agent",
+                "auth",
+                "auth-account",
+                "auth-guess",
+                "auth-challenge",
+                "auth-stuffing",
+                "auth-once",
+                "service-accounts",
+                "save",
+                "general",
+                "bulk"
+            ]
         );
         assert_eq!(policies.named("save").map(|p| p.limit), Some(9));
         let bulk = policies.named("bulk").expect("added");

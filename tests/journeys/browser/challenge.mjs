@@ -49,7 +49,7 @@ async function signIn(page) {
   await page.goto(`${url}/account/sign-in`);
   await page.getByLabel("E-mail address").fill(email);
   await enterPassword(page);
-  await page.getByText("Many wrong passwords came from your network.").waitFor();
+  await page.getByText("Many wrong passwords came from your network, or for this account.").waitFor();
   assert.equal(await page.getByLabel("E-mail address").inputValue(), email);
   assert.equal(await page.getByLabel("Password").inputValue(), "");
 }

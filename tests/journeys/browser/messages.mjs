@@ -14,7 +14,7 @@ export async function refusalMessages(page) {
     [{ status: 429, wait: 60, body: { "violated-policies": ["of-its-own"], metadata: { limit: "1", window: "3600" } } }, "The server asks to wait 60 seconds."],
     [{ status: 429, wait: 1, body: { "violated-policies": ["streams"] } }, "Too many of your tabs and apps follow a turn. Close one, then try again."],
     [{ status: 429, wait: 3, body: { "violated-policies": ["openings"] } }, "Your tabs and apps connect too often. Close one, or try again in 3 seconds."],
-    [{ status: 429, wait: 840, body: { reason: "CHALLENGE_REQUIRED", metadata: { challenge: "1.a.b", bits: "20" } } }, "Many wrong passwords came from your network. Sign in from a network in which you have signed in before, or try again in 14 minutes."],
+    [{ status: 429, wait: 840, body: { reason: "CHALLENGE_REQUIRED", metadata: { challenge: "1.a.b", bits: "20" } } }, "Many wrong passwords came from your network, or for this account. Sign in from a network in which you have signed in before, set a new password, or try again in 14 minutes."],
     [{ status: 401, wait: 0, body: { reason: "SECOND_FACTOR_REQUIRED", detail: "x" } }, "Your account has a second factor, which this page cannot ask for."],
     [{ status: 401, wait: 0, body: { reason: "SESSION_ENDED", detail: "x" } }, "You are signed out."],
     [{ status: 403, wait: 0, body: { reason: "INVITE_REQUIRED", detail: "x" } }, "You need an invite to create an account here. Open the link that the operator of this site has given to you."],

@@ -88,7 +88,8 @@ fn text(fault: &Fault, wait: Option<Duration>) -> String {
         "CHALLENGE_REQUIRED" => {
             let later = later();
             format!(
-                "Many wrong passwords came from your network. Sign in from a network in which you have signed in before, or try again {later}."
+                "Many wrong passwords came from your network, or for this account. Sign in from a network in which you have signed in before, set a \
+                 new password, or try again {later}."
             )
         }
         "RATE_LIMITED" | "SHARE_EXHAUSTED" => format!("Too many attempts. Try again {}.", later()),
@@ -184,9 +185,10 @@ mod tests {
             (
                 fault(ErrorCode::RateLimited, "CHALLENGE_REQUIRED", "x").retry_after(Duration::from_secs(840)),
                 429,
-                "Many wrong passwords came from your network. Sign in from a network in which you have signed in before, or try again in 14 minutes.",
+                "Many wrong passwords came from your network, or for this account. Sign in from a network in which you have signed in before, set a \
+                 new password, or try again in 14 minutes.",
             ),
-            (with("CHALLENGE_REQUIRED", ErrorCode::RateLimited, vec![]), 429, "Many wrong passwords came from your network."),
+            (with("CHALLENGE_REQUIRED", ErrorCode::RateLimited, vec![]), 429, "Many wrong passwords came from your network, or"),
             (with("UNAVAILABLE", ErrorCode::Unavailable, vec![]), 503, "This cannot be done now."),
         ] {
             let refusal = refusal(&fault);

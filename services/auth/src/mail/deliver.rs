@@ -158,13 +158,15 @@ impl Delivery {
     /// Returns whether there was something to send.
     async fn send(&self, claimed: &ClaimedMail, now: OffsetDateTime) -> Result<bool, Failure> {
         let ClaimedMail { id, mail, .. } = claimed;
-        let sent = mails::sent_since(&self.pool, claimed, now - WINDOW).await?;
-        if !schedule::may_send(mail.kind, sent.of_account) {
+        let since = |time| mails::sent_since(&self.pool, claimed, now - time);
+        // Only the links of resets can expire before their mails cease to count.
+        let (sent, usable) = (since(WINDOW).await?, since(Purpose::Reset.lifetime()).await?);
+        if !schedule::may_send(mail.kind, sent.of_account, usable.of_account) {
             return Ok(false);
         }
         let Some((to, content)) = self.content(*id, mail, now).await? else { return Ok(false) };
         // The requester has no use for this one, so many accounts together cause no more of them than one.
-        if matches!(content, Content::ChangeEmailAttempt) && !schedule::may_send(mail.kind, sent.in_all) {
+        if matches!(content, Content::ChangeEmailAttempt) && !schedule::may_send(mail.kind, sent.in_all, usable.in_all) {
             return Ok(false);
         }
         let message = message::write(*id, &self.sender.from, to, &content.notice(mail.created_at).words(&self.site), now);

@@ -28,12 +28,14 @@ pub(crate) fn pause_after(attempts: i32) -> Option<Duration> {
     Some(LONGEST_PAUSE.min(FIRST_PAUSE.saturating_mul(factor)))
 }
 
-/// Whether a recipient who got this many mails of this kind within the window may get another one. Everybody can cause most mails, so their
-/// number is limited. A link to a new address works only for the account that asked for it, so the caller counts those of each account. Nobody
-/// but the owner of the account, or a thief of a session, causes the mails about a changed password, a new key, a program, a changed factor, a linked
-/// identity and the end of the account, and they must not be lost. Whoever signs up with the address of somebody else and changes it causes a
-/// mail about a changed address, so these are limited.
-pub(crate) fn may_send(kind: Kind, sent: i64) -> bool {
+/// Whether a recipient who got this many mails of this kind within the window, and this many whose links can still be used, may get another one.
+/// Everybody can cause most mails, so their number is limited. A reset is never refused to somebody without a usable link: otherwise whoever
+/// asks for three resets would keep the owner from the next one for half an hour. So a recipient gets at most four in an hour. A link to a new
+/// address works only for the account that asked for it, so the caller counts those of each account. Nobody but the owner of the account, or a
+/// thief of a session, causes the mails about a changed password, a new key, a program, a changed factor, a linked identity and the end of the
+/// account, and they must not be lost. Whoever signs up with the address of somebody else and changes it causes a mail about a changed address,
+/// so these are limited.
+pub(crate) fn may_send(kind: Kind, sent: i64, usable: i64) -> bool {
     let is_of_owner = match kind {
         Kind::PasswordChanged
         | Kind::PasswordReset
@@ -48,12 +50,13 @@ pub(crate) fn may_send(kind: Kind, sent: i64) -> bool {
         | Kind::IdentityUnlinked => true,
         Kind::SignUp | Kind::Verify | Kind::Reset | Kind::NewDevice | Kind::ChangeEmail | Kind::EmailChanged => false,
     };
-    is_of_owner || sent < MAX_IN_WINDOW
+    is_of_owner || sent < MAX_IN_WINDOW || (kind == Kind::Reset && usable == 0)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::email_token::Purpose;
 
     #[test]
     fn pauses_grow_to_an_hour_and_end_after_ten_attempts() {
@@ -73,10 +76,27 @@ mod tests {
     #[test]
     fn a_recipient_gets_three_mails_of_a_kind_in_a_window() {
         for kind in Kind::ALL {
-            assert!(may_send(kind, 0) && may_send(kind, 2), "{kind:?}");
+            assert!(may_send(kind, 0, 0) && may_send(kind, 2, 2), "{kind:?}");
             let is_limited =
                 [Kind::SignUp, Kind::Verify, Kind::Reset, Kind::NewDevice, Kind::ChangeEmail, Kind::EmailChanged].contains(&kind);
-            assert_eq!(may_send(kind, 3), !is_limited, "{kind:?}");
+            assert_eq!(may_send(kind, 3, 1), !is_limited, "{kind:?}");
+            assert_eq!(may_send(kind, 3, 0), !is_limited || kind == Kind::Reset, "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn requests_without_end_cause_at_most_four_resets_in_an_hour_and_leave_no_time_without_a_link() {
+        let (link, window) = (Purpose::Reset.lifetime(), WINDOW);
+        let mut sent: Vec<Duration> = Vec::new();
+        for minute in 0..600 {
+            let now = Duration::minutes(minute);
+            let since = |sent: &[Duration], length| i64::try_from(sent.iter().filter(|at| **at > now - length).count()).expect("few");
+            for _ in 0..5 {
+                if may_send(Kind::Reset, since(&sent, window), since(&sent, link)) {
+                    sent.push(now);
+                }
+            }
+            assert!(since(&sent, link) > 0 && since(&sent, window) <= 4, "minute {minute}: {sent:?}");
         }
     }
 }

@@ -13,8 +13,8 @@ use rate_limit::Policies;
 
 use crate::harness::{Client, Cluster, PASSWORD, Settings, answer};
 
-const HOME: &str = "198.51.100.7";
-const VICTIM: &str = "ada@example.org";
+pub(crate) const HOME: &str = "198.51.100.7";
+pub(crate) const VICTIM: &str = "ada@example.org";
 /// Networks, and the tries of each one. The reference has 200 networks, with which these calls take minutes in a debug build; the counters
 /// get all 20,000 tries in `services/rate-limit/src/check.rs`.
 const NETWORKS: usize = 50;
@@ -115,7 +115,7 @@ async fn attack(gateway: &Client, source: Source, number: usize, tried: &AtomicU
     wrong
 }
 
-fn policy(fault: &Fault) -> &str {
+pub(crate) fn policy(fault: &Fault) -> &str {
     fault.metadata.get("policy").map_or("", String::as_str)
 }
 
@@ -141,7 +141,7 @@ async fn a17_a_pair_that_is_tried_again_counts_once() {
 }
 
 /// Flags the network of a client.
-async fn flag(client: &Client) {
+pub(crate) async fn flag(client: &Client) {
     for at in 0..25 {
         let fault = client.sign_in(&format!("person{at}@example.org"), "stolen").await.expect_err("wrong");
         assert_eq!(fault.reason, "BAD_CREDENTIALS");
@@ -149,20 +149,20 @@ async fn flag(client: &Client) {
 }
 
 /// The challenge of a refusal.
-fn challenge(fault: &Fault) -> (String, u32) {
+pub(crate) fn challenge(fault: &Fault) -> (String, u32) {
     assert_eq!((fault.code, fault.reason.as_str()), (ErrorCode::RateLimited, "CHALLENGE_REQUIRED"), "{fault:?}");
     assert!(fault.retry_after.is_some(), "a client that solves nothing can wait");
     (fault.metadata["challenge"].clone(), fault.metadata["bits"].parse().expect("a number"))
 }
 
 /// The solution, as the contract describes it.
-fn solve((challenge, bits): &(String, u32)) -> String {
+pub(crate) fn solve((challenge, bits): &(String, u32)) -> String {
     let leading = |text: &str| u32::from_be_bytes(sha256(text.as_bytes())[..4].try_into().expect("four bytes")).leading_zeros();
     let mut solutions = (0_u64..).map(|number| format!("{challenge}.{number}"));
     solutions.find(|solution| leading(solution) >= *bits).expect("a solution")
 }
 
-async fn sign_in_with(client: &Client, password: &str, solution: &str) -> Result<SignInResponse, Box<Fault>> {
+pub(crate) async fn sign_in_with(client: &Client, password: &str, solution: &str) -> Result<SignInResponse, Box<Fault>> {
     let message =
         SignInRequest { email: VICTIM.into(), password: password.into(), challenge_solution: solution.into(), ..Default::default() };
     answer(client.client.clone().sign_in(client.request(message)).await)

@@ -175,6 +175,24 @@ async fn a_recipient_gets_three_mails_of_a_kind_in_an_hour() {
     assert_eq!(mailbox.settled(&cluster).await.len(), 5);
 }
 
+/// Somebody else asks for three resets. Their links go to the owner, who needs another one when these have expired.
+#[tokio::test]
+async fn a_reset_is_sent_when_the_links_of_the_others_have_expired() {
+    let (cluster, mailbox) = (Cluster::start().await, Mailbox::new());
+    let gateway = mailbox.auth(&cluster, &[]).await.gateway();
+    gateway.sign_up("ada@example.org", PASSWORD).await.expect("account");
+    let mut sent = Vec::new();
+    for minutes in [0, 29, 2, 0] {
+        let age = "update mail_queue set sent_at = sent_at - make_interval(mins => $1)";
+        sqlx::query(age).bind(minutes).execute(&cluster.database.pool).await.expect("aged");
+        for _ in 0..5 {
+            gateway.request_reset("ada@example.org").await.expect("the answer is the same");
+        }
+        sent.push(mailbox.settled(&cluster).await.len());
+    }
+    assert_eq!(sent, [3, 3, 4, 4]);
+}
+
 #[tokio::test]
 async fn the_outbox_is_private_and_the_queue_keeps_no_content() {
     let (cluster, mailbox) = (Cluster::start().await, Mailbox::new());

@@ -2,6 +2,7 @@
 //! RPCs.
 
 mod a17;
+mod a17_victim;
 mod a23;
 mod a4;
 mod a6;

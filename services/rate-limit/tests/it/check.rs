@@ -151,6 +151,7 @@ async fn a_file_changes_the_policies() {
         ("auth", 5, log),
         ("auth-account", 45, log),
         ("auth-guess", 5, log),
+        ("auth-challenge", 450, log),
         ("auth-stuffing", 25, log),
         ("auth-once", 1, log),
         ("service-accounts", 10, log),
