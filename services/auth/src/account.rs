@@ -12,6 +12,7 @@ use crate::{
     email::{Email, EmailLookup},
     error::Error,
     factor::Method,
+    hash_pool::Slot,
     invite, invite_use,
     keyring::Keyring,
     limit,
@@ -127,19 +128,28 @@ pub(crate) async fn sign_in(app: &App, context: &Context, attempt: Attempt, now:
     let (address, lookup) = (limit::address_of(context), EmailLookup::new(&email));
     let mut found = users::credentials(&app.pool, &lookup, &address).await?;
     let is_known = found.as_ref().is_some_and(|credentials| credentials.from_known_address);
+    // What is counted after a hash must be known to the next sign-in of the source before its own: otherwise any number of them at the same moment
+    // would be admitted.
+    let mut admitted = Some(app.hashes.slot(context.client_address).await?);
     // The same calls for every account and none.
     let source = Source { network: &address, identity: &lookup.identity, is_known };
     app.stuffing.admit(context, &source, &challenge_solution, now).await?;
 
     for _ in 0..MAX_RACES {
         let user = found.as_ref().map(|account| account.user.id);
-        let verdict = check(app, context, found.as_ref(), &password, now).await?;
+        let slot = match admitted.take() {
+            Some(slot) => slot,
+            None => app.hashes.slot(context.client_address).await?,
+        };
+        let verdict = check(app, context, (&slot, found.as_ref()), &password, now).await?;
         // Without an account or a password the verdict is always `Wrong`.
         let (Some(account), false) = (found, verdict == Verdict::Wrong) else {
             app.stuffing.count_wrong(context, &source, &password).await;
             refused_proof::log(context, user, "password");
             return Err(Error::BadCredentials);
         };
+        // Others of the address need not wait for the database.
+        drop(slot);
         let mut tx = store::begin(&app.pool).await?;
         if hold_password(&mut tx, &account, verdict).await? {
             // Nobody adds or removes a factor before the transaction ends.
@@ -166,12 +176,18 @@ pub(crate) async fn sign_in(app: &App, context: &Context, attempt: Attempt, now:
 
 /// Compares the password with that of the account. For a disabled account it is always wrong, after the work and with the answer of a wrong
 /// one. The log learns of the right one afterwards; it stays unknown if the process is killed at that moment.
-async fn check(app: &App, context: &Context, account: Option<&Credentials>, password: &str, now: OffsetDateTime) -> Result<Verdict, Error> {
+async fn check(
+    app: &App,
+    context: &Context,
+    (slot, account): (&Slot, Option<&Credentials>),
+    password: &str,
+    now: OffsetDateTime,
+) -> Result<Verdict, Error> {
     let stored = account.and_then(|account| account.password_hash.clone());
     let Some(disabled) = account.filter(|account| account.is_disabled) else {
-        return app.hashes.verify(context.client_address, password.to_owned(), stored).await;
+        return app.hashes.verify_in(slot, password.to_owned(), stored).await;
     };
-    if app.hashes.matches(context.client_address, password.to_owned(), stored).await? {
+    if app.hashes.matches_in(slot, password.to_owned(), stored).await? {
         let (pool, id) = (app.pool.clone(), disabled.user.id);
         let event = Event::of(context, Kind::SessionRefused, Actor::User(id), id, now);
         task::spawn(async move {

@@ -9,7 +9,7 @@ use std::{
 };
 
 use chassis::{
-    share::{Holder, Percent, Shares},
+    share::{Holder, Percent, Share, Shares},
     task,
 };
 use tokio::{
@@ -60,6 +60,13 @@ struct Shared {
     dummy_hash: String,
 }
 
+/// What one request holds of the pool and of the share of its address while it hashes passwords, one at a time.
+#[derive(Clone)]
+pub(crate) struct Slot {
+    until: Instant,
+    _held: Arc<[Share; 2]>,
+}
+
 impl HashPool {
     /// # Errors
     /// The parameters are out of Argon2's bounds.
@@ -99,7 +106,16 @@ impl HashPool {
     /// # Errors
     /// OVERLOADED, SHARE_EXHAUSTED.
     pub(crate) async fn verify(&self, address: Option<IpAddr>, password: String, stored: Option<String>) -> Result<Verdict, Error> {
-        self.run(address, move |shared, hasher| {
+        let slot = self.slot(address).await?;
+        self.verify_in(&slot, password, stored).await
+    }
+
+    /// The same in a slot.
+    ///
+    /// # Errors
+    /// OVERLOADED.
+    pub(crate) async fn verify_in(&self, slot: &Slot, password: String, stored: Option<String>) -> Result<Verdict, Error> {
+        self.run_in(slot, move |shared, hasher| {
             let verdict = password::verify(&password, stored.as_deref().unwrap_or(&shared.dummy_hash), shared.cost, hasher)?;
             Ok(if stored.is_some() { verdict } else { Verdict::Wrong })
         })
@@ -109,43 +125,61 @@ impl HashPool {
     /// Whether the password is that of the stored hash. It takes as long as for a wrong one.
     ///
     /// # Errors
-    /// OVERLOADED, SHARE_EXHAUSTED.
-    pub(crate) async fn matches(&self, address: Option<IpAddr>, password: String, stored: Option<String>) -> Result<bool, Error> {
-        self.run(address, move |shared, hasher| {
+    /// OVERLOADED.
+    pub(crate) async fn matches_in(&self, slot: &Slot, password: String, stored: Option<String>) -> Result<bool, Error> {
+        self.run_in(slot, move |shared, hasher| {
             let is_match = password::matches(&password, stored.as_deref().unwrap_or(&shared.dummy_hash), shared.cost, hasher)?;
             Ok(is_match && stored.is_some())
         })
         .await
     }
 
-    /// Runs the work on a thread, when there is one. Its span shows the wait, too, and how many blocks of one KiB the hashes have filled.
+    /// Waits until the address may use a thread. As many requests of one address have a slot as it may use threads.
+    ///
+    /// # Errors
+    /// OVERLOADED, SHARE_EXHAUSTED.
+    pub(crate) async fn slot(&self, address: Option<IpAddr>) -> Result<Slot, Error> {
+        let shared = &self.shared;
+        let until = Instant::now() + shared.wait;
+        let holder = Holder { address, ..Holder::default() };
+        let admitted = shared.admitted.try_take(&holder, 1).map_err(|e| e.fault(SERVICE, ADMITTED))?;
+        let mut concurrent = shared.concurrent.try_take(&holder, 0).map_err(|e| e.fault(SERVICE, CONCURRENT))?;
+        concurrent.grow(1, until).await.map_err(|e| e.fault(SERVICE, CONCURRENT))?;
+        Ok(Slot { until, _held: Arc::new([admitted, concurrent]) })
+    }
+
     async fn run<T, F>(&self, address: Option<IpAddr>, work: F) -> Result<T, Error>
     where
         T: Send + 'static,
         F: FnOnce(&Shared, &mut MeteredHasher) -> Result<T, Error> + Send + 'static,
     {
+        let slot = self.slot(address).await?;
+        self.run_in(&slot, work).await
+    }
+
+    /// Runs the work on a thread, when there is one. Its span shows that wait, too, and how many blocks of one KiB the hashes have filled.
+    async fn run_in<T, F>(&self, slot: &Slot, work: F) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Shared, &mut MeteredHasher) -> Result<T, Error> + Send + 'static,
+    {
         let span = info_span!("hash password", kib = Empty);
-        let (output, kib) = self.run_metered(address, work).instrument(span.clone()).await?;
+        let (output, kib) = self.run_metered(slot.clone(), work).instrument(span.clone()).await?;
         span.record("kib", kib);
         Ok(output)
     }
 
     /// The output of the work, and the blocks of one KiB that its hashes have filled.
-    async fn run_metered<T, F>(&self, address: Option<IpAddr>, work: F) -> Result<(T, u64), Error>
+    async fn run_metered<T, F>(&self, slot: Slot, work: F) -> Result<(T, u64), Error>
     where
         T: Send + 'static,
         F: FnOnce(&Shared, &mut MeteredHasher) -> Result<T, Error> + Send + 'static,
     {
         let shared = Arc::clone(&self.shared);
-        let until = Instant::now() + shared.wait;
-        let holder = Holder { address, ..Holder::default() };
-        let slot = shared.admitted.try_take(&holder, 1).map_err(|e| e.fault(SERVICE, ADMITTED))?;
-        let mut concurrent = shared.concurrent.try_take(&holder, 0).map_err(|e| e.fault(SERVICE, CONCURRENT))?;
-        concurrent.grow(1, until).await.map_err(|e| e.fault(SERVICE, CONCURRENT))?;
-        let thread = timeout_at(until, Arc::clone(&shared.threads).acquire_owned()).await;
+        let thread = timeout_at(slot.until, Arc::clone(&shared.threads).acquire_owned()).await;
         // The semaphore is never closed.
         let Ok(Ok(thread)) = thread else { return Err(Error::Overloaded) };
-        // The slots are held until the work ends, even if the caller has given up before.
+        // The slot is held until the work ends, even if the caller has given up before.
         task::blocking(move || {
             let kept = shared.hashers.lock().unwrap_or_else(PoisonError::into_inner).pop();
             let result = kept.map_or_else(|| password::hasher(shared.cost).map_err(Error::from), Ok).and_then(|mut hasher| {
@@ -154,7 +188,7 @@ impl HashPool {
                 shared.hashers.lock().unwrap_or_else(PoisonError::into_inner).push(hasher);
                 result.map(|output| (output, kib))
             });
-            drop((thread, concurrent, slot));
+            drop((thread, slot));
             result
         })
         .await
