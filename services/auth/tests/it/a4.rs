@@ -1,13 +1,14 @@
 //! Row A4 of the reference: the tokens of links, of invites and of devices. Every state of a token at every RPC that takes one, and a
-//! thousand uses of each kind, fifty at once.
+//! thousand uses of each kind, fifty at once. `a4_sign_ins.rs` has the tokens of sign-ins.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures::future::join_all;
-use proto::error::Fault;
+use proto::{auth::Plan, error::Fault};
 
 use crate::{
-    admin::Admin,
+    a4_sign_ins,
+    admin::{Admin, token_of},
     device,
     harness::{Client, Cluster, PASSWORD, Replica},
     mailbox::{Mailbox, forget_sent},
@@ -15,15 +16,17 @@ use crate::{
 
 const NEW_PASSWORD: &str = "another horse battery staple";
 /// Tokens of each kind, and the uses of each one at once.
-const RACES: usize = 20;
-const USES: usize = 50;
+pub(crate) const RACES: usize = 20;
+pub(crate) const USES: usize = 50;
 
-/// What a token is for. Each purpose but [`Purpose::Verify`] stands for the RPC that takes it, too.
+/// What a token is for. Each purpose but [`Purpose::Verify`] and [`Purpose::FirstPassword`] stands for the RPC that takes it, too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Purpose {
     SignUp,
     Verify,
     Reset,
+    /// The link that an operator gets for a new account.
+    FirstPassword,
     Change,
     Invite,
     /// The code of a device whose person has approved.
@@ -45,19 +48,24 @@ enum State {
     Deleted,
 }
 
-const PURPOSES: [Purpose; 6] = [Purpose::SignUp, Purpose::Verify, Purpose::Reset, Purpose::Change, Purpose::Invite, Purpose::Device];
+const PURPOSES: [Purpose; 7] =
+    [Purpose::SignUp, Purpose::Verify, Purpose::Reset, Purpose::FirstPassword, Purpose::Change, Purpose::Invite, Purpose::Device];
 const RPCS: [Purpose; 5] = [Purpose::SignUp, Purpose::Reset, Purpose::Change, Purpose::Invite, Purpose::Device];
 const STATES: [State; 7] = [State::Fresh, State::Used, State::Expired, State::Altered, State::Superseded, State::Moved, State::Deleted];
 
 /// Whether the test has the state. The other states of links to new addresses are in `email_change.rs`; invites and devices have none.
 fn has(purpose: Purpose, state: State) -> bool {
-    matches!(purpose, Purpose::SignUp | Purpose::Verify | Purpose::Reset)
+    matches!(purpose, Purpose::SignUp | Purpose::Verify | Purpose::Reset | Purpose::FirstPassword)
         || !matches!(state, State::Superseded | State::Moved | State::Deleted)
 }
 
 /// The RPC that takes the token.
 fn rpc_of(purpose: Purpose) -> Purpose {
-    if purpose == Purpose::Verify { Purpose::SignUp } else { purpose }
+    match purpose {
+        Purpose::Verify => Purpose::SignUp,
+        Purpose::FirstPassword => Purpose::Reset,
+        other => other,
+    }
 }
 
 /// Whether the RPC takes the token. The RPC for a reset also takes that of a sign-up, for another password.
@@ -68,7 +76,7 @@ fn takes(rpc: Purpose, purpose: Purpose) -> bool {
 /// Whether the RPC refuses a token with this reason.
 fn is_refusal(rpc: Purpose, reason: &str) -> bool {
     match rpc {
-        Purpose::SignUp | Purpose::Verify | Purpose::Reset => reason == "LINK_INVALID",
+        Purpose::SignUp | Purpose::Verify | Purpose::Reset | Purpose::FirstPassword => reason == "LINK_INVALID",
         // A new address ends the sessions, also that of the token.
         Purpose::Change => ["LINK_INVALID", "SESSION_ENDED"].contains(&reason),
         Purpose::Invite => reason == "INVITE_INVALID",
@@ -130,6 +138,9 @@ impl Fixture {
                 drop(open.sign_up(email, PASSWORD).await);
                 open.request_reset(email).await.expect("accepted");
             }
+            Purpose::FirstPassword => {
+                token = token_of(&Admin::of(&self.by_invite).create(email, "", Plan::Free).await.expect("account"));
+            }
             Purpose::Change => {
                 access = self.access(email).await;
                 open.change_email(&access, &format!("new-{email}")).await.expect("accepted");
@@ -183,7 +194,7 @@ impl Fixture {
                 link.token.push(last);
             }
             State::Superseded => {
-                let next = self.link(purpose, email).await;
+                let next = self.link(if purpose == Purpose::FirstPassword { Purpose::Reset } else { purpose }, email).await;
                 self.use_at(0, purpose, &next).await.expect("used");
             }
             State::Moved => self.execute("update users set email = 'moved-' || email where email = $1", email).await,
@@ -202,7 +213,7 @@ impl Fixture {
         match rpc {
             Purpose::Verify => client.verify_as(&link.access, &link.token).await.map(drop),
             Purpose::SignUp => client.verify(&link.token).await.map(drop),
-            Purpose::Reset => client.confirm_reset(&link.token, NEW_PASSWORD).await,
+            Purpose::Reset | Purpose::FirstPassword => client.confirm_reset(&link.token, NEW_PASSWORD).await,
             Purpose::Change => {
                 let access = if link.access.is_empty() { &self.spare } else { &link.access };
                 client.confirm_email(access, &link.token).await.map(drop)
@@ -236,6 +247,7 @@ async fn assert_refused_elsewhere(fixture: &Fixture, purpose: Purpose, link: &Li
     client.refresh(&link.token).await.expect_err("it is no refresh token");
     client.exchange_key(&link.token).await.expect_err("it is no API key");
     client.session(&link.token).await.expect_err("it is no access token");
+    a4_sign_ins::assert_completes_nothing(client, &link.token, None, row).await;
 }
 
 #[tokio::test]
@@ -283,6 +295,11 @@ async fn a4_of_fifty_uses_at_once_of_a_verification_one_succeeds() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a4_of_fifty_uses_at_once_of_a_reset_one_succeeds() {
     race(Purpose::Reset).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a4_of_fifty_uses_at_once_of_a_first_password_one_succeeds() {
+    race(Purpose::FirstPassword).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -166,7 +166,7 @@ async fn an_operator_creates_accounts_while_sign_up_is_closed() {
 }
 
 /// The token of the link of a new account.
-fn token_of(created: &CreateUserResponse) -> String {
+pub(crate) fn token_of(created: &CreateUserResponse) -> String {
     created.password_url.split_once("/account/reset/confirm?token=").expect("a link").1.to_owned()
 }
 

@@ -19,11 +19,11 @@ use crate::{
 
 const ADA: &str = "ada@example.org";
 
-fn reading() -> CreateApiKeyRequest {
+pub(crate) fn reading() -> CreateApiKeyRequest {
     CreateApiKeyRequest { display_name: "ci".into(), scope: ApiKeyScope::Read.into(), ..Default::default() }
 }
 
-async fn make(gateway: &Client, access: &str, request: CreateApiKeyRequest) -> Result<CreateApiKeyResponse, Box<Fault>> {
+pub(crate) async fn make(gateway: &Client, access: &str, request: CreateApiKeyRequest) -> Result<CreateApiKeyResponse, Box<Fault>> {
     answer(gateway.client.clone().create_api_key(gateway.authorized(request, access)).await)
 }
 

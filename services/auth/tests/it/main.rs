@@ -5,6 +5,7 @@ mod a17;
 mod a17_victim;
 mod a23;
 mod a4;
+mod a4_sign_ins;
 mod a6;
 mod a7;
 mod account_deletion;

@@ -24,7 +24,7 @@ const EMAIL: &str = "ada@example.org";
 pub(crate) const ORIGIN: &str = "https://apps.example";
 
 impl Client {
-    async fn ask(&self, purpose: PasskeyPurpose, access: Option<&str>) -> Result<StartPasskeyCeremonyResponse, Box<Fault>> {
+    pub(crate) async fn ask(&self, purpose: PasskeyPurpose, access: Option<&str>) -> Result<StartPasskeyCeremonyResponse, Box<Fault>> {
         let message = StartPasskeyCeremonyRequest { purpose: purpose.into(), ..Default::default() };
         let request = match access {
             Some(access) => self.authorized(message, access),
@@ -43,7 +43,7 @@ impl Client {
         answer(self.client.clone().create_passkey(self.authorized(message, access)).await)
     }
 
-    async fn finish(&self, token: &str, credential: String) -> Result<SignInWithPasskeyResponse, Box<Fault>> {
+    pub(crate) async fn finish(&self, token: &str, credential: String) -> Result<SignInWithPasskeyResponse, Box<Fault>> {
         let message = SignInWithPasskeyRequest { ceremony_token: token.to_owned(), credential, ..Default::default() };
         answer(self.client.clone().sign_in_with_passkey(self.request(message)).await)
     }
