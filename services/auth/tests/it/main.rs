@@ -31,6 +31,7 @@ mod new_address;
 mod passkeys;
 mod password_change;
 mod place;
+mod refresh_tabs;
 mod refresh_tokens;
 mod refused_proofs;
 mod revocations;

@@ -16,23 +16,23 @@ use proto::{
 use crate::harness::{Client, Cluster, answer, within_a_minute};
 
 /// The first refresh token of a new program.
-async fn program(gateway: &Client) -> String {
+pub(crate) async fn program(gateway: &Client) -> String {
     let access = gateway.signed_up("ada@example.org").await;
     gateway.refresh_token(&access).await.expect("token").refresh_token
 }
 
 /// As the gateway does before the first request with an access token.
-async fn use_access(gateway: &Client, access: &str) -> Result<(), Box<Fault>> {
+pub(crate) async fn use_access(gateway: &Client, access: &str) -> Result<(), Box<Fault>> {
     answer(gateway.client.clone().record_access_token_use(gateway.authorized(RecordAccessTokenUseRequest {}, access)).await).map(drop)
 }
 
-async fn number(cluster: &Cluster, query: &'static str) -> i64 {
+pub(crate) async fn number(cluster: &Cluster, query: &'static str) -> i64 {
     sqlx::query_scalar(query).fetch_one(&cluster.database.pool).await.expect("a number")
 }
 
-const LIVE: &str = "select count(*) from refresh_tokens where used_at is null";
+pub(crate) const LIVE: &str = "select count(*) from refresh_tokens where used_at is null";
 
-fn reason(result: Result<CreateAccessTokenResponse, Box<Fault>>) -> Result<String, String> {
+pub(crate) fn reason(result: Result<CreateAccessTokenResponse, Box<Fault>>) -> Result<String, String> {
     result.map(|answer| answer.refresh_token).map_err(|fault| fault.reason)
 }
 
@@ -132,7 +132,8 @@ async fn a3_fifty_concurrent_refreshes_of_one_token_leave_one_live_child() {
     gateways[0].refresh(&next[0]).await.expect("the child");
 }
 
-/// Three tabs share a store. Each refreshes with what it read, at the same time, and writes what it got.
+/// Three tabs share a store. Each refreshes with what it read, at the same time, and writes what it got. None uses an access token before all
+/// have one; `refresh_tabs.rs` has tabs that do.
 #[tokio::test]
 async fn a3_parallel_tabs_stay_in() {
     let cluster = Cluster::start().await;
