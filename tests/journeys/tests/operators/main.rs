@@ -7,6 +7,7 @@ mod hostile_calls;
 mod hostile_texts;
 mod operations;
 mod poolers;
+mod refusals;
 mod roles;
 mod rotation;
 mod trace;

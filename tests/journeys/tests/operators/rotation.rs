@@ -1,6 +1,7 @@
 //! Row A13 of the test programme: the cluster secret and the signing keys are replaced while clients work at two gateways, and nothing is refused.
 //! Each role is a process behind an address that stays, as behind a service of Kubernetes. The processes that are replaced drain, so a sign-in is
-//! sent once: the services repeat what a draining process refuses. (A call whose process is killed may have been handled. It answers 503.)
+//! sent once: the services repeat what a draining process refuses. (A call whose process is killed may have been handled. It answers 503.) Other
+//! requests may get 503 from the signal to the end of a process, and at no other time.
 
 use std::{
     net::SocketAddr,
@@ -8,7 +9,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, anyhow, ensure};
@@ -36,7 +37,10 @@ use tokio::{
 };
 use url::Url;
 
-use crate::roles::{ROLES, free_address, ready, start, terminate};
+use crate::{
+    refusals::Refusals,
+    roles::{ROLES, free_address, ready, start, terminate},
+};
 
 const OLD: &str = "c1d9e0a47b36f5281e90ac74d35b6f12";
 const NEW: &str = "7f3ab81e6c20d945b3f81a6e9c07d254";
@@ -127,6 +131,7 @@ struct Rolling {
     stop: Arc<AtomicBool>,
     /// How often each client has done its work.
     done: Arc<Vec<AtomicUsize>>,
+    refusals: Arc<Refusals>,
     clients: Vec<JoinHandle<Result<()>>>,
     _engines: (tempfile::TempDir, TestRedis),
 }
@@ -159,9 +164,13 @@ impl Rolling {
         }
         let gateways: Vec<_> = places.iter().filter(|place| place.previews.is_some()).map(|place| place.front.address).collect();
         let (stop, done) = (Arc::new(AtomicBool::new(false)), Arc::new((0..CLIENTS).map(|_| AtomicUsize::new(0)).collect::<Vec<_>>()));
-        let clients =
-            (0..CLIENTS).map(|number| task::spawn(work(gateways.clone(), number, Arc::clone(&stop), Arc::clone(&done)))).collect();
-        let rolling = Self { launch, places, database, stop, done, clients, _engines: (data, redis) };
+        let refusals = Arc::new(Refusals::default());
+        let clients = (0..CLIENTS).map(|number| {
+            let client = Client { gateways: gateways.clone(), number, refusals: Arc::clone(&refusals) };
+            task::spawn(client.work(Arc::clone(&stop), Arc::clone(&done)))
+        });
+        let clients = clients.collect();
+        let rolling = Self { launch, places, database, stop, done, refusals, clients, _engines: (data, redis) };
         rolling.everybody_works().await?;
         Ok(rolling)
     }
@@ -170,7 +179,9 @@ impl Rolling {
     async fn replace(&mut self, at: usize, secrets: (&str, Option<&str>)) -> Result<()> {
         let before = self.places[at].replace(&self.launch, secrets).await?;
         self.everybody_works().await?;
+        let signalled = Instant::now();
         terminate(before.context("a process")?).await?;
+        self.refusals.ended(signalled);
         self.everybody_works().await
     }
 
@@ -184,13 +195,14 @@ impl Rolling {
         Ok(())
     }
 
-    /// Stops the clients. It fails if one of their requests has failed.
+    /// Stops the clients. It fails if one of their requests has failed, or was refused while no process ended.
     async fn end(self, outcome: Result<()>) -> Result<()> {
         self.stop.store(true, Ordering::SeqCst);
         for client in self.clients {
             client.await??;
         }
         outcome?;
+        self.refusals.check()?;
         for place in self.places.into_iter().rev() {
             terminate(place.process.context("a process")?).await?;
         }
@@ -198,30 +210,86 @@ impl Rolling {
     }
 }
 
-/// A sign-in, a save, a preview and a turn in each round of a client, at both gateways in turn.
-async fn work(gateways: Vec<SocketAddr>, number: usize, stop: Arc<AtomicBool>, done: Arc<Vec<AtomicUsize>>) -> Result<()> {
-    let url = |offset: usize| format!("http://{}", gateways[offset % gateways.len()]);
-    let mut person = Person::sign_up(&url(number)).await?;
-    // A connection that is kept may be closed by the process that ends, at the moment of the next request.
-    person.http = reqwest::Client::builder().no_proxy().pool_max_idle_per_host(0).build()?;
-    for round in 0.. {
-        if stop.load(Ordering::SeqCst) {
-            return Ok(());
+struct Client {
+    gateways: Vec<SocketAddr>,
+    number: usize,
+    refusals: Arc<Refusals>,
+}
+
+impl Client {
+    /// A sign-in, a save, a preview and a turn in each round, at both gateways in turn.
+    async fn work(self, stop: Arc<AtomicBool>, done: Arc<Vec<AtomicUsize>>) -> Result<()> {
+        let url = |offset: usize| format!("http://{}", self.gateways[offset % self.gateways.len()]);
+        let mut person = Person::sign_up(&url(self.number)).await?;
+        // A connection that is kept may be closed by the process that ends, at the moment of the next request.
+        person.http = reqwest::Client::builder().no_proxy().pool_max_idle_per_host(0).build()?;
+        for round in 0.. {
+            if stop.load(Ordering::SeqCst) {
+                return Ok(());
+            }
+            let here = sign_in(&Person { url: url(self.number + round), ..person.clone() }).await.context("a sign-in")?;
+            let there = Person { url: url(self.number + round + 1), ..here.clone() };
+            let page = format!("<h1>{round}</h1>");
+            let changes = json!([{ "path": "index.html", "write": { "text": page } }]);
+            let saved = self.post(&here, "/api/projects/save", json!({ "draftId": "d", "changes": changes })).await.context("a save")?;
+            let project = saved["project"]["id"].as_str().context("a project")?.to_owned();
+            let preview = self.post(&there, &format!("/api/projects/{project}/previews"), json!({})).await.context("a preview")?;
+            let shown = self.shown(&there, preview["url"].as_str().context("a URL")?).await.context("the page of a preview")?;
+            ensure!(shown.contains(&page), "{shown}");
+            let turn = self.post(&there, "/api/turns", json!({ "projectId": project, "prompt": "a counter" })).await.context("a turn")?;
+            self.completed(&here, turn["id"].as_str().context("an id")?).await?;
+            done[self.number].fetch_add(1, Ordering::SeqCst);
         }
-        let here = sign_in(&Person { url: url(number + round), ..person.clone() }).await.context("a sign-in")?;
-        let there = Person { url: url(number + round + 1), ..here.clone() };
-        let page = format!("<h1>{round}</h1>");
-        let changes = json!([{ "path": "index.html", "write": { "text": page } }]);
-        let saved = post(&here, "/api/projects/save", json!({ "draftId": "d", "changes": changes })).await.context("a save")?;
-        let project = saved["project"]["id"].as_str().context("a project")?.to_owned();
-        let preview = post(&there, &format!("/api/projects/{project}/previews"), json!({})).await.context("a preview")?;
-        let shown = shown(&there, preview["url"].as_str().context("a URL")?).await.context("the page of a preview")?;
-        ensure!(shown.contains(&page), "{shown}");
-        let turn = post(&there, "/api/turns", json!({ "projectId": project, "prompt": "a counter" })).await.context("a turn")?;
-        completed(&here, turn["id"].as_str().context("an id")?).await?;
-        done[number].fetch_add(1, Ordering::SeqCst);
+        Ok(())
     }
-    Ok(())
+
+    /// Sends the request until its answer is not 503, which asks a client to repeat it. Any other refusal is an error.
+    async fn answer(&self, request: RequestBuilder) -> Result<(HeaderMap, String)> {
+        testing::eventually(AGAIN_WITHIN, async || {
+            let attempt = async {
+                let sent = Instant::now();
+                let (status, headers, text) = first_answer(request.try_clone().context("a request that can be repeated")?).await?;
+                if status == StatusCode::SERVICE_UNAVAILABLE {
+                    self.refusals.add(sent, &text);
+                    return anyhow::Ok(None);
+                }
+                ensure!(status.is_success(), "{status} {text}");
+                Ok(Some((headers, text)))
+            };
+            attempt.await.transpose()
+        })
+        .await
+    }
+
+    async fn post(&self, person: &Person, path: &str, body: Value) -> Result<Value> {
+        let key = uuid::Uuid::new_v4().simple().to_string();
+        let (_, text) = self.answer(person.request(Method::POST, path).header("idempotency-key", key).json(&body)).await?;
+        Ok(serde_json::from_str(&text)?)
+    }
+
+    /// The page of a preview. Its host is only in the header, because no resolver knows it.
+    async fn shown(&self, person: &Person, url: &str) -> Result<String> {
+        let url = Url::parse(url)?;
+        let (host, port) = (url.host_str().context("a host")?, url.port().context("a port")?);
+        let request = person.http.get(format!("http://127.0.0.1:{port}{}", url.path())).header(header::HOST, format!("{host}:{port}"));
+        Ok(self.answer(request).await?.1)
+    }
+
+    async fn completed(&self, person: &Person, turn: &str) -> Result<()> {
+        testing::eventually(AGAIN_WITHIN, async || {
+            let state = async {
+                let (_, text) = self.answer(person.request(Method::GET, &format!("/api/turns/{turn}"))).await?;
+                let turn: Value = serde_json::from_str(&text)?;
+                match turn["state"].as_str().unwrap_or_default() {
+                    "TURN_STATE_COMPLETED" => anyhow::Ok(Some(())),
+                    "TURN_STATE_ACCEPTED" | "TURN_STATE_QUEUED" | "TURN_STATE_RUNNING" | "TURN_STATE_COMMITTING" => Ok(None),
+                    _ => Err(anyhow!("a turn has ended: {turn}")),
+                }
+            };
+            state.await.transpose()
+        })
+        .await
+    }
 }
 
 /// The answer to a request that is sent once.
@@ -231,58 +299,12 @@ async fn first_answer(request: RequestBuilder) -> Result<(StatusCode, HeaderMap,
     Ok((status, headers, response.text().await?))
 }
 
-/// Sends the request until its answer is not 503, which asks a client to repeat it. Any other refusal is an error.
-async fn answer(request: RequestBuilder) -> Result<(HeaderMap, String)> {
-    testing::eventually(AGAIN_WITHIN, async || {
-        let attempt = async {
-            let (status, headers, text) = first_answer(request.try_clone().context("a request that can be repeated")?).await?;
-            if status == StatusCode::SERVICE_UNAVAILABLE {
-                return anyhow::Ok(None);
-            }
-            ensure!(status.is_success(), "{status} {text}");
-            Ok(Some((headers, text)))
-        };
-        attempt.await.transpose()
-    })
-    .await
-}
-
-async fn post(person: &Person, path: &str, body: Value) -> Result<Value> {
-    let key = uuid::Uuid::new_v4().simple().to_string();
-    let (_, text) = answer(person.request(Method::POST, path).header("idempotency-key", key).json(&body)).await?;
-    Ok(serde_json::from_str(&text)?)
-}
-
 async fn sign_in(person: &Person) -> Result<Person> {
     let body = json!({ "email": person.email, "password": PASSWORD });
     let (status, headers, text) = first_answer(person.http.post(format!("{}/api/auth/signin", person.url)).json(&body)).await?;
     ensure!(status.is_success(), "{status} {text}");
     let cookie = headers.get(header::SET_COOKIE).context("no cookie")?.to_str()?.split(';').next().unwrap_or_default().to_owned();
     Ok(Person { cookie, ..person.clone() })
-}
-
-/// The page of a preview. Its host is only in the header, because no resolver knows it.
-async fn shown(person: &Person, url: &str) -> Result<String> {
-    let url = Url::parse(url)?;
-    let (host, port) = (url.host_str().context("a host")?, url.port().context("a port")?);
-    let request = person.http.get(format!("http://127.0.0.1:{port}{}", url.path())).header(header::HOST, format!("{host}:{port}"));
-    Ok(answer(request).await?.1)
-}
-
-async fn completed(person: &Person, turn: &str) -> Result<()> {
-    testing::eventually(AGAIN_WITHIN, async || {
-        let state = async {
-            let (_, text) = answer(person.request(Method::GET, &format!("/api/turns/{turn}"))).await?;
-            let turn: Value = serde_json::from_str(&text)?;
-            match turn["state"].as_str().unwrap_or_default() {
-                "TURN_STATE_COMPLETED" => anyhow::Ok(Some(())),
-                "TURN_STATE_ACCEPTED" | "TURN_STATE_QUEUED" | "TURN_STATE_RUNNING" | "TURN_STATE_COMMITTING" => Ok(None),
-                _ => Err(anyhow!("a turn has ended: {turn}")),
-            }
-        };
-        state.await.transpose()
-    })
-    .await
 }
 
 #[tokio::test(flavor = "multi_thread")]
