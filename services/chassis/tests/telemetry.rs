@@ -1,5 +1,5 @@
 //! The output of telemetry: spans under the name of their service, metrics, and reports without secrets, all with one trace id. It is a
-//! single test, because telemetry is global to the process.
+//! single test, because telemetry is global to the process. Another one reads what it logs.
 #![cfg(feature = "testing")]
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 
@@ -14,6 +14,9 @@ use sink::Sink;
 use tracing::{Instrument as _, info_span, level_filters::LevelFilter};
 
 const LIMIT: Duration = Duration::from_secs(30);
+/// A secret in the text of a panic.
+const CANARY: &str = "blt_pat_abcdefghijklmnop";
+const SINGLE_TEST: &str = "spans_and_reports_have_one_trace_id_and_no_secrets";
 
 #[test]
 fn spans_and_reports_have_one_trace_id_and_no_secrets() {
@@ -62,10 +65,25 @@ fn spans_and_reports_have_one_trace_id_and_no_secrets() {
         assert!(report.contains(&trace_id), "{report}");
         assert!(!report.contains("hunter2") && !report.contains("blt_pat_"), "{report}");
     }
+    for body in collector.bodies() {
+        let text = String::from_utf8_lossy(&body);
+        assert!(!text.contains("hunter2") && !text.contains("blt_pat_"), "{text}");
+    }
     assert!(
         reports.iter().any(|report| report.contains("postgres://[redacted]@db/x"))
             && reports.iter().any(|report| report.contains("key [redacted] is bad"))
     );
+}
+
+/// The log of the same work, which a process of its own writes.
+#[test]
+fn the_log_of_a_panic_has_no_secret() {
+    let executable = std::env::current_exe().unwrap();
+    let run = std::process::Command::new(executable).args(["--exact", SINGLE_TEST, "--nocapture"]).output().unwrap();
+    let log = String::from_utf8(run.stderr).unwrap();
+    assert!(run.status.success(), "{log}");
+    assert!(log.contains("panicked: key [redacted] is bad") && log.contains("cannot reach postgres://[redacted]@db/x"), "{log}");
+    assert!(!log.contains(CANARY) && !log.contains("hunter2"), "{log}");
 }
 
 /// A label with unbounded values does not cause unbounded series, and the buckets of histograms are kept.
@@ -103,7 +121,7 @@ async fn work() -> String {
             .instrument(server)
             .await;
             task::spawn(async {}.instrument(info_span!("in a task"))).await.unwrap();
-            assert!(task::spawn(async { panic!("key {} is bad", "blt_pat_abcdefghijklmnop") }).await.is_err());
+            assert!(task::spawn(async { panic!("key {CANARY} is bad") }).await.is_err());
         }
         .instrument(info_span!("request", otel.name = "POST /", svc = "gateway"))
         .await;

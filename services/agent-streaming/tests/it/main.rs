@@ -22,6 +22,7 @@ mod modes;
 mod parts;
 mod provider_keys;
 mod recovery;
+mod resealed_keys;
 mod restricted_keys;
 mod second;
 mod selection;

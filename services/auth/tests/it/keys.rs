@@ -142,6 +142,27 @@ async fn an_operator_replaces_a_leaked_signing_key_at_once() {
     assert_eq!(retired, expected);
 }
 
+/// Whoever writes to the database has swapped the sealed private keys. No token is signed with a key under the name of another one.
+#[tokio::test]
+async fn a13_swapped_signing_keys_sign_nothing() {
+    let cluster = Cluster::start().await;
+    let (secret, interval, start) = (ClusterSecret::of_bytes(SECRET.as_bytes()), Duration::days(90), now());
+    let load = |at| Keyring::load(cluster.database.pool.clone(), &secret, interval, at);
+    let kids = |ring: &Keyring| ring.published().borrow().iter().map(|k| k.kid.clone()).collect::<Vec<_>>();
+    let ring = load(start).await.expect("a key");
+    ring.refresh(start + interval).await.expect("a second key");
+    let before = kids(&ring);
+    assert_eq!(before.len(), 2);
+    let swap = "update signing_keys k set sealed_private = o.sealed_private from signing_keys o where o.kid <> k.kid";
+    let swapped = sqlx::query(swap).execute(&cluster.database.pool).await.expect("swapped");
+    assert_eq!(swapped.rows_affected(), 2);
+
+    let restarted = load(start + interval).await.expect("a third key");
+    let (user, session) = user_with_session(start);
+    let kid = header(&restarted.sign(&claims(&user, &session, start)).expect("token"))["kid"].as_str().expect("text").to_owned();
+    assert!(!before.contains(&kid) && kids(&restarted)[0] == kid, "{kid} in {before:?}");
+}
+
 fn user_with_session(now: time::OffsetDateTime) -> (User, Session) {
     let user = User {
         id: proto::id::UserId::generate(),

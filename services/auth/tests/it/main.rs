@@ -47,4 +47,5 @@ mod sign_up_by_mail;
 mod smtp;
 mod spellings;
 mod step_up;
+mod swapped_secrets;
 mod voided_mails;
