@@ -3,8 +3,8 @@
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use chassis::{
-    clock,
-    identity::Caller,
+    client, clock,
+    identity::{Caller, LIMITED_AUDIENCE},
     testing::{self, Issuer},
     verifier::{Keys, Verifier},
 };
@@ -13,8 +13,9 @@ use ring::hmac;
 use serde_json::{Value, json};
 
 const FORGERIES: usize = 100_000;
-/// Forged tokens of one kind before the next kind.
-const KINDS: usize = 8;
+/// Those that are tried with a verifier that fetches the keys, as every service but auth has it.
+const REMOTE_FORGERIES: usize = 1_000;
+const KINDS: usize = 9;
 
 /// A generator of numbers that is the same in each run (splitmix64).
 struct Numbers(u64);
@@ -77,6 +78,7 @@ impl Forger {
             4 => ("another type", self.other_type()),
             5 => ("an impossible expiry", self.expiry()),
             6 => ("another audience or issuer", self.audience()),
+            7 => ("the audience of the other kind of tokens", self.swapped_audience()),
             _ => ("a changed byte", self.changed()),
         }
     }
@@ -187,6 +189,23 @@ impl Forger {
         self.issuer.sign(&self.header.to_string(), &with(&self.stolen(), member, value).to_string())
     }
 
+    /// A session's token with the claims of a key, or the audience of keys without their claims.
+    fn swapped_audience(&mut self) -> String {
+        let (of_session, of_key) = (self.stolen(), with(&self.stolen(), "aud", json!(LIMITED_AUDIENCE)));
+        let choices = [
+            with(&of_session, "scope", json!("read write")),
+            with(&of_session, "projects", json!([])),
+            with(&of_key, "scope", json!("write")),
+            with(&of_key, "scope", json!("read write admin")),
+            with(&of_key, "scope", json!(["read"])),
+            with(&with(&of_key, "scope", json!("read")), "projects", json!([])),
+            with(&with(&of_key, "scope", json!("read")), "projects", json!("all")),
+            of_key,
+        ];
+        let claims = self.numbers.of(&choices);
+        self.issuer.sign(&self.header.to_string(), &claims.to_string())
+    }
+
     /// A valid token with one to three other bytes.
     fn changed(&mut self) -> String {
         let mut bytes = self.token.clone().into_bytes();
@@ -204,9 +223,24 @@ async fn a8_no_forged_token_is_accepted() {
     let mut forger = Forger::new().await;
     let (_keys, published) = tokio::sync::watch::channel(vec![forger.issuer.public()]);
     let verifier = Verifier::new(Caller::ProjectStorage, &testing::secret(), Keys::Local(published));
+    assert_refuses(&verifier, &mut forger, FORGERIES).await;
+}
+
+#[tokio::test]
+async fn a8_no_forged_token_is_accepted_with_keys_that_are_fetched() {
+    let mut forger = Forger::new().await;
+    let secret = testing::secret();
+    let auth = client::connect(Caller::ProjectStorage, Caller::Auth, &forger.issuer.uri, &secret);
+    let verifier = Verifier::new(Caller::ProjectStorage, &secret, Keys::Remote(auth));
+    assert_refuses(&verifier, &mut forger, REMOTE_FORGERIES).await;
+}
+
+async fn assert_refuses(verifier: &Verifier, forger: &mut Forger, forgeries: usize) {
     verifier.user(&forger.token).await.expect("the token of the issuer is valid");
     verifier.user(&forger.issuer.sign(&forger.header.to_string(), &forger.stolen().to_string())).await.expect("what is changed is allowed");
-    for number in 0..FORGERIES {
+    let limited = with(&with(&forger.stolen(), "aud", json!(LIMITED_AUDIENCE)), "scope", json!("read"));
+    verifier.user(&forger.issuer.sign(&forger.header.to_string(), &limited.to_string())).await.expect("the token of a key is valid");
+    for number in 0..forgeries {
         let (what, token) = forger.forge(number % KINDS);
         match verifier.user(&token).await {
             Ok(_) => panic!("{what}: accepted {token}"),
