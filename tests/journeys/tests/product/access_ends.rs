@@ -1,5 +1,5 @@
-//! Row A5 of the test programme: after a login, a logout, a revocation, a new password, a reset, or the end of the account, the access of the
-//! sessions that ended stops within a second, and their open streams of every kind within five, at two gateways. A gateway that starts later
+//! Row A5 of the test programme: after a login, a logout, a revocation, a new password, a reset, another address, or the end of the account, the
+//! access of the sessions that ended stops within a second, and their open streams of every kind within five, at two gateways. A gateway that starts later
 //! refuses them, too. A session never keeps an id across a login or a new password.
 
 use std::time::Duration;
@@ -71,11 +71,13 @@ enum End {
     ChangePassword,
     StepUp,
     Reset,
+    ChangeAddress,
+    EndByOperator,
     Disable,
     DeleteAccount,
 }
 
-const ENDS: [End; 10] = [
+const ENDS: [End; 12] = [
     End::SignOut,
     End::SignInAgain,
     End::Revoke,
@@ -84,6 +86,8 @@ const ENDS: [End; 10] = [
     End::ChangePassword,
     End::StepUp,
     End::Reset,
+    End::ChangeAddress,
+    End::EndByOperator,
     End::Disable,
     End::DeleteAccount,
 ];
@@ -108,10 +112,11 @@ async fn session_id(person: &Person) -> Result<String> {
     Ok(person.get("/api/auth/session").await?["session"]["id"].as_str().context("an id")?.to_owned())
 }
 
-/// The token of the link in the mail that resets the password of this address.
-async fn reset_token(cluster: &Cluster, email: &str) -> String {
+/// The token of the link to a page in the mail to this address.
+async fn link_token(cluster: &Cluster, email: &str, page: &str) -> String {
     let outbox = cluster.data_dir().join("outbox");
-    let token = |mail: String| Some(mail.split_once("/account/reset/confirm?token=")?.1.split_whitespace().next()?.to_owned());
+    let link = format!("{page}?token=");
+    let token = |mail: String| Some(mail.split_once(&link)?.1.split_whitespace().next()?.to_owned());
     eventually(STARTED_WITHIN, || async {
         let mails = std::fs::read_dir(&outbox).ok()?.filter_map(|entry| std::fs::read_to_string(entry.ok()?.path()).ok());
         mails.filter(|mail| mail.contains(email)).find_map(token)
@@ -119,9 +124,9 @@ async fn reset_token(cluster: &Cluster, email: &str) -> String {
     .await
 }
 
-async fn disable(cluster: &Cluster, email: &str) -> Result<()> {
+async fn administer(cluster: &Cluster, arguments: [&str; 3]) -> Result<()> {
     let mut command = Command::new(env!("CARGO_BIN_EXE_backlot-under-test"));
-    command.args(["admin", "users", "disable", email]).env_clear().env("USER", "grace").env("BACKLOT_DATA_DIR", cluster.data_dir());
+    command.arg("admin").args(arguments).env_clear().env("USER", "grace").env("BACKLOT_DATA_DIR", cluster.data_dir());
     let output = command.output().await?;
     ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     Ok(())
@@ -144,10 +149,17 @@ async fn end(how: End, cluster: &Cluster, ended: &Person, other: &Person) -> Res
         End::StepUp => ended.post("/api/auth/step-up", json!({ "password": PASSWORD })).await,
         End::Reset => {
             other.post("/api/auth/reset", json!({ "email": ended.email })).await?;
-            let token = reset_token(cluster, &ended.email).await;
+            let token = link_token(cluster, &ended.email, "/account/reset/confirm").await;
             other.post("/api/auth/reset/confirm", json!({ "token": token, "password": NEW_PASSWORD })).await
         }
-        End::Disable => disable(cluster, &ended.email).await.map(|()| Value::Null),
+        End::ChangeAddress => {
+            let new = format!("new-{}", ended.email);
+            other.post("/api/auth/email", json!({ "newEmail": new })).await?;
+            let token = link_token(cluster, &new, "/account/new-email").await;
+            other.post("/api/auth/email/confirm", json!({ "token": token })).await
+        }
+        End::EndByOperator => administer(cluster, ["sessions", "end", &ended.email]).await.map(|()| Value::Null),
+        End::Disable => administer(cluster, ["users", "disable", &ended.email]).await.map(|()| Value::Null),
         End::DeleteAccount => other.post("/api/auth/account:delete", json!({ "email": ended.email })).await,
     };
     answer.map(drop)
