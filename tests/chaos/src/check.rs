@@ -12,12 +12,14 @@
 //! - [`previews`]: a revision has the same compiled page at each replica.
 //! - [`accounts`]: nothing is left of a deleted account.
 //! - [`credentials`]: valid credentials are accepted, ended ones are refused, and a program has one live refresh token.
+//! - [`known_accounts`]: accounts are as their persons know them, and no change is half done.
 //! - [`liveness`]: every turn makes progress.
 
 pub mod accounts;
 pub mod contents;
 pub mod conversation;
 pub mod credentials;
+pub mod known_accounts;
 pub mod lists;
 pub mod liveness;
 pub mod log;

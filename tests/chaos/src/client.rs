@@ -1,5 +1,7 @@
 //! A well-behaved client. It starts turns with idempotency keys, retries transient errors, follows server-sent events, disconnects after any
-//! byte, reconnects to another gateway with the id of its last event, and sometimes cancels.
+//! byte, reconnects to another gateway with the id of its last event, and sometimes cancels. [`forms`]: what is no JSON.
+
+pub mod forms;
 
 mod pages;
 

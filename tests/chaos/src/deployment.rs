@@ -25,7 +25,7 @@ const CHECK_INTERVAL: Duration = Duration::from_millis(25);
 const PORTS: Range<u16> = 12_000..32_000;
 /// Times of the services that are shortened by their names in milliseconds (see [`chassis::fault_time`]), so that a round reaches what they
 /// delay.
-const TIMES: [(&str, u64); 10] = [
+const TIMES: [(&str, u64); 11] = [
     ("compile-sweep-interval", 1_000),
     ("sweep-interval", 1_000),
     ("object-sweep-grace", OBJECT_SWEEP_GRACE),
@@ -38,9 +38,13 @@ const TIMES: [(&str, u64); 10] = [
     ("deletion-poll", 1_000),
     // Nobody uses a token of a deleted account. Requests that began before are over by then.
     ("account-deletion-final", 10_000),
+    // A mail is a file, so an attempt takes milliseconds.
+    ("mail-lease", 10_000),
 ];
 /// The milliseconds after which objects that became unreachable are deleted.
 pub const OBJECT_SWEEP_GRACE: u64 = 4_000;
+/// The data folder of all processes.
+const DATA: &str = "data";
 pub(crate) const SECRET: &str = "a secret of at least thirty-two letters";
 
 /// The replicas and settings of a deployment.
@@ -119,7 +123,7 @@ impl Deployment {
                 addresses.push(Addresses { role, name: format!("{}-{number}", role.name()), address, preview });
             }
         }
-        let base = Launch::new(&plan.executable.to_string_lossy(), &folder.join("data"));
+        let base = Launch::new(&plan.executable.to_string_lossy(), &folder.join(DATA));
         let base = shared_settings(base, plan, &folder, &database)?;
         let (mut links, mut nodes) = (Vec::new(), Vec::new());
         for role in Role::ALL {
@@ -191,6 +195,12 @@ impl Deployment {
     #[must_use]
     pub fn urls(&self) -> Vec<String> {
         self.of(Role::Gateway).map(|node| format!("http://{}", node.address)).collect()
+    }
+
+    /// The folder with the mails of auth, which has no mail server.
+    #[must_use]
+    pub fn outbox(&self) -> PathBuf {
+        self.folder.join(DATA).join("outbox")
     }
 
     /// Connects to the database of a service directly, without a link.

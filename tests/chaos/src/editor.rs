@@ -1,22 +1,29 @@
 //! Users who edit the project of a turn. Some save during a turn, resolve conflicts, interrupt a turn, replace an old prompt, and leave a
 //! turn. Three save, read, fork and delete without an agent. One replaces an old prompt while a later one is answered. One changes messages.
 //! Two use contents again that a sweep is about to delete. One opens pages of projects that are compiled and import a package, also while a turn
-//! runs. One stores keys of model providers, two delete accounts, and one uses credentials and ends them.
+//! runs. One stores keys of model providers, two delete accounts, and one uses credentials and ends them. One uses links in mails, one a second
+//! factor, and one devices and service accounts.
 
 mod account;
 mod conversation;
 mod credentials;
+mod mail_links;
 mod merge;
 mod own_keys;
 mod preview;
+mod programs;
 mod project;
 mod reuse;
 mod running;
+mod second_factor;
 mod site;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use rand::RngExt as _;
@@ -27,6 +34,7 @@ use tokio::time::{Duration, sleep};
 
 use super::{
     client::{ApiCall, Behavior, Client, Outcome},
+    operator::Operator,
     prompt::{Prompt, SHARED, Task},
     record::{Cancel, SavedRevision, WatchedTurn},
 };
@@ -45,6 +53,8 @@ pub struct Addresses {
     pub model: String,
     /// The prefix of the URLs of the databases.
     pub database: String,
+    /// The folder with the mails of auth.
+    pub outbox: PathBuf,
 }
 
 /// What an editor does.
@@ -60,6 +70,9 @@ pub enum Job {
     DeleteAccount(Arc<Addresses>),
     DeleteGuests(Arc<Addresses>),
     UseCredentials,
+    UseLinks(Arc<Addresses>),
+    UseSecondFactor(Operator),
+    UsePrograms,
 }
 
 /// Works on one project after the other until stopped.
@@ -81,6 +94,9 @@ pub async fn work(client: Client, job: Job, name: String, stop: Arc<AtomicBool>)
             Job::DeleteAccount(addresses) => editor.delete_account(addresses).await,
             Job::DeleteGuests(addresses) => editor.delete_guests(addresses).await,
             Job::UseCredentials => editor.use_credentials().await,
+            Job::UseLinks(addresses) => editor.use_links(&addresses.outbox).await,
+            Job::UseSecondFactor(operator) => editor.use_second_factor(operator).await,
+            Job::UsePrograms => editor.use_programs().await,
         };
         // Most failures are also recorded where they happen. The editor continues with the next project.
         if done.is_none() {

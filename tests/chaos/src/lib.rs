@@ -8,8 +8,9 @@
 //! - [`prompt`], [`model`], [`client`], [`load`]: prompts, the answers of the model, and the clients that follow the turns.
 //! - [`editor`], [`commits`]: users who edit the same project, and commits that are sent twice.
 //! - [`appender`]: concurrent saves that append to the same files.
-//! - [`moderator`]: an operator who looks after templates.
-//! - [`accounts`]: what is left of deleted accounts. [`credentials`]: the refresh tokens of programs.
+//! - [`moderator`], [`operator`]: operators who look after templates, and after accounts and invites. [`outbox`]: the mails of auth.
+//! - [`accounts`]: what is left of deleted accounts. [`credentials`]: the refresh tokens of programs. [`known_accounts`]: accounts whose
+//!   persons know their state.
 //! - [`previews`]: compiled pages, compiled again at each replica.
 //! - [`replays`]: the selections of agents, made again.
 //! - [`record`], [`collect`], [`stores`], [`check`]: the observations of a round, its results, the contents of the database, and the rules
@@ -30,9 +31,12 @@ pub mod deployment;
 pub mod editor;
 pub mod failpoints;
 pub mod fault_injector;
+pub mod known_accounts;
 pub mod load;
 pub mod model;
 pub mod moderator;
+pub mod operator;
+pub mod outbox;
 pub mod previews;
 pub mod prompt;
 pub mod proxy;

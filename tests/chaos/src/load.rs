@@ -22,6 +22,7 @@ use super::{
     client::{Behavior, Client},
     editor::{self, Addresses, Job},
     moderator,
+    operator::{self, Operator},
     prompt::{Prompt, Task},
     record::Record,
 };
@@ -30,9 +31,9 @@ use crate::deployment::Deployment;
 /// The number of turns of a client on one project before it uses the next one.
 const TURNS_PER_PROJECT: u64 = 5;
 /// The number of editors besides these clients: three work without an agent, one replaces old prompts, one appends to lists, one changes
-/// messages, two use contents again, one opens compiled pages, one stores keys of providers, two delete accounts, one uses credentials, and the
-/// others save during turns.
-const EDITORS: usize = 18;
+/// messages, two use contents again, one opens compiled pages, one stores keys of providers, two delete accounts, one uses credentials, one
+/// links in mails, one a second factor, one devices and service accounts, and the others save during turns.
+const EDITORS: usize = 21;
 /// The time between two rounds of probes.
 const PROBE_INTERVAL: Duration = Duration::from_millis(400);
 /// The limit for an answer to a probe.
@@ -59,7 +60,9 @@ impl Load {
     #[must_use]
     pub fn start(deployment: &Deployment, people: &Arc<Vec<Person>>, record: &Arc<Record>, size: LoadOptions, seed: u64) -> Self {
         let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
-        let addresses = Arc::new(Addresses { model: size.model, database: deployment.engines.url(&deployment.database) });
+        let (database, outbox) = (deployment.engines.url(&deployment.database), deployment.outbox());
+        let addresses = Arc::new(Addresses { model: size.model, database, outbox });
+        let operator = Operator::connect(deployment);
         let mut tasks = Vec::new();
         for number in 0..size.clients + EDITORS {
             let client = Client {
@@ -84,10 +87,14 @@ impl Load {
                 Some(10) => task::spawn(editor::work(client, Job::DeleteAccount(Arc::clone(&addresses)), name, stop)),
                 Some(11) => task::spawn(editor::work(client, Job::DeleteGuests(Arc::clone(&addresses)), name, stop)),
                 Some(12) => task::spawn(editor::work(client, Job::UseCredentials, name, stop)),
+                Some(13) => task::spawn(editor::work(client, Job::UseLinks(Arc::clone(&addresses)), name, stop)),
+                Some(14) => task::spawn(editor::work(client, Job::UseSecondFactor(operator.clone()), name, stop)),
+                Some(15) => task::spawn(editor::work(client, Job::UsePrograms, name, stop)),
                 Some(_) => task::spawn(editor::work(client, Job::SaveDuringTurns, name, stop)),
             });
         }
         tasks.push(task::spawn(moderator::work(moderator::connect(deployment), Arc::clone(record), Arc::clone(&stop))));
+        tasks.push(task::spawn(operator::work(operator, Arc::clone(record), Arc::clone(&stop))));
         tasks.push(task::spawn(probe(deployment.urls(), people[0].clone(), Arc::clone(record), Arc::clone(&stop))));
         Self { stop, clients: tasks }
     }

@@ -68,7 +68,8 @@ pub async fn work(replicas: Vec<Storage>, record: Arc<Record>, stop: Arc<AtomicB
     }
 }
 
-fn answered(record: &Record, what: &str, answer: Result<(), Status>, sent: Stopwatch) {
+/// Counts an answer. One that a fault does not explain is a violation.
+pub(crate) fn answered(record: &Record, what: &str, answer: Result<(), Status>, sent: Stopwatch) {
     let Err(status) = answer else { return record.succeeded(format!("{what}: OK")) };
     let Fault { reason, domain, .. } = Fault::from_status(&status);
     // When a connection breaks during a call, the client library makes a status of its own, whose code depends on the moment.

@@ -141,12 +141,25 @@ pub struct Program {
     pub has_ended: bool,
 }
 
+/// What a person knows of an account at the end.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct KnownAccount {
+    pub user: String,
+    /// The address that signs in.
+    pub email: String,
+    /// A link has proved the address.
+    pub is_verified: bool,
+    /// A sign-in needs an authenticator app.
+    pub has_app: bool,
+}
+
 /// What was observed of credentials.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Credentials {
     pub uses: Vec<CredentialUse>,
     pub ended: Vec<EndedCredential>,
     pub programs: Vec<Program>,
+    pub accounts: Vec<KnownAccount>,
 }
 
 /// The elements of lists by the paths of their files, the oldest first.

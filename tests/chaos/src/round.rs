@@ -15,6 +15,7 @@ use super::{
     collect::{self, Results},
     commits, credentials,
     fault_injector::{FaultInjector, LEASE},
+    known_accounts,
     load::{Load, LoadOptions},
     model::script,
     previews,
@@ -217,6 +218,8 @@ impl Environment {
         verdict.violations.extend(lists.iter().flat_map(check::lists::check));
         let observed = self.record.take_credentials();
         verdict.count("uses of credentials", observed.uses.len() as u64);
+        verdict.count("accounts whose state is known", observed.accounts.len() as u64);
+        verdict.violations.extend(known_accounts::check(&self.deployment, &observed.accounts).await?);
         verdict.violations.extend(credentials::check(&self.deployment, &observed, &faults, &self.rules).await?);
         verdict.count("compiled pages", compiled.len() as u64);
         verdict.violations.extend(replays::check(&self.deployment, &turns).await?);

@@ -15,7 +15,7 @@ use uuid::Uuid;
 use super::{
     message,
     queue::{ClaimedMail, Kind, Mail},
-    schedule::{self, LEASE, WINDOW},
+    schedule::{self, WINDOW},
     sender::{SendError, Sender},
     words::Notice,
 };
@@ -128,7 +128,7 @@ impl Delivery {
 
     /// Returns the number of mails that were due.
     async fn send_batch(&self, now: OffsetDateTime) -> Result<usize, StoreError> {
-        let claimed = mails::claim(&self.pool, now, now + LEASE, BATCH).await?;
+        let claimed = mails::claim(&self.pool, now, schedule::lease_end(now), BATCH).await?;
         let results = join_all(claimed.iter().map(|mail| self.finish(mail, now))).await;
         results.into_iter().collect::<Result<Vec<()>, _>>()?;
         Ok(claimed.len())

@@ -1,11 +1,12 @@
 //! When a mail is tried again, and how many mails one recipient gets.
 
-use time::Duration;
+use chassis::fault_time;
+use time::{Duration, OffsetDateTime};
 
 use super::queue::Kind;
 
 /// A replica that has claimed a mail sends it within this time, or another one may.
-pub(crate) const LEASE: Duration = Duration::minutes(2);
+const LEASE: std::time::Duration = std::time::Duration::from_secs(2 * 60);
 /// The time limit of one attempt.
 pub(crate) const ATTEMPT_LIMIT: std::time::Duration = std::time::Duration::from_secs(60);
 /// Rows are deleted this long after they were inserted, sent or not.
@@ -26,6 +27,12 @@ pub(crate) fn pause_after(attempts: i32) -> Option<Duration> {
     }
     let factor = 4_i32.saturating_pow(u32::try_from(attempts - 1).unwrap_or_default());
     Some(LONGEST_PAUSE.min(FIRST_PAUSE.saturating_mul(factor)))
+}
+
+/// The end of a claim that is made now.
+pub(crate) fn lease_end(now: OffsetDateTime) -> OffsetDateTime {
+    let lease = fault_time::shortened("mail-lease", LEASE);
+    now.saturating_add(Duration::seconds_f64(lease.as_secs_f64()))
 }
 
 /// Whether a recipient who got this many mails of this kind within the window, and this many whose links can still be used, may get another one.
@@ -70,7 +77,9 @@ mod tests {
 
     #[test]
     fn an_attempt_ends_before_its_lease() {
-        assert!(ATTEMPT_LIMIT < LEASE.unsigned_abs());
+        assert!(ATTEMPT_LIMIT < LEASE);
+        let now = OffsetDateTime::UNIX_EPOCH;
+        assert_eq!(lease_end(now) - now, Duration::minutes(2));
     }
 
     #[test]

@@ -12,10 +12,10 @@ use tokio::time::sleep;
 use super::{Editor, PAUSE};
 use crate::{
     client::{ApiCall, Client, Outcome},
-    record::{CredentialUse, Program},
+    record::{CredentialUse, KnownAccount, Program},
 };
 
-const NEW_PASSWORD: &str = "violet engine under a quiet bridge 5";
+pub(super) const NEW_PASSWORD: &str = "violet engine under a quiet bridge 5";
 /// Rotations of a program that stays signed in.
 const ROTATIONS: usize = 4;
 
@@ -149,30 +149,30 @@ impl Editor {
     }
 
     /// Signs in. Returns the secret of the session.
-    async fn sign_in(&mut self, password: &str) -> Option<String> {
+    pub(super) async fn sign_in(&mut self, password: &str) -> Option<String> {
         let outcome = self.try_sign_in(password).await?;
         self.used("the password", true, &outcome)?;
         self.text_at(&outcome.ok()?, "/sessionToken")
     }
 
-    async fn try_sign_in(&mut self, password: &str) -> Option<Outcome> {
+    pub(super) async fn try_sign_in(&mut self, password: &str) -> Option<Outcome> {
         let body = json!({ "email": self.client.people[0].email, "password": password, "tokenInAnswer": true });
         self.client.call(ApiCall { what: "sign in", method: Method::POST, path: "/api/auth/signin", body, key: None }).await
     }
 
     /// The access token of a valid session.
-    async fn access_token(&mut self, session: &str) -> Option<String> {
+    pub(super) async fn access_token(&mut self, session: &str) -> Option<String> {
         let answer = self.exchange_valid("the secret of a session", json!({ "sessionToken": session })).await?;
         self.text_at(&answer, "/accessToken")
     }
 
-    async fn exchange_valid(&mut self, what: &str, body: Value) -> Option<Value> {
+    pub(super) async fn exchange_valid(&mut self, what: &str, body: Value) -> Option<Value> {
         let outcome = self.exchange(body).await?;
         self.used(what, true, &outcome)?;
         outcome.ok()
     }
 
-    async fn exchange_ended(&mut self, what: &str, body: Value) -> Option<()> {
+    pub(super) async fn exchange_ended(&mut self, what: &str, body: Value) -> Option<()> {
         let outcome = self.exchange(body).await?;
         self.used(what, false, &outcome)
     }
@@ -182,30 +182,59 @@ impl Editor {
     }
 
     /// Uses a valid API key or access token.
-    async fn list_projects(&mut self, what: &str, token: &str) -> Option<()> {
+    pub(super) async fn list_projects(&mut self, what: &str, token: &str) -> Option<()> {
         let list = ApiCall { what: "list with a credential", method: Method::GET, path: "/api/projects", body: Value::Null, key: None };
         let outcome = self.with_token(token).client.call(list).await?;
         self.used(what, true, &outcome)?;
         outcome.ok().map(drop)
     }
 
-    /// Records the use of a credential. Only 401 refuses it.
-    fn used(&self, what: &str, is_valid: bool, outcome: &Outcome) -> Option<()> {
+    /// Records the use of a credential. Only 401 refuses it, and for a link or a code of a device the reason of one that was used.
+    pub(super) fn used(&self, what: &str, is_valid: bool, outcome: &Outcome) -> Option<()> {
         let refusal = match outcome {
             Ok(_) => None,
             Err((StatusCode::UNAUTHORIZED, problem)) => Some(problem["reason"].as_str().unwrap_or_default().to_owned()),
+            Err((_, problem)) if problem["reason"] == "LINK_INVALID" => Some("LINK_INVALID".to_owned()),
+            Err((_, problem)) if problem["error"] == "invalid_grant" => Some("invalid_grant".to_owned()),
             Err((status, problem)) => return self.wrong(format!("{what} is answered with {status} {problem}")),
         };
-        let account = &self.client.people[0].user_id;
-        let used = CredentialUse { what: format!("{what} of account {account}"), is_valid, refusal };
-        self.client.record.credentials(|credentials| credentials.uses.push(used));
+        self.record_use(what, is_valid, refusal);
         Some(())
     }
 
+    pub(super) fn record_use(&self, what: &str, is_valid: bool, refusal: Option<String>) {
+        let account = &self.client.people[0].user_id;
+        let used = CredentialUse { what: format!("{what} of account {account}"), is_valid, refusal };
+        self.client.record.credentials(|credentials| credentials.uses.push(used));
+    }
+
     /// An editor with an API key or an access token of the same person.
-    fn with_token(&mut self, token: &str) -> Self {
+    pub(super) fn with_token(&mut self, token: &str) -> Self {
         let person = Person { token: Some(token.to_owned()), ..self.client.people[0].clone() };
+        self.of_person(person)
+    }
+
+    /// An editor with the cookie of another session of the same person.
+    pub(super) fn with_session(&mut self, secret: &str) -> Self {
+        let person = self.client.people[0].clone();
+        let name = person.cookie.split('=').next().unwrap_or_default();
+        self.of_person(Person { cookie: format!("{name}={secret}"), ..person.clone() })
+    }
+
+    /// An editor with another address of the same person.
+    pub(super) fn with_email(&mut self, email: &str) -> Self {
+        let person = Person { email: email.to_owned(), ..self.client.people[0].clone() };
+        self.of_person(person)
+    }
+
+    fn of_person(&mut self, person: Person) -> Self {
         let client = Client { people: Arc::new(vec![person]), person: 0, ..self.client.second_client() };
         Self { client, draft: self.draft.clone(), project: String::new() }
+    }
+
+    /// What the person of a new account knows of it.
+    pub(super) fn known_account(&self) -> KnownAccount {
+        let person = &self.client.people[0];
+        KnownAccount { user: person.user_id.clone(), email: person.email.clone(), is_verified: false, has_app: false }
     }
 }

@@ -58,7 +58,7 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
     ("attack", &["chassis", "proto", "test-support"]),
     ("fuzz", &["chassis", "proto"]),
     ("journeys", &["attack", "auth", "backlot", "chassis", "proto", "test-support"]),
-    ("chaos", &["attack", "backlot", "chassis", "private-postgres", "proto", "test-support"]),
+    ("chaos", &["attack", "auth", "backlot", "chassis", "private-postgres", "proto", "test-support"]),
     // `make bench` also measures the limiter and the selection of agents without a server.
     ("bench", &["agent-streaming", "attack", "backlot", "chassis", "private-postgres", "proto", "rate-limit", "test-support"]),
     ("house", &["backlot", "chassis"]),
