@@ -1,0 +1,198 @@
+//! Calls by the role that makes them: those of accounts, and those that have no failpoints, with the reason.
+
+use backlot::role::Role;
+
+/// Calls of accounts, sessions and their credentials.
+pub(super) const OF_ACCOUNTS: &[(Role, &[&str])] = &[
+    (
+        Role::Gateway,
+        &[
+            "ChangeEmail",
+            "Check",
+            "ConfirmEmailChange",
+            "ConfirmPasswordReset",
+            "ConfirmTotp",
+            "CreateRecoveryCodes",
+            "CreateServiceAccount",
+            "DecideDeviceSignIn",
+            "DeleteServiceAccount",
+            "DeleteTotp",
+            "ExchangeDeviceCode",
+            "ExportAccount",
+            "GetDeviceSignIn",
+            "GetEmailChange",
+            "GetFactors",
+            "GetKeySet",
+            "GetSession",
+            "ListIdentities",
+            "ListPasskeys",
+            "ListProviders",
+            "ListServiceAccounts",
+            "RequestPasswordReset",
+            "RevokeSession",
+            "SendVerification",
+            "StartDeviceSignIn",
+            "StartTotp",
+            "UpdateServiceAccount",
+            "VerifyEmail",
+            "VerifySignIn",
+        ],
+    ),
+    (Role::Auth, &["Check"]),
+    (Role::AgentStreaming, &["WatchRevocations"]),
+    (Role::ProjectStorage, &["Check", "WatchRevocations"]),
+];
+
+/// Calls without failpoints. A call that a role may make is here, or has failpoints.
+#[cfg(test)]
+const UNCALLED: &[(Role, &[&str], &str)] = &[
+    (
+        Role::Gateway,
+        &["StartPasskeyCeremony", "CreatePasskey", "RenamePasskey", "DeletePasskey", "SignInWithPasskey"],
+        "needs an authenticator, and the address of a run offers no passkeys",
+    ),
+    (
+        Role::Gateway,
+        &["StartProviderSignIn", "FinishProviderSignIn", "UnlinkIdentity"],
+        "needs a provider of sign-ins, which a run has none of",
+    ),
+    (Role::AgentStreaming, &["GetKeySet"], "a process fetches the keys with its first access token, and then with one of another key"),
+    (Role::ProjectStorage, &["GetKeySet"], "a process fetches the keys with its first access token, and then with one of another key"),
+    (Role::Gateway, &["CheckTree", "ListPolicies"], "the gateway may make the call, and does not"),
+    (Role::AgentStreaming, &["BuildPage"], "agent-streaming may make the call, and does not"),
+    (
+        Role::AgentStreaming,
+        &["GetProject", "ListFiles", "ListMessages", "ReadFiles"],
+        "reads for a plan, for findings and for a key of a project; nothing is stored before or after it",
+    ),
+    (Role::AgentStreaming, &["ReadTurnFiles"], "runs only if a turn reads contents of files, which the worker then keeps"),
+    (
+        Role::Gateway,
+        &[
+            "GetTurn",
+            "ListTurns",
+            "ListAgents",
+            "GetFindings",
+            "ListStagedFiles",
+            "GetStagedFile",
+            "GetStagedTree",
+            "ReadStagedContents",
+            "GetAgent",
+            "SelectAgent",
+            "PlanTurn",
+            "GetTokenUsage",
+        ],
+        "reads; the gateway passes them on and keeps nothing",
+    ),
+    (
+        Role::Gateway,
+        &[
+            "CreateProject",
+            "ListProjects",
+            "GetProject",
+            "UpdateProject",
+            "DeleteProject",
+            "UndeleteProject",
+            "GetUsage",
+            "GetProjectUsage",
+            "ForkProject",
+            "MergeProject",
+            "ListForks",
+            "SaveProject",
+            "LoadProject",
+            "ListFiles",
+            "GetFile",
+            "SearchFiles",
+            "ImportArchive",
+            "ExportProject",
+            "UploadFile",
+            "DeleteFile",
+            "DownloadFile",
+            "ReadFiles",
+            "ListRevisions",
+            "WatchProject",
+            "GetRevision",
+            "DiffRevisions",
+            "ListFileRevisions",
+            "BlameFile",
+            "ListLabels",
+            "SetLabel",
+            "DeleteLabel",
+            "RestoreRevision",
+            "RevertRevision",
+            "UndoRevision",
+            "RedoRevision",
+            "ListLocks",
+            "SetLock",
+            "DeleteLock",
+            "ListMessages",
+            "SearchMessages",
+            "UpdateMessage",
+            "DeleteMessage",
+            "SetReaction",
+            "DeleteReaction",
+            "ListConflicts",
+            "GetConflict",
+            "ResolveConflict",
+            "CreatePreview",
+            "DeletePreview",
+            "PublishSite",
+            "GetSite",
+            "UnpublishSite",
+            "ListDeployments",
+            "ActivateDeployment",
+            "ExportDeployment",
+            "ReadSiteFile",
+            "DownloadSiteFile",
+            "PublishTemplate",
+            "ListTemplates",
+            "GetTemplate",
+            "GetTemplateFile",
+            "UseTemplate",
+            "UnpublishTemplate",
+            "ListTemplateReviews",
+            "RateTemplate",
+            "DeleteTemplateReview",
+            "ReportTemplate",
+            "DownloadPreviewFile",
+            "ReadPreviewFile",
+            "GetPreviewTree",
+            "ReadPreviewContents",
+        ],
+        "the gateway passes them on and keeps nothing, so the failpoints of the statements of project-storage lose the same answers",
+    ),
+];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::failpoints::called;
+
+    /// The roles whose processes have failpoints.
+    const CALLERS: [Role; 5] = [Role::Gateway, Role::Auth, Role::AgentStreaming, Role::ProjectStorage, Role::Compile];
+
+    /// The name of the caller and that of the RPC.
+    type Call = (&'static str, &'static str);
+
+    fn names(calls: impl Iterator<Item = (Role, &'static str)>) -> BTreeSet<Call> {
+        calls.map(|(role, rpc)| (role.name(), rpc)).collect()
+    }
+
+    #[test]
+    fn every_call_of_an_access_table_has_failpoints_or_a_reason() {
+        let rules = || Role::ALL.into_iter().flat_map(Role::rules);
+        let may_call = |(role, rpc): &(Role, &'static str)| {
+            rules().any(|rule| rule.rpc == *rpc && rule.callers.iter().any(|caller| caller.name() == role.name()))
+        };
+        let excluded = UNCALLED.iter().flat_map(|(role, calls, _)| calls.iter().map(move |call| (*role, *call)));
+        let all = CALLERS.into_iter().flat_map(|role| rules().map(move |rule| (role, rule.rpc))).filter(may_call);
+        let (with, without, all) = (names(called()), names(excluded), names(all));
+        let listed: BTreeSet<Call> = with.union(&without).copied().collect();
+        assert!(all.len() > 100, "{all:?}");
+        assert_eq!(all.difference(&listed).collect::<Vec<_>>(), Vec::<&Call>::new(), "calls that no list has");
+        assert_eq!(listed.difference(&all).collect::<Vec<_>>(), Vec::<&Call>::new(), "calls that no access table allows");
+        assert_eq!(with.intersection(&without).collect::<Vec<_>>(), Vec::<&Call>::new(), "calls in both lists");
+    }
+}
