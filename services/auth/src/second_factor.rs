@@ -1,7 +1,7 @@
 //! The second factors of an account other than passkeys: an authenticator app, and recovery codes for the day when it is lost. Whoever
 //! changes them has proved recently who they are; with a second factor that proof is the factor.
 
-use chassis::{context::Context, secret::Bound};
+use chassis::{context::Context, secret::Bound, seeded_bug};
 use proto::id::UserId;
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
@@ -102,7 +102,7 @@ pub(crate) async fn delete_totp(app: &App, context: &Context, now: OffsetDateTim
     if !second_factors::delete_totp(&mut *tx, user.id).await? {
         return Err(Error::FactorNotFound);
     }
-    if !second_factors::of(&mut *tx, user.id).await?.has_second() {
+    if !second_factors::of(&mut *tx, user.id).await?.has_second() && !seeded_bug::is("keep-recovery-codes") {
         second_factors::delete_recovery_codes(&mut *tx, user.id).await?;
     }
     pending_address::forget(&mut tx, &user).await?;

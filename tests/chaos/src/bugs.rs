@@ -56,6 +56,7 @@ pub const BUGS: &[Bug] = &[
     bug("forgive-a-replay", "the replay of a used refresh token does not end its session", Scenario::NoFaults),
     bug("end-at-a-repetition", "a repeated exchange of a refresh token ends its session", Scenario::NoFaults),
     bug("end-a-session-in-words", "gateways do not learn that a session or a key has ended", Scenario::NoFaults),
+    bug("keep-recovery-codes", "recovery codes stay when the last second factor is removed", Scenario::NoFaults),
     bug("stop-in-words-only", "a cancel is acknowledged and has no effect", Scenario::NoFaults),
 ];
 
