@@ -9,6 +9,7 @@ mod faults;
 mod hostile;
 mod hot;
 mod modules;
+mod mutations;
 mod nesting;
 mod outlines;
 mod packages;

@@ -6,7 +6,7 @@ use compiler_client::{
 };
 
 use crate::{
-    hostile::{Random, mutate},
+    mutations::{Random, mutate, setting},
     support::{file, workers},
 };
 
@@ -102,14 +102,16 @@ const SEEDS: [(&str, &str); 12] = [
 
 #[tokio::test(flavor = "multi_thread")]
 async fn mutated_files_have_an_outline() {
-    let mut random = Random::new(rand_seed());
-    for _ in 0..100 {
+    let least = setting("BACKLOT_MUTATIONS").unwrap_or(1_200);
+    let seed = setting("BACKLOT_FUZZ_SEED").unwrap_or_else(rand_seed);
+    let mut random = Random::new(seed);
+    for _ in 0..usize::div_ceil(least, SEEDS.len()) {
         let files: Vec<_> = SEEDS
             .iter()
             .map(|(extension, text)| file(&format!("a.{extension}"), &mutate(&text.repeat(3).into_bytes(), &mut random)))
             .collect();
         let texts: Vec<_> = files.iter().map(|file| String::from_utf8_lossy(file.content()).into_owned()).collect();
-        assert!(matches!(outline(files).await, Ok(12)), "{texts:#?}");
+        assert!(matches!(outline(files).await, Ok(12)), "BACKLOT_FUZZ_SEED={seed}: {texts:#?}");
     }
 }
 
