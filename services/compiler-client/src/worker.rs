@@ -19,6 +19,7 @@ use crate::{
     message::{
         Answer, EditAnswer, EditRequest, OutlineAnswer, OutlineRequest, PackagesAnswer, PackagesRequest, Request, SiteAnswer, SiteRequest,
     },
+    resident::{self, MAX_RESIDENT},
 };
 
 /// The bytes of a worker's error output that are read.
@@ -47,6 +48,9 @@ pub const SITE: &str = "site";
 
 /// The argument of a process that fetches packages. See [`crate::session`].
 pub const FETCH: &str = "fetch";
+
+/// Workers with more addresses than they may have resident memory.
+const BUNDLERS: [&str; 2] = [PACKAGES, SITE];
 
 /// Variables with the certificates that a process which fetches packages trusts.
 const CERTIFICATES: [&str; 2] = ["SSL_CERT_FILE", "SSL_CERT_DIR"];
@@ -82,6 +86,7 @@ pub enum Error {
     /// The deadline, [`Workers::file_time`], or [`PROCESSOR_TIME`].
     #[error("no answer after {deadline:?}{}", at(file))]
     Timeout { deadline: Duration, file: Option<String> },
+    /// The limit of its addresses, or that of its resident memory.
     #[error("the compiler needs more memory than a worker has{}", at(file))]
     OutOfMemory { file: Option<String> },
     #[error("the source is nested too deeply{}", at(file))]
@@ -113,7 +118,7 @@ impl Workers {
         self.ask(EDIT, request).await
     }
 
-    /// Bundles packages in a worker, which has more memory than one that compiles a tree.
+    /// Bundles packages in a worker, which has more addresses than one that compiles a tree, and as much memory.
     ///
     /// # Errors
     /// As [`Self::compile`].
@@ -121,7 +126,7 @@ impl Workers {
         self.ask(PACKAGES, request).await
     }
 
-    /// Builds a site in a worker, which has the memory of one that bundles packages.
+    /// Builds a site in a worker, which has the limits of one that bundles packages.
     ///
     /// # Errors
     /// As [`Self::compile`].
@@ -145,7 +150,8 @@ impl Workers {
         bytes.extend_from_slice(&header);
         request.encode_raw(&mut bytes);
         let mut child = self.start(argument).map_err(Error::Start)?;
-        let answer = self.exchange(&mut child, &bytes).await?;
+        let watched = BUNDLERS.contains(&argument).then(|| child.id()).flatten();
+        let answer = self.exchange(&mut child, &bytes, watched).await?;
         A::decode(answer.as_slice()).map_err(Error::Answer)
     }
 
@@ -154,17 +160,15 @@ impl Workers {
     pub(crate) fn start(&self, argument: &str) -> std::io::Result<Child> {
         let mut command = Command::new(&self.executable);
         command.arg(argument).arg(self.file_time.as_millis().max(1).to_string()).env_clear().current_dir("/").kill_on_drop(true);
-        // Those that bundle have threads, and free much of what they read.
-        if ![PACKAGES, SITE].contains(&argument) {
-            command.env(ALLOCATOR.0, ALLOCATOR.1);
-        }
+        command.env(ALLOCATOR.0, ALLOCATOR.1);
         if argument == FETCH {
             command.envs(CERTIFICATES.into_iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
         }
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()
     }
 
-    async fn exchange(&self, child: &mut Child, request: &[u8]) -> Result<Vec<u8>, Error> {
+    /// `watched` is the worker whose resident memory is bounded here.
+    async fn exchange(&self, child: &mut Child, request: &[u8], watched: Option<u32>) -> Result<Vec<u8>, Error> {
         let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let (Some(mut stdin), Some(stdout), Some(stderr)) = (stdin, stdout, stderr) else {
             return Err(Error::Start(std::io::ErrorKind::BrokenPipe.into()));
@@ -178,11 +182,24 @@ impl Workers {
             let (((), answer), ()) = tokio::join!(join(send, receive(stdout)), drain(stderr, &mut diagnostics));
             (answer, child.wait().await)
         };
-        let outcome = time::timeout(self.deadline, work).await;
+        let bounded = async {
+            tokio::select! {
+                ended = work => Some(ended),
+                () = resident::exceeded(watched, MAX_RESIDENT) => None,
+            }
+        };
+        let outcome = time::timeout(self.deadline, bounded).await;
         let file = last_file(&diagnostics);
-        let Ok((answer, status)) = outcome else {
-            let _ = child.kill().await;
-            return Err(Error::Timeout { deadline: self.deadline, file });
+        let (answer, status) = match outcome {
+            Ok(Some(ended)) => ended,
+            Ok(None) => {
+                let _ = child.kill().await;
+                return Err(Error::OutOfMemory { file });
+            }
+            Err(_) => {
+                let _ = child.kill().await;
+                return Err(Error::Timeout { deadline: self.deadline, file });
+            }
         };
         match (answer, status.map_err(Error::Start)?) {
             (Received::Whole(answer), status) if status.success() => Ok(answer),

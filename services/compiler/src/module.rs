@@ -30,6 +30,8 @@ pub(crate) const MAX_SOURCE: u64 = 4 << 20;
 const MAX_DEPTH: usize = 1_500;
 /// Those of a style sheet. Its printer counts the columns of nested rules in one byte.
 const MAX_SHEET_DEPTH: usize = 100;
+/// How many style sheets one sheet of a site imports under conditions, each as often as it is imported. The others are left out.
+pub(crate) const MAX_INLINED: usize = 500;
 /// Where the files of a bundle are.
 pub(crate) const ASSETS: &str = "assets/";
 /// Characters of an id in the name of a file of a bundle.

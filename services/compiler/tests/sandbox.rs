@@ -12,7 +12,10 @@ use std::{
 };
 
 use compiler::worker::{SLOWNESS, progress, run, run_bundler};
-use compiler_client::worker::FILE_TIME_EXCEEDED;
+use compiler_client::{
+    message::PackagesRequest,
+    worker::{Error, FILE_TIME_EXCEEDED, PACKAGES, Workers},
+};
 use rustix::time::{ClockId, clock_gettime};
 
 /// Returns whether it was refused.
@@ -70,6 +73,15 @@ fn fill() -> io::Result<()> {
     }
 }
 
+/// More resident memory than a worker may have, without a limit of addresses. Waits for its end.
+fn outgrow() -> ExitCode {
+    let all = vec![1_u8; 600 << 20];
+    loop {
+        std::hint::black_box(&all);
+        thread::park();
+    }
+}
+
 /// Says that the limits are set, and waits for the end of its input.
 fn wait() -> io::Result<()> {
     io::stdout().write_all(b"!\n")?;
@@ -92,6 +104,8 @@ fn main() -> ExitCode {
         Some("hang in a file") => run(hang, FILE_TIME),
         Some("files") => run(files, FILE_TIME),
         Some("fill") => run(fill, NO_FILE_TIME),
+        // As `compiler_client` starts a worker.
+        Some(PACKAGES) => outgrow(),
         _ if cfg!(target_os = "linux") => check(),
         _ => ExitCode::SUCCESS,
     }
@@ -115,6 +129,14 @@ fn limits(work: &str, name: &str) -> [String; 2] {
     [numbers.next().expect("a number"), numbers.next().expect("a number")]
 }
 
+/// What a caller of this program as a bundler gets.
+fn outgrown() -> Error {
+    let executable = env::current_exe().expect("this program");
+    let workers = Workers { executable, deadline: Duration::from_secs(600), file_time: FILE_TIME };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(workers.bundle(&PackagesRequest::default())).expect_err("no answer")
+}
+
 fn check() -> ExitCode {
     let expected: String = ATTEMPTS.iter().map(|(name, _)| format!("{name}: refused\n")).collect();
     // Workers for packages and for sites are bundlers.
@@ -133,7 +155,9 @@ fn check() -> ExitCode {
     assert_eq!(limits("wait in a bundler", "Max cpu time"), ["20", "25"]);
     let bytes = |mib: u64| [(mib << 20).to_string(), (mib << 20).to_string()];
     assert_eq!(limits("wait", "Max address space"), bytes(512));
-    assert_eq!(limits("wait in a bundler", "Max address space"), bytes(1536));
+    assert_eq!(limits("wait in a bundler", "Max address space"), bytes(896));
+    let error = outgrown();
+    assert!(matches!(error, Error::OutOfMemory { file: None }), "{error}");
     if env::var_os("BACKLOT_LONG").is_some() {
         assert_eq!(start("hang").status.signal(), Some(libc::SIGXCPU), "the limit of processor time");
     }

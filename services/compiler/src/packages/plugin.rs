@@ -1,6 +1,6 @@
 //! What the bundler reads: files of packages, entries, and modules that stand for what a browser has not.
 
-use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
+use std::{borrow::Cow, cell::Cell, collections::BTreeMap, sync::Arc};
 
 use compiler_client::message::{
     Facts, Module,
@@ -234,7 +234,7 @@ impl Packages {
             return refuse(&found.code, &found.message);
         }
         if kind == Kind::Module && self.is_sheet(&format!("{file}{query}")) {
-            let text = compiled.facts.map(|facts| self.sheet(&facts, 0)).unwrap_or_default();
+            let text = compiled.facts.map(|facts| self.sheet(&facts, 0, &Cell::new(module::MAX_INLINED))).unwrap_or_default();
             self.notes.sheet(&format!("{ROOT}/{file}{query}"), text);
         }
         (compiled.code, ModuleType::Js)
@@ -247,8 +247,8 @@ impl Packages {
         module::compile(&Source { path: &path, kind: Kind::Module, id: &id, content: text.as_bytes(), options: &self.options })
     }
 
-    /// The text of a style sheet, with the addresses of what it loads, which are beside it.
-    fn sheet(&self, facts: &Facts, depth: usize) -> String {
+    /// The text of a style sheet, with the addresses of what it loads, which are beside it. It can have `left` further sheets in it.
+    fn sheet(&self, facts: &Facts, depth: usize, left: &Cell<usize>) -> String {
         let of = |import: &Import| {
             let (name, query) = path::split_query(&import.specifier);
             let Resolution::File(file, _) = self.files.find(&facts.path, name, By::Import) else { return import.written.clone() };
@@ -260,8 +260,11 @@ impl Packages {
                 return url.trim_start_matches(module::ASSETS).to_owned();
             }
             let source = Source { path: &file, kind, id: &content.id, content: &content.bytes, options: &self.options };
-            let inner = module::compile(&source).facts.filter(|_| depth < MAX_SHEETS);
-            inner.map(|facts| self.sheet(&facts, depth + 1)).unwrap_or_default()
+            if depth == MAX_SHEETS || left.get() == 0 {
+                return String::new();
+            }
+            left.set(left.get() - 1);
+            module::compile(&source).facts.map(|facts| self.sheet(&facts, depth + 1, left)).unwrap_or_default()
         };
         let marked = facts.imports.iter().filter(|import| !import.mark.is_empty());
         marks::fill(&facts.marked, &marked.map(|import| (import.mark.clone(), of(import))).collect())

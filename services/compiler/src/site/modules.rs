@@ -136,7 +136,8 @@ impl Collection {
             self.by_id.insert(id, OwnModule { code, targets: inner, sheet: None });
         }
         let is_sheet = name.1 == Kind::Module && (path::extension(&name.0) == "css" || scss::is_scss(&name.0));
-        let sheet = is_sheet.then(|| sheet_text(graph, facts, &mut HashSet::new(), 0));
+        let mut left = module::MAX_INLINED;
+        let sheet = is_sheet.then(|| sheet_text(graph, facts, &mut HashSet::new(), 0, &mut left));
         let code = without_map(self.codes.remove(name).unwrap_or_default());
         self.by_id.insert(id_of(name), OwnModule { code, sheet, targets });
     }
@@ -191,17 +192,18 @@ fn without_map(code: String) -> String {
     }
 }
 
-/// The text of a sheet, with the addresses of what it loads, which are beside the sheet of the site.
-fn sheet_text(graph: &Graph, facts: &Facts, open: &mut HashSet<String>, depth: usize) -> String {
+/// The text of a sheet, with the addresses of what it loads, which are beside the sheet of the site. It can have `left` further sheets in it.
+fn sheet_text(graph: &Graph, facts: &Facts, open: &mut HashSet<String>, depth: usize, left: &mut usize) -> String {
     let name = (facts.path.clone(), facts.kind());
-    if depth > MAX_SHEETS || !open.insert(facts.path.clone()) {
+    if depth > MAX_SHEETS || *left == 0 || !open.insert(facts.path.clone()) {
         return String::new();
     }
+    *left -= 1;
     let mut addresses = HashMap::new();
     for import in facts.imports.iter().filter(|import| !import.mark.is_empty()) {
         let text = match graph.target(&name, import) {
             Target::File(other) if other.1 == Kind::Inline => {
-                graph.facts.get(&other).map(|facts| sheet_text(graph, facts, open, depth + 1)).unwrap_or_default()
+                graph.facts.get(&other).map(|facts| sheet_text(graph, facts, open, depth + 1, left)).unwrap_or_default()
             }
             Target::File(other) => address(graph, &other.0),
             _ => import.written.clone(),

@@ -7,8 +7,9 @@ use fetcher::limits::{self, ProcessLimits};
 
 /// The address space of a worker that compiles a tree, in bytes.
 pub(super) const MEMORY: u64 = 512 << 20;
-/// That of a worker that bundles packages. Its four stacks and the allocator's arenas are reserved, and hardly used.
-pub(super) const PACKAGES_MEMORY: u64 = 1536 << 20;
+/// That of a worker that bundles. Its four stacks are reserved, and hardly used. The caller ends a worker with more than 512 MiB of resident
+/// memory.
+pub(super) const PACKAGES_MEMORY: u64 = 896 << 20;
 /// The three streams, and nothing else.
 const HANDLES: u64 = 3;
 

@@ -7,6 +7,7 @@ mod edits;
 mod exports;
 mod faults;
 mod hostile;
+mod hostile_packages;
 mod hot;
 mod modules;
 mod mutations;
