@@ -16,8 +16,8 @@
 //! - `sign_in` with `welch`: sign-ins, compared with the plain password hash, and whether their time tells which addresses have an account.
 //!
 //! Every target runs in its own process, so that its CPU time can be measured. Each of these processes runs this executable with other
-//! arguments. The targets alternate within every round. The exit code is a failure if a measurement failed or costs more than five times
-//! its baseline.
+//! arguments. The targets alternate within every round. The exit code is a failure if a measurement failed, costs more than five times
+//! its baseline, or exceeds a bound.
 
 mod archives;
 mod attack;

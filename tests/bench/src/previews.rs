@@ -14,7 +14,7 @@ mod role;
 mod sites;
 mod vite;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use test_support::projects;
 
 use self::{project::Project, role::Role, vite::Modules};
@@ -27,6 +27,8 @@ use crate::{
 const DATABASE: &str = "previews";
 /// All packages are in the database.
 const NO_REGISTRY: &str = "none";
+/// The packages of the shop, with those that they depend on. The goals of a first page are for so many.
+const PACKAGES: usize = 37;
 /// Sizes of the generated projects, and the goals for the CPU seconds of an edit.
 const SIZES: [(usize, f64); 2] = [(100, 0.010), (2_000, 0.030)];
 
@@ -36,6 +38,9 @@ pub(crate) async fn measure(environment: &Environment, upstream: &str, table: &m
     progress("previews: packages");
     let versions = Role::start(environment, DATABASE, &projects::registry()?).await?.keep_packages(&shop).await?;
     table.note(format!("previews: package.json asks for {versions} versions of packages, with those of development"));
+    let packages = modules.packages_of(shop.content("package.json")?)?;
+    ensure!(packages >= PACKAGES, "the shop has {packages} packages, less than {PACKAGES}");
+    table.note(format!("previews: the page of the shop is made with {packages} packages"));
     packages::measure(environment, &modules, &shop, table).await?;
     let role = Role::start(environment, DATABASE, NO_REGISTRY).await?;
     edits::measure_cold(&role, &modules, shop.clone(), table).await?;
@@ -45,6 +50,6 @@ pub(crate) async fn measure(environment: &Environment, upstream: &str, table: &m
         edits::measure_edits(environment, &role, &modules, (&name, Project::generated(components)?, goal), table).await?;
     }
     edits::measure_checks(&role, &modules, Project::generated(2_000)?, table).await?;
-    sites::measure(&role, &modules, &shop, table).await?;
+    sites::measure(&role, &modules, shop.clone(), table).await?;
     browser::measure(environment, upstream, &modules, &shop, table).await
 }

@@ -21,6 +21,7 @@ use crate::{
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/vite/hot.mjs");
 const ROUNDS: usize = 30;
 const PAGES: usize = 300;
+const PUBLICATIONS: usize = 5;
 /// The goals in seconds.
 const RENDERED: f64 = 0.2;
 const PAGE: f64 = 0.02;
@@ -28,7 +29,8 @@ const PAGE: f64 = 0.02;
 pub(crate) async fn measure(environment: &Environment, upstream: &str, modules: &Modules, shop: &Project, table: &mut Table) -> Result<()> {
     progress("previews: a cluster");
     let registry = projects::registry()?;
-    let cluster = environment.cluster("preview_cluster", upstream, &[("BACKLOT_NPM_REGISTRY", &registry)]).await?;
+    let settings = [("BACKLOT_NPM_REGISTRY", registry.as_str()), ("BACKLOT_SITES_URL", "http://{site}.sites.localhost")];
+    let cluster = environment.cluster("preview_cluster", upstream, &settings).await?;
     let saved = cluster.person.post("/api/projects/save", json!({ "draftId": "shop", "changes": shop.changes() })).await?;
     let project = saved["project"]["id"].as_str().context("no project")?;
     let preview = cluster.person.post(&format!("/api/projects/{project}/previews"), json!({})).await?;
@@ -44,7 +46,25 @@ pub(crate) async fn measure(environment: &Environment, upstream: &str, modules: 
     let times = rendered(modules, &options.to_string()).await?;
     table.row("a save to the page in Chromium, p50", Unit::Time, (times.vite.p50(), times.ours.p50()), Goal::Bound(RENDERED));
     table.row("a save to the page in Chromium, p95", Unit::Time, (times.vite.p95(), times.ours.p95()), Goal::Shown);
+    publications(&cluster, modules, shop.clone(), project, table).await?;
     drop::<Cluster>(cluster);
+    Ok(())
+}
+
+/// Publications over HTTP, each of another revision with other contents of all sources: the build, the upload and the commit. Compared with `vite
+/// build`, which leaves its files in a folder.
+async fn publications(cluster: &Cluster, modules: &Modules, mut shop: Project, project: &str, table: &mut Table) -> Result<()> {
+    progress("previews: publications");
+    let path = format!("/api/projects/{project}/publish");
+    let (mut baseline, mut ours) = (Samples::default(), Samples::default());
+    for round in 0..PUBLICATIONS {
+        shop.change_all(round)?;
+        baseline.push(modules.build(modules.project(&shop)?.path()).await?.time);
+        cluster.person.post("/api/projects/save", json!({ "projectId": project, "changes": shop.changes() })).await?;
+        let published = ours.time(cluster.person.post(&path, json!({ "slug": "bench-shop" }))).await?;
+        ensure!(published["site"]["activeDeployment"].is_number(), "there is no deployment: {published}");
+    }
+    table.row("publication of the shop, time, p50", Unit::Time, (baseline.p50(), ours.p50()), Goal::Shown);
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 //! The baselines: Vite's dev server and `vite build`, from npm packages, on the same files.
 
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
     process::Stdio,
@@ -8,6 +9,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
+use serde_json::Value;
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines},
     process::{Child, ChildStdin, ChildStdout, Command},
@@ -39,6 +41,22 @@ impl Modules {
         command
     }
 
+    /// How many packages a `package.json` asks for, with those that they depend on, and without those of development.
+    pub(crate) fn packages_of(&self, manifest: &[u8]) -> Result<usize> {
+        let mut open = dependencies(&serde_json::from_slice(manifest)?);
+        let mut packages = BTreeSet::new();
+        while let Some(name) = open.pop() {
+            if packages.contains(&name) {
+                continue;
+            }
+            let manifest = self.0.join("node_modules").join(&name).join("package.json");
+            let manifest = fs::read(&manifest).with_context(|| format!("{} is missing", manifest.display()))?;
+            open.extend(dependencies(&serde_json::from_slice(&manifest)?));
+            packages.insert(name);
+        }
+        Ok(packages.len())
+    }
+
     /// Writes a project into a new folder.
     pub(crate) fn project(&self, project: &Project) -> Result<Folder> {
         let whole = tempfile::tempdir()?;
@@ -66,6 +84,10 @@ impl Modules {
         let cpu = proc::cpu_of_exited_children(std::process::id()).context("no /proc")?.saturating_sub(cpu);
         Ok(Build { time, cpu: cpu.as_secs_f64(), bytes: bytes_below(&output)? })
     }
+}
+
+fn dependencies(manifest: &Value) -> Vec<String> {
+    manifest["dependencies"].as_object().into_iter().flat_map(|names| names.keys().cloned()).collect()
 }
 
 /// A project on the disk. Dropping it deletes it.
