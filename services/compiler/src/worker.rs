@@ -134,7 +134,9 @@ fn write(answer: &impl Message) -> io::Result<()> {
 /// A file begins. The caller reads the last line if the process dies.
 pub fn progress(path: &str) {
     clock::begin_file();
-    let _ = writeln!(io::stderr(), "{PROGRESS}{}", path.replace('\n', " "));
+    // One write, because each wakes the caller.
+    let line = format!("{PROGRESS}{}\n", path.replace('\n', " "));
+    let _ = io::stderr().write_all(line.as_bytes());
 }
 
 #[cfg(target_os = "linux")]

@@ -90,26 +90,39 @@ fn without_comments(text: &str) -> String {
 /// The words of a file that can be classes, sorted, one a line. Tailwind knows which ones are.
 pub(crate) fn words(text: &str) -> String {
     let mut words = BTreeSet::new();
-    // Quotes and signs are parts of some classes: `content-['x']`, `[&>p]:m-1`.
-    let separators: [&[char]; 3] = [&['"', '\'', '`', '<', '>', '{', '}', '=', ';', '\\'], &['"', '\'', '`'], &['"', '`']];
-    for separators in separators {
-        for word in text.split(|c: char| c.is_whitespace() || separators.contains(&c)) {
-            let word = word.strip_prefix("class:").unwrap_or(word).trim_end_matches([',', ':', '.', ';', '>']);
-            if words.len() < MAX_WORDS && is_class(word) {
-                words.insert(word);
+    let mut add = |word| {
+        let word = trimmed(word);
+        if words.len() < MAX_WORDS && is_class(word) {
+            words.insert(word);
+        }
+    };
+    // Quotes and signs are parts of some classes, as in `content-['x']` and `[&>p]:m-1`, so that a word counts as a whole and in its parts.
+    for whole in text.split(|c: char| c.is_whitespace() || c == '"' || c == '`').filter(|whole| !whole.is_empty()) {
+        add(whole);
+        for quoted in whole.split('\'') {
+            if quoted.len() < whole.len() {
+                add(quoted);
             }
+            let parts = quoted.split(|c: char| matches!(c, '<' | '>' | '{' | '}' | '=' | ';' | '\\'));
+            parts.filter(|part| part.len() < quoted.len()).for_each(&mut add);
         }
     }
     words.into_iter().collect::<Vec<_>>().join("\n")
 }
 
+/// A word without what stands before and after classes.
+fn trimmed(word: &str) -> &str {
+    word.strip_prefix("class:").unwrap_or(word).trim_end_matches(|c: char| matches!(c, ',' | ':' | '.' | ';' | '>'))
+}
+
 fn is_class(word: &str) -> bool {
+    let is_start = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-@!*[_".contains(&byte);
+    let has_letters = word.bytes().next().is_some_and(is_start) && word.bytes().any(|byte| byte.is_ascii_lowercase());
+    if !has_letters || word.len() > MAX_WORD {
+        return false;
+    }
     let outside = word.split('[').next().unwrap_or_default();
-    let is_start = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-@!*[_".contains(c);
-    word.len() <= MAX_WORD
-        && word.starts_with(is_start)
-        && word.contains(|c: char| c.is_ascii_lowercase())
-        && !outside.contains(['$', ';', '{', '}', '<', '>', '=', '?', '|', '"', '\'', '`', ','])
+    !outside.bytes().any(|byte| b"$;{}<>=?|\"'`,".contains(&byte))
         && (!outside.contains('(') || outside.contains("-(") || outside.contains("/("))
 }
 
@@ -155,6 +168,7 @@ mod tests {
             assert!(found.contains(&class), "{class} is not in {found:?}");
         }
         assert!(!found.contains(&"f(x)") && !found.contains(&"Card"), "{found:?}");
+        assert_eq!(words("a-1\u{a0}b-1\u{2003}c-1='d-1'\\e-1 \u{e4}f"), "a-1\nb-1\nc-1\nd-1\ne-1");
         assert!(words("class=\"before:content-['x']\"").lines().any(|word| word == "before:content-['x']"));
     }
 }

@@ -54,7 +54,7 @@ pub(crate) async fn measure_edits(
     table.note(format!("previews: {name}: the dev server answered {loaded} modules; the page of Backlot names {}", page.modules.len()));
     let mut known = page.modules;
     for (what, change, goal) in
-        [("", Project::edit as Change, Goal::Bound(goal)), (" with a new export and class", Project::extend, Goal::Shown)]
+        [("", Project::edit as Change, Goal::Bound(goal)), (" with a new export and class", Project::extend, Goal::Aim(goal))]
     {
         let (mut baseline, mut ours, mut database) = (Costs::default(), Costs::default(), Vec::new());
         for round in 0..ROUNDS {
@@ -117,11 +117,12 @@ pub(crate) async fn measure_cold(role: &Role, modules: &Modules, mut shop: Proje
     Ok(())
 }
 
-/// Checks of all files: the first one, and those after an edit. Compared with `vite build`, which is what finds a wrong import without checks.
+/// Checks of all files: the first one, and those after an edit, which keeps the imports or adds one. Compared with `vite build`, which is what
+/// finds a wrong import without checks.
 pub(crate) async fn measure_checks(role: &Role, modules: &Modules, mut project: Project, table: &mut Table) -> Result<()> {
     progress("previews: checks");
     let folder = modules.project(&project)?;
-    let (mut baseline, mut first, mut ours) = (Costs::default(), Costs::default(), Costs::default());
+    let (mut baseline, mut first, mut ours, mut imported) = (Costs::default(), Costs::default(), Costs::default(), Costs::default());
     for round in 0..ROUNDS {
         let build = modules.build(folder.path()).await?;
         baseline.cpu.push(build.cpu);
@@ -130,16 +131,20 @@ pub(crate) async fn measure_checks(role: &Role, modules: &Modules, mut project: 
         let cpu = role.cpu()?;
         first.time.time(role.check(&project)).await?;
         first.cpu.push(role.cpu()? - cpu);
-        let cpu = role.cpu()?;
-        for number in 0..CHECKS {
-            project.edit(round * CHECKS + number);
-            ours.time.time(role.check(&project)).await?;
+        for (change, costs) in [(Project::edit as Change, &mut ours), (Project::import, &mut imported)] {
+            let cpu = role.cpu()?;
+            for number in 0..CHECKS {
+                change(&mut project, round * CHECKS + number);
+                costs.time.time(role.check(&project)).await?;
+            }
+            costs.cpu.push(mean(role.cpu()? - cpu, CHECKS));
         }
-        ours.cpu.push(mean(role.cpu()? - cpu, CHECKS));
     }
     let build = median(baseline.cpu);
     table.row("check of 2000 files after an edit, CPU", Unit::Time, (build, median(ours.cpu)), Goal::Bound(CHECK_CPU));
-    table.row("check of 2000 new files, CPU", Unit::Time, (build, median(first.cpu)), Goal::Shown);
+    let added = (build, median(imported.cpu));
+    table.row("check of 2000 files after an edit that adds an import, CPU", Unit::Time, added, Goal::Aim(CHECK_CPU));
+    table.row("check of 2000 new files, CPU", Unit::Time, (build, median(first.cpu)), Goal::Aim(CHECK_CPU));
     table.row("check of 2000 files after an edit, time, p50", Unit::Time, (baseline.time.p50(), ours.time.p50()), Goal::Shown);
     Ok(())
 }

@@ -83,6 +83,16 @@ impl Project {
         self.put(self.edited.to_owned(), format!("{text}\nexport const added{number} = \"mt-[{number}px]\";\n"));
     }
 
+    /// As [`Project::edit`], with an import of another component. Only for generated projects of at least a hundred components.
+    pub(crate) fn import(&mut self, number: usize) {
+        let text = self.original.replace(self.marker, &format!("{} {number}", self.marker));
+        let part = 3 + number % 90;
+        self.put(
+            self.edited.to_owned(),
+            format!("import {{ Part{part} as Added }} from \"./part-{part}\";\n{text}\nconsole.log(Added);\n"),
+        );
+    }
+
     /// Changes every module and style sheet.
     pub(crate) fn change_all(&mut self, number: usize) -> Result<()> {
         let sources: Vec<String> = self.files.keys().filter(|path| path.starts_with("src/")).cloned().collect();
@@ -210,6 +220,15 @@ mod tests {
             assert_eq!(changed(&second, &ids(&project)), sources.count());
         }
         Ok(())
+    }
+
+    #[test]
+    fn an_import_is_added_to_one_file() -> Result<()> {
+        let mut project = Project::generated(100)?;
+        project.import(91);
+        let text = std::str::from_utf8(project.edited_text()?)?;
+        assert!(text.starts_with("import { Part4 as Added } from \"./part-4\";\n") && text.contains("Part number 0 91"), "{text}");
+        project.content("src/parts/part-4.tsx").map(drop)
     }
 
     #[test]
