@@ -128,7 +128,7 @@ async fn an_operator_replaces_a_leaked_signing_key_at_once() {
 
     let replaced = admin.replace_signing_key(true).await;
     let kids: Vec<_> = key_set(&replica).await.into_iter().map(|key| key.kid).collect();
-    assert_eq!(kids, [replaced.kid.clone()], "neither the leaked key nor the one that waited");
+    assert_eq!(kids, std::slice::from_ref(&replaced.kid), "neither the leaked key nor the one that waited");
     assert_eq!(gateway.session(&before).await.expect_err("of the leaked key").reason, "TOKEN_INVALID");
     let after = gateway.exchange(&account.session_token).await.expect("the session goes on").access_token;
     assert_eq!(header(&after)["kid"], replaced.kid);

@@ -243,9 +243,9 @@ async fn what_cannot_be_kept_is_refused_with_a_reason() {
         assert!(fault.message.ends_with(end), "{}", fault.message);
     }
     let offline = crate::harness::replica(&database, &[NONE]).await;
-    let fault = offline.add(manifest(REACT)).await.expect_err("no registry");
-    assert_eq!(fault.reason, "REGISTRY_UNAVAILABLE");
-    assert!(fault.message.contains("set BACKLOT_NPM_REGISTRY of compile, or import a file"), "{}", fault.message);
+    let refused = offline.add(manifest(REACT)).await.expect_err("no registry");
+    assert_eq!(refused.reason, "REGISTRY_UNAVAILABLE");
+    assert!(refused.message.contains("set BACKLOT_NPM_REGISTRY of compile, or import a file"), "{}", refused.message);
     assert_eq!(replica.listed().await, []);
     let denied = replica.client.clone().list_packages(ListPackagesRequest {}).await.expect_err("denied");
     assert_eq!(fault(denied).reason, "CALLER_DENIED");

@@ -103,7 +103,7 @@ pub(crate) fn words(text: &str) -> String {
             if quoted.len() < whole.len() {
                 add(quoted);
             }
-            let parts = quoted.split(|c: char| matches!(c, '<' | '>' | '{' | '}' | '=' | ';' | '\\'));
+            let parts = quoted.split(['<', '>', '{', '}', '=', ';', '\\']);
             parts.filter(|part| part.len() < quoted.len()).for_each(&mut add);
         }
     }
@@ -112,7 +112,7 @@ pub(crate) fn words(text: &str) -> String {
 
 /// A word without what stands before and after classes.
 fn trimmed(word: &str) -> &str {
-    word.strip_prefix("class:").unwrap_or(word).trim_end_matches(|c: char| matches!(c, ',' | ':' | '.' | ';' | '>'))
+    word.strip_prefix("class:").unwrap_or(word).trim_end_matches([',', ':', '.', ';', '>'])
 }
 
 fn is_class(word: &str) -> bool {

@@ -72,7 +72,7 @@ enum End {
     StepUp,
     Reset,
     ChangeAddress,
-    EndByOperator,
+    ByOperator,
     Disable,
     DeleteAccount,
 }
@@ -87,7 +87,7 @@ const ENDS: [End; 12] = [
     End::StepUp,
     End::Reset,
     End::ChangeAddress,
-    End::EndByOperator,
+    End::ByOperator,
     End::Disable,
     End::DeleteAccount,
 ];
@@ -158,7 +158,7 @@ async fn end(how: End, cluster: &Cluster, ended: &Person, other: &Person) -> Res
             let token = link_token(cluster, &new, "/account/new-email").await;
             other.post("/api/auth/email/confirm", json!({ "token": token })).await
         }
-        End::EndByOperator => administer(cluster, ["sessions", "end", &ended.email]).await.map(|()| Value::Null),
+        End::ByOperator => administer(cluster, ["sessions", "end", &ended.email]).await.map(|()| Value::Null),
         End::Disable => administer(cluster, ["users", "disable", &ended.email]).await.map(|()| Value::Null),
         End::DeleteAccount => other.post("/api/auth/account:delete", json!({ "email": ended.email })).await,
     };
