@@ -1,6 +1,11 @@
 #!/usr/bin/env bash
-# Summarises the output of cargo test: the failed tests, and the totals of all test programs.
+# Summarises the output of cargo test: why tests failed (at most 60 lines each), their names, and the totals of all test programs.
 set -euo pipefail
+awk '
+    /^---- .* ----$/ { is_shown = 1; lines = 0 }
+    /^failures:$/ { is_shown = 0 }
+    is_shown && lines++ < 60
+' "$1"
 grep -E '^(test .* \.\.\. FAILED|error: .* (failed|could not compile).*)$' "$1" | sort -u || true
 awk '
     /^test result: / {
