@@ -304,8 +304,16 @@ async fn a_person_changes_the_e_mail_address_without_scripts() -> Result<()> {
         ensure!(sent.location == "/account/email?done=sent", "the same for every address: {} {}", sent.status, sent.html);
         ensure!(browser.get(&sent.location, &mine).await?.html.contains("Open the link in the mail"));
     }
+    // Nobody has verified the address of Eve, so both mails have a link.
     let mails = browser.mails(2).await;
-    let (_, link) = mails.iter().find(|(subject, _)| subject == "Confirm your new e-mail address").context("a mail")?;
+    let (mut link, new) = (None, "grace&amp;co@example.com");
+    for (subject, address) in &mails {
+        ensure!(subject == "Confirm your new e-mail address", "{subject}");
+        let token = browser.get(address, "").await?.session()?;
+        let page = browser.get("/account/new-email", &format!("{token}; {mine}")).await?;
+        link = link.or(Some(address).filter(|_| page.html.contains(new)));
+    }
+    let link = link.context("a mail to the new address")?;
     ensure!(link.starts_with(&format!("{}/account/new-email?token=", cluster.url)), "{link}");
 
     // In a browser without a session the link leads to the sign-in and back.
@@ -316,11 +324,7 @@ async fn a_person_changes_the_e_mail_address_without_scripts() -> Result<()> {
     ensure!(asked.location == "/account/sign-in?next=new-email", "{}", asked.location);
     let page = browser.get(&first.location, &format!("{token}; {mine}")).await?;
     ensure!(page.html.contains("Confirm your new e-mail address"), "{}", page.html);
-    ensure!(
-        page.html.contains("The address of your account is ada@example.com.") && page.html.contains("grace&amp;co@example.com"),
-        "{}",
-        page.html
-    );
+    ensure!(page.html.contains("The address of your account is ada@example.com.") && page.html.contains(new), "{}", page.html);
     let other = browser.get(&first.location, &format!("{token}; {eve}")).await?;
     ensure!(
         other.status == StatusCode::BAD_REQUEST
