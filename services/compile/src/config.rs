@@ -109,6 +109,11 @@ impl Config {
         config
     }
 
+    /// How long a build waits for a worker: as long as the work after it may take.
+    pub(crate) fn longest_wait(&self) -> Duration {
+        self.build_timeout / 2
+    }
+
     fn check(&self, env: &mut Env) {
         env.require_positive([
             ("BACKLOT_COMPILE_WORKER_TIMEOUT", self.worker_timeout),

@@ -132,6 +132,7 @@ impl Packages {
             downloads: Shares::new(config.downloads, config.server.limits.percent),
             fetchers: Workers { executable: config.compiler.clone(), deadline: config.build_timeout, file_time: config.file_timeout },
             processes: Shares::new(MAX_PROCESSES, config.server.limits.percent),
+            wait: config.longest_wait(),
             time: config.build_timeout,
         };
         Self {

@@ -16,9 +16,6 @@ use opentelemetry::{KeyValue, global, metrics::Histogram};
 
 use crate::{config::Config, error::Error, release::Release};
 
-/// How long a request waits for a free worker.
-const WAIT: Duration = Duration::from_secs(5);
-
 static RUNS: LazyLock<Histogram<f64>> = LazyLock::new(|| {
     let description = "how long a worker process ran";
     global::meter("backlot").f64_histogram("backlot.compile.worker").with_unit("s").with_description(description).build()
@@ -27,6 +24,8 @@ static RUNS: LazyLock<Histogram<f64>> = LazyLock::new(|| {
 pub(crate) struct Pool {
     workers: Workers,
     slots: Arc<Shares>,
+    /// How long a request waits for a free worker.
+    wait: Duration,
     pub(crate) release: Release,
 }
 
@@ -35,6 +34,7 @@ impl Pool {
         Self {
             workers: Workers { executable: config.compiler.clone(), deadline: config.worker_timeout, file_time: config.file_timeout },
             slots: Shares::new(config.workers, percent),
+            wait: config.longest_wait(),
             release: Release::new(config.compiler.clone()),
         }
     }
@@ -82,7 +82,7 @@ impl Pool {
     async fn run<A>(&self, holder: &Holder, work: impl Future<Output = Result<A, WorkerError>>) -> Result<A, Error> {
         let exhausted = |by| Error::exhausted(by, "previews that are compiled");
         let mut slot = self.slots.try_take(holder, 0).map_err(exhausted)?;
-        slot.grow(1, tokio::time::Instant::now() + WAIT).await.map_err(exhausted)?;
+        slot.grow(1, tokio::time::Instant::now() + self.wait).await.map_err(exhausted)?;
         let start = Instant::now();
         let result = work.await;
         RUNS.record(start.elapsed().as_secs_f64(), &[KeyValue::new("outcome", outcome(&result))]);

@@ -4,7 +4,6 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex},
-    time::Duration,
 };
 
 use bytes::Bytes;
@@ -26,9 +25,6 @@ use crate::{
     store::{StoreError, packages},
     vendored,
 };
-
-/// How long a request waits for its turn.
-const WAIT: Duration = Duration::from_secs(30);
 
 pub(super) struct Fetcher {
     pub(super) shared: Arc<Shared>,
@@ -95,7 +91,7 @@ impl Fetcher {
     pub(super) async fn process(&self) -> Result<Share, Error> {
         let exhausted = |by| Error::exhausted(by, "processes that fetch packages");
         let mut place = self.shared.processes.try_take(&self.holder, 0).map_err(exhausted)?;
-        place.grow(1, Instant::now() + WAIT).await.map_err(exhausted)?;
+        place.grow(1, Instant::now() + self.shared.wait).await.map_err(exhausted)?;
         Ok(place)
     }
 
@@ -174,7 +170,7 @@ impl Fetcher {
     /// A place among the requests that run.
     async fn slot(&self) -> Result<Share, RegistryError> {
         let mut slot = self.shared.downloads.try_take(&self.holder, 0).map_err(|by| busy(&by))?;
-        slot.grow(1, Instant::now() + WAIT).await.map_err(|by| busy(&by))?;
+        slot.grow(1, Instant::now() + self.shared.wait).await.map_err(|by| busy(&by))?;
         Ok(slot)
     }
 

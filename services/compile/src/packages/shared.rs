@@ -20,6 +20,8 @@ pub(super) struct Shared {
     pub(super) fetchers: Workers,
     /// Those that run.
     pub(super) processes: Arc<Shares>,
+    /// How long a process that fetches, and a request to the registry, wait for their turn.
+    pub(super) wait: Duration,
     /// How long packages are resolved or fetched.
     pub(super) time: Duration,
 }

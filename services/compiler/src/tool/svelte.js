@@ -35,10 +35,12 @@ async function read({ modules, targets, path }) {
 }
 
 // The last configuration that was read.
-let last = { key: "null", value: { options: {}, notes: [] } };
+let last = { key: "", value: undefined };
 
+// Components of packages have no configuration.
 async function configured(configuration) {
-  const key = JSON.stringify(configuration ?? null);
+  if (!configuration) return { options: {}, notes: [] };
+  const key = JSON.stringify(configuration);
   if (last.key !== key) last = { key, value: await read(configuration) };
   return last.value;
 }

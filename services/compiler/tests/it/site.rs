@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fs, process::Command};
 
 use compiler::site::build;
-use compiler_client::message::{File, Request, SiteAnswer, SiteRequest};
+use compiler_client::message::{File, Request, SiteAnswer, SiteRequest, finding::code};
 
 use crate::{
     packages::{THREADS, installed},
@@ -200,6 +200,28 @@ async fn published_packages_are_part_of_the_bundle() {
     assert!(text_of(&contents, "assets/index-", ".css").contains(".swiper"));
     let script = text_of(&contents, "assets/main-", ".js");
     assert!(!script.contains("swiper") && script.len() < 1_000_000, "{} bytes", script.len());
+}
+
+/// The configuration of the project does not reach components of packages, and they do not need one.
+#[test]
+fn components_of_a_package_and_of_a_configured_project_are_in_one_site() {
+    let files = [
+        ("index.html", "<!doctype html><script type=module src=/src/main.js></script>"),
+        ("package.json", r#"{"dependencies":{"svelte":"5","parts":"1"}}"#),
+        ("svelte.config.js", "export default { compilerOptions: { runes: true } };"),
+        ("src/main.js", "import Own from './Own.svelte';\nimport Part from 'parts';\nconsole.log(Own, Part);"),
+        ("src/Own.svelte", "<script>let { name = 'own' } = $props();</script><p>{name}</p>"),
+    ];
+    let packages = vec![
+        file("node_modules/parts/package.json", br#"{"name":"parts","version":"1.0.0","svelte":"./Part.svelte"}"#),
+        file("node_modules/parts/Part.svelte", b"<script>export let name = 'part';</script><b>{name}</b>"),
+    ];
+    let mut request = request(&files, packages.into_iter().chain(installed()).collect());
+    request.tree.as_mut().expect("a tree").tools = crate::tools::all();
+    let answer = build(request, &THREADS, &mut |_| ());
+    let failed: Vec<_> = answer.findings.iter().filter(|found| found.code == code::TOOL_FAILED).collect();
+    assert!(failed.is_empty(), "{failed:#?}");
+    assert!(answer.files.iter().any(|file| String::from_utf8_lossy(&file.content).contains("part")), "{:#?}", answer.findings);
 }
 
 #[test]

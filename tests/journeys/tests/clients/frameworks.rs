@@ -29,6 +29,8 @@ async fn cluster_with(more: &[(&str, &str)]) -> Result<Cluster> {
     let settings = [
         ("BACKLOT_COMPILER", &*compiler),
         ("BACKLOT_NPM_REGISTRY", &registry),
+        // One person opens all projects.
+        ("BACKLOT_SHARE_PERSON", "100"),
         // Other tests run beside this one.
         ("BACKLOT_COMPILE_WORKER_TIMEOUT", "300s"),
         ("BACKLOT_COMPILE_BUILD_TIMEOUT", "600s"),
