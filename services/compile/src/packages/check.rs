@@ -8,6 +8,7 @@ use std::{
 };
 
 use npm::Tree;
+use proto::id::UserId;
 use tokio::time::{Instant, timeout};
 
 use super::{
@@ -27,20 +28,23 @@ const SLOW: Duration = Duration::from_secs(1);
 /// How long it is remembered.
 const PAUSE: Duration = Duration::from_secs(30);
 
-/// Slow failures of the last checks, by the keys of resolutions.
+/// The key of a resolution, and the person, who can have reached a limit that others have not.
+type FailureKey = (Vec<u8>, Option<UserId>);
+
+/// Slow failures of the last checks.
 #[derive(Debug, Default)]
-pub(super) struct Failures(Mutex<HashMap<Vec<u8>, (Instant, PagePackages)>>);
+pub(super) struct Failures(Mutex<HashMap<FailureKey, (Instant, PagePackages)>>);
 
 impl Failures {
-    fn recent(&self, key: &[u8], now: Instant) -> Option<PagePackages> {
+    fn recent(&self, key: &FailureKey, now: Instant) -> Option<PagePackages> {
         let failures = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         failures.get(key).filter(|(at, _)| now < *at + PAUSE).map(|(_, failure)| failure.clone())
     }
 
-    fn note(&self, key: &[u8], failure: &PagePackages, now: Instant) {
+    fn note(&self, key: FailureKey, failure: &PagePackages, now: Instant) {
         let mut failures = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         failures.retain(|_, (at, _)| now < *at + PAUSE);
-        failures.insert(key.to_vec(), (now, failure.clone()));
+        failures.insert(key, (now, failure.clone()));
     }
 }
 
@@ -114,7 +118,8 @@ impl Packages {
         work: impl Future<Output = Result<PagePackages, Stop>>,
     ) -> Result<PagePackages, Error> {
         let (start, manifest) = (Instant::now(), &imports.texts.manifest);
-        if let Some(failure) = self.failures.recent(key, start) {
+        let key = (key.to_vec(), imports.holder.person);
+        if let Some(failure) = self.failures.recent(&key, start) {
             return Ok(failure);
         }
         let refused = match timeout(TIME, work).await {
@@ -149,9 +154,12 @@ mod tests {
     #[test]
     fn a_slow_failure_is_remembered_for_a_while() {
         let (failures, now) = (Failures::default(), Instant::now());
-        let failure = refusal::unchecked(b"{}", "nobody answers");
-        failures.note(b"a", &failure, now);
-        assert_eq!((failures.recent(b"a", now), failures.recent(b"b", now)), (Some(failure), None));
-        assert_eq!(failures.recent(b"a", now + PAUSE), None);
+        let of = |key: &[u8], person| (key.to_vec(), person);
+        let (failure, person) = (refusal::unchecked(b"{}", "nobody answers"), Some(UserId::generate()));
+        failures.note(of(b"a", person), &failure, now);
+        assert_eq!(failures.recent(&of(b"a", person), now), Some(failure));
+        for (key, person, at) in [(b"b", person, now), (b"a", Some(UserId::generate()), now), (b"a", person, now + PAUSE)] {
+            assert_eq!(failures.recent(&of(key, person), at), None);
+        }
     }
 }
