@@ -39,8 +39,8 @@ pub(crate) fn surface(text: &str) -> Surface {
         let mut found = Assignments::default();
         found.visit_program(&parsed.program);
         // Such as lodash: a function with members, exported by a variable. A name too many is undefined.
-        if found.names.is_empty() && found.stars.is_empty() {
-            found.names = std::mem::take(&mut found.guessed);
+        if found.is_made || found.names.is_empty() && found.stars.is_empty() {
+            found.names.append(&mut found.guessed);
         }
         let is_exported = |name: &String| is_identifier(name) && !["__esModule", "default"].contains(&name.as_str());
         let names = found.names.into_iter().filter(is_exported).collect();
@@ -66,6 +66,8 @@ struct Assignments {
     stars: BTreeSet<String>,
     /// Members of any object.
     guessed: BTreeSet<String>,
+    /// See [`is_made`].
+    is_made: bool,
     /// Variables that hold a module, with its specifier.
     required: BTreeMap<String, String>,
 }
@@ -137,7 +139,12 @@ impl<'a> Visit<'a> for Assignments {
             AssignmentTarget::StaticMemberExpression(member) if member.property.name == "exports" && is_named(&member.object, "module") => {
                 match &assignment.right {
                     Expression::ObjectExpression(object) => self.object(object),
-                    other => self.stars.extend(self.module(other)),
+                    other => {
+                        if let Some(specifier) = self.module(other) {
+                            self.is_made |= is_made(other);
+                            self.stars.insert(specifier);
+                        }
+                    }
                 }
             }
             AssignmentTarget::ComputedMemberExpression(member) if is_exports(&member.object) => {
@@ -171,8 +178,8 @@ impl<'a> Visit<'a> for Assignments {
                     self.stars.extend(self.module(of));
                 }
             }
-            // Helpers of TypeScript, also as members of `tslib`, and of esbuild.
-            callee if ["__exportStar", "__export", "__reExport"].iter().any(|name| is_called(callee, name)) => {
+            // Helpers of TypeScript, also as members of `tslib`, of esbuild, and of SWC, also as `_` of a module.
+            callee if ["__exportStar", "__export", "__reExport", "_export_star"].iter().any(|name| is_called(callee, name)) => {
                 let modules: Vec<_> = call.arguments.iter().filter_map(Argument::as_expression).filter_map(|of| self.module(of)).collect();
                 self.stars.extend(modules);
             }
@@ -186,9 +193,18 @@ fn is_named(expression: &Expression, name: &str) -> bool {
     matches!(expression, Expression::Identifier(variable) if variable.name == name)
 }
 
+/// Whether the value is what a factory makes of other modules, as in bundles of webpack: `factory(require("react"))`. The helpers of
+/// compilers begin with `_`, and return the module itself.
+fn is_made(value: &Expression) -> bool {
+    let Expression::CallExpression(call) = value else { return false };
+    matches!(&call.callee, Expression::Identifier(callee) if callee.name != "require" && !callee.name.as_str().starts_with('_'))
+}
+
 fn is_called(callee: &Expression, name: &str) -> bool {
     match callee {
-        Expression::StaticMemberExpression(member) => member.property.name == name,
+        Expression::StaticMemberExpression(member) => {
+            member.property.name == name || member.property.name == "_" && is_named(&member.object, name)
+        }
         // `(0, tslib.__exportStar)(…)`.
         Expression::ParenthesizedExpression(inner) => is_called(&inner.expression, name),
         Expression::SequenceExpression(sequence) => sequence.expressions.last().is_some_and(|last| is_called(last, name)),
@@ -235,6 +251,9 @@ mod tests {
             ("tslib_1.__exportStar(require('./x'), exports); (0, t.__exportStar)(require('./y'), exports)", "", "./x ./y"),
             ("var _x = _interop(require('./x')); Object.keys(_x).forEach(function (key) { exports[key] = _x[key] })", "", "./x"),
             ("module.exports = require('./make')(1)", "", "./make"),
+            ("!function (t) { module.exports = t(require('react')) }(function (r) { return { A: 1 } })", "A", "react"),
+            ("module.exports = __toESM(require('./x')); ({ a: 1 })", "", "./x"),
+            ("_export_star(require('./x'), exports); _export_star._(require('./y'), exports)", "", "./x ./y"),
             ("function f() {} f.a = 1; module.exports = f", "a", ""),
             ("var all = { a: 1, 'b': 2 }; !function (t) { t.c = 1; module.exports = all }()", "a b c", ""),
             ("not a script (", "", ""),
