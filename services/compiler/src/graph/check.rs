@@ -13,7 +13,7 @@ use compiler_client::message::{
 
 use super::{Classic, Graph, Name, Target, Walk, walk};
 use crate::{
-    advice::advice,
+    advice::{advice, read_default},
     module,
     page::{Item, Outline, Role},
     project, text,
@@ -289,7 +289,7 @@ impl<'c, 'g> Checker<'c, 'g> {
                 _ => format!("{written} has no export named {export}"),
             };
             let similar = exports.iter().find(|known| known.len() > 2 && (export.starts_with(known.as_str()) || known.starts_with(export)));
-            let help = similar.map(|found| format!("Did you mean {found}?")).unwrap_or_default();
+            let help = similar.map(|found| format!("Did you mean {found}?")).or_else(|| read_default(exports)).unwrap_or_default();
             self.add(name, code::MISSING_EXPORT, place.as_ref(), &message).help = help;
         }
     }
