@@ -95,7 +95,10 @@ pub(crate) async fn start(app: &App, context: &Context, begin: FlowRequest, now:
         return_to: begin.return_to,
         invite_hash: (!begin.invite_token.is_empty()).then(|| invite::hash(&begin.invite_token).to_vec()),
     };
-    provider_flows::insert(&app.pool, &secrets.state.hash(), &flow, now + LIFETIME).await?;
+    // The session may have ended while the provider was asked.
+    if !provider_flows::insert(&app.pool, &secrets.state.hash(), &flow, now + LIFETIME).await? {
+        return Err(Error::SessionEnded);
+    }
     Ok(Authorization { url, browser: secrets.browser })
 }
 

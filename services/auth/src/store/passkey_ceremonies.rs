@@ -8,6 +8,9 @@ use time::OffsetDateTime;
 use super::StoreError;
 use crate::ceremony::{Ceremony, Purpose, Starter};
 
+/// The foreign keys of the session and of the sign-in.
+const STARTERS: [&str; 2] = ["passkey_ceremonies_session_id_fkey", "passkey_ceremonies_sign_in_hash_fkey"];
+
 /// Returns false if the session or the sign-in has ended.
 pub(crate) async fn insert(
     db: impl PgExecutor<'_>,
@@ -32,7 +35,11 @@ pub(crate) async fn insert(
         sign_in_hash,
         expires_at,
     );
-    Ok(query("insert passkey_ceremonies", insert.execute(db)).await?.rows_affected() == 1)
+    match query("insert passkey_ceremonies", insert.execute(db)).await {
+        // It ends at this moment.
+        Err(e) if STARTERS.iter().any(|key| e.violates_reference(key)) => Ok(false),
+        done => Ok(done?.rows_affected() == 1),
+    }
 }
 
 /// Uses a token. Of any number of concurrent uses one gets the state. `None` also if it has expired, or if only a later release knows its

@@ -8,12 +8,13 @@ use time::OffsetDateTime;
 use super::StoreError;
 use crate::provider::flow::Flow;
 
+/// Returns false if the session has ended.
 pub(crate) async fn insert(
     db: impl PgExecutor<'_>,
     state_hash: &[u8; 32],
     flow: &Flow,
     expires_at: OffsetDateTime,
-) -> Result<(), StoreError> {
+) -> Result<bool, StoreError> {
     let insert = sqlx::query!(
         "insert into provider_flows (state_hash, browser_hash, provider, session_id, return_to, invite_hash, expires_at)
          values ($1, $2, $3, $4, $5, $6, $7)",
@@ -25,8 +26,10 @@ pub(crate) async fn insert(
         flow.invite_hash,
         expires_at,
     );
-    query("insert provider_flows", insert.execute(db)).await?;
-    Ok(())
+    match query("insert provider_flows", insert.execute(db)).await {
+        Err(e) if e.violates_reference("provider_flows_session_id_fkey") => Ok(false),
+        done => done.map(|_| true),
+    }
 }
 
 /// Uses a state. Of any number of concurrent uses one gets the flow.

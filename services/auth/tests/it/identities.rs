@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use chassis::{identity::Caller, testing::eventually};
+use chassis::{
+    identity::Caller,
+    postgres::{begin, commit},
+    testing::eventually,
+};
 use proto::{
     auth::{
         ConfirmTotpRequest, Identity, ListIdentitiesRequest, ListProvidersRequest, StartProviderSignInRequest, StartTotpRequest,
@@ -21,6 +25,7 @@ use crate::{
     issuer::{TestIssuer, person},
     mailbox::verify_all,
     passkeys::ORIGIN,
+    voided_mails::blocked,
 };
 
 impl Client {
@@ -173,6 +178,24 @@ async fn an_unlinked_identity_voids_the_link_to_a_new_address() {
     let id = gateway.identities(&access).await.expect("a list").remove(0).id;
     gateway.unlink(&id, &access).await.expect("unlinked");
     assert_eq!(gateway.confirm_email(&access, &token).await.expect_err("void").reason, "LINK_INVALID");
+}
+
+/// The session ends while the provider is asked where the browser goes.
+#[tokio::test]
+async fn a_link_of_a_session_that_ends_meanwhile_is_refused() {
+    let fixture = Fixture::start(&[]).await;
+    let gateway = fixture.replica.gateway();
+    let session = gateway.sign_up("ada@example.org", PASSWORD).await.expect("an account").session_token;
+    let access = gateway.access(&session).await;
+    let pool = &fixture.cluster.database.pool;
+    let mut ending = begin(pool).await.expect("a transaction");
+    sqlx::query("delete from sessions").execute(&mut *ending).await.expect("ended");
+    let message = StartProviderSignInRequest { provider: "one".into(), link: true, ..Default::default() };
+    let (begun, ()) = tokio::join!(gateway.start_with(message, Some(&access)), async {
+        blocked(pool, "insert into provider_flows").await;
+        commit(ending).await.expect("committed");
+    });
+    assert_eq!(begun.expect_err("ended").reason, "SESSION_ENDED");
 }
 
 /// A provider is only the first step. An app of a stranger does not keep the owner of the address out.

@@ -1,6 +1,9 @@
 //! Passkeys: registration, sign-in, second step and step-up, with what must not work.
 
-use chassis::clock::now;
+use chassis::{
+    clock::now,
+    postgres::{begin, commit},
+};
 use proto::{
     auth::{
         CreatePasskeyRequest, CreatePasskeyResponse, DeletePasskeyRequest, GetFactorsRequest, ListPasskeysRequest, Passkey,
@@ -18,6 +21,7 @@ use crate::{
     harness::{Client, Cluster, PASSWORD, Replica, answer},
     mailbox::{Mailbox, is_stored, verify_all},
     step_up::{age_proofs, claims, step_up},
+    voided_mails::blocked,
 };
 
 const EMAIL: &str = "ada@example.org";
@@ -233,6 +237,20 @@ async fn an_exchange_is_finished_once_in_its_session_for_its_purpose_and_in_time
     site.gateway.ask(SignIn, None).await.expect("a question");
     auth::testing::delete_old_rows(&site.cluster.database.pool, now() + time::Duration::minutes(6)).await.expect("deleted");
     assert_eq!(site.count("select count(*) from passkey_ceremonies").await, 0);
+}
+
+/// Its session was there when the request looked, and is gone when the exchange is stored.
+#[tokio::test]
+async fn an_exchange_of_a_session_that_ends_meanwhile_is_refused() {
+    let site = Site::start().await;
+    let pool = &site.cluster.database.pool;
+    let mut ending = begin(pool).await.expect("a transaction");
+    sqlx::query("delete from sessions").execute(&mut *ending).await.expect("ended");
+    let (asked, ()) = tokio::join!(site.gateway.ask(Registration, Some(&site.access)), async {
+        blocked(pool, "insert into passkey_ceremonies").await;
+        commit(ending).await.expect("committed");
+    });
+    assert_eq!(asked.expect_err("ended").reason, "SESSION_ENDED");
 }
 
 #[tokio::test]

@@ -21,7 +21,7 @@ async fn hold_tokens(pool: &Pool) -> Tx {
 }
 
 /// Waits until a statement with this text waits for a lock.
-async fn blocked(pool: &Pool, statement: &'static str) {
+pub(crate) async fn blocked(pool: &Pool, statement: &'static str) {
     let select = "select count(*) from pg_stat_activity
                   where datname = current_database() and wait_event_type = 'Lock' and strpos(query, $1) > 0";
     eventually(LIMIT, || async {

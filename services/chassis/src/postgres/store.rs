@@ -37,6 +37,12 @@ impl StoreError {
     pub fn violates(&self, constraint: &str) -> bool {
         matches!(self, Self::Database(sqlx::Error::Database(e)) if e.is_unique_violation() && e.constraint() == Some(constraint))
     }
+
+    /// Whether the row refers to one that does not exist, by the foreign key with this name.
+    #[must_use]
+    pub fn violates_reference(&self, constraint: &str) -> bool {
+        matches!(self, Self::Database(sqlx::Error::Database(e)) if e.is_foreign_key_violation() && e.constraint() == Some(constraint))
+    }
 }
 
 fn is_transient(error: &sqlx::Error) -> bool {
