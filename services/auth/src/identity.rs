@@ -235,13 +235,15 @@ async fn sign_up(
     Ok(user)
 }
 
-/// Links an identity to the account of the caller. The proof was recent when the link began, in the same session.
+/// Links an identity to the account of the caller. The proof was recent when the link began, in the same session. A second factor that was added
+/// since makes it void.
 ///
 /// # Errors
-/// SESSION_ENDED, SESSION_REQUIRED, IDENTITY_TAKEN, TOO_MANY_IDENTITIES.
+/// SESSION_ENDED, SESSION_REQUIRED, STEP_UP_REQUIRED, IDENTITY_TAKEN, TOO_MANY_IDENTITIES.
 async fn link(app: &App, context: &Context, (provider, person): (&str, &Person), now: OffsetDateTime) -> Result<(), Error> {
     let mut tx = store::begin(&app.pool).await?;
-    let (user, _) = signed_in(&mut tx, context, now).await?;
+    let (user, session) = signed_in(&mut tx, context, now).await?;
+    second_factors::of(&mut *tx, user.id).await?.check_second(session.shown()).map_err(Error::StepUpRequired)?;
     match identities::used(&mut *tx, person, now).await? {
         Some(id) if id == user.id => return Ok(store::commit(tx).await?),
         Some(_) => return Err(Error::IdentityTaken),

@@ -53,6 +53,9 @@ const TEXTS: &[(&str, &str)] = &[
     ("USER_DISABLED", "The operator has disabled this account."),
     ("TOO_MANY_CREDENTIALS", "You have reached the limit of your account. Delete one first."),
     ("SESSION_NOT_FOUND", "This session has already ended."),
+    ("SESSION_REQUIRED", "For this you must have signed in yourself. An operator who acts for you cannot do it."),
+    ("STEP_UP_REQUIRED", "For this you must prove again that it is you. Start again."),
+    ("KEY_REQUIRED", "The stored key cannot be read any more. Delete it, and store it again."),
 ];
 
 /// Reasons that are about one field of the contract.
@@ -189,6 +192,9 @@ mod tests {
                  new password, or try again in 14 minutes.",
             ),
             (with("CHALLENGE_REQUIRED", ErrorCode::RateLimited, vec![]), 429, "Many wrong passwords came from your network, or"),
+            (with("SESSION_REQUIRED", ErrorCode::Forbidden, vec![]), 403, "For this you must have signed in yourself."),
+            (with("STEP_UP_REQUIRED", ErrorCode::Forbidden, vec![]), 403, "For this you must prove again that it is you."),
+            (with("KEY_REQUIRED", ErrorCode::InvalidArgument, vec![]), 400, "The stored key cannot be read any more."),
             (with("UNAVAILABLE", ErrorCode::Unavailable, vec![]), 503, "This cannot be done now."),
         ] {
             let refusal = refusal(&fault);

@@ -198,6 +198,21 @@ async fn a_link_of_a_session_that_ends_meanwhile_is_refused() {
     assert_eq!(begun.expect_err("ended").reason, "SESSION_ENDED");
 }
 
+/// The proof with which the link began is void then.
+#[tokio::test]
+async fn a_link_needs_a_second_factor_that_was_added_meanwhile() {
+    let fixture = Fixture::start(&[]).await;
+    let gateway = fixture.replica.gateway();
+    let session = gateway.sign_up("ada@example.org", PASSWORD).await.expect("an account").session_token;
+    let access = gateway.access(&session).await;
+    let message = StartProviderSignInRequest { provider: "one".into(), link: true, ..Default::default() };
+    let begun = gateway.start_with(message, Some(&access)).await.expect("begun");
+    add_app(&gateway, &access).await;
+    let returned = fixture.one.authorize(&begun.authorization_url, person("1", "ada@work.example"));
+    let refused = gateway.finish_at("one", &begun.browser_secret, &returned, Some(&access)).await.expect_err("no second factor");
+    assert_eq!((refused.reason.as_str(), fixture.count("identities").await), ("STEP_UP_REQUIRED", 0));
+}
+
 /// A provider is only the first step. An app of a stranger does not keep the owner of the address out.
 #[tokio::test]
 async fn a_second_factor_is_asked_for_after_a_provider() {
