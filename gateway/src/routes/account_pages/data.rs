@@ -39,7 +39,7 @@ fn delete(said: Said) -> Response {
     let form =
         Form { fields, button: "Delete the account permanently", is_refused: said.is_wrong(), is_destructive: true, ..Form::default() };
     let texts = [
-        "Your account, your projects with their files and published sites, and your templates are deleted, also if other people use them.",
+        "Your account, your service accounts, your projects with their files and published sites, and your templates are deleted, also if other people use them.",
         "This cannot be undone. Export your data first if you want to keep it.",
     ];
     said.respond(DELETE, Page { title: "Delete the account", texts: &texts, form: Some(form), ..Page::default() })

@@ -37,7 +37,7 @@ async fn page(app: &App, caller: &Authenticated, said: Said) -> Response {
     let current = Field { name: "current_password", label: "Current password", ..Field::password() };
     let fields = vec![current, Field::new_password(&rule)];
     let form = Form { fields, button: "Change the password", is_refused: said.is_wrong(), ..Form::default() };
-    let texts = ["All other devices and programs are signed out when you change the password."];
+    let texts = ["All other devices and programs are signed out when you change the password, and your API keys are deleted."];
     said.respond(PATH, Page { title: "Password", texts: &texts, form: Some(form), ..Page::default() })
 }
 

@@ -34,7 +34,7 @@ use crate::{
 const PATH: &str = "/account/second-factor";
 const TITLE: &str = "Second factor";
 const DONE: [(&str, &str); 4] = [
-    ("removed", "The authenticator app is removed."),
+    ("removed", "The authenticator app is removed. All other devices are signed out."),
     ("added", "The passkey is added. You can sign in with it from now on."),
     ("renamed", "The passkey has the new name."),
     ("deleted", "The passkey is removed. All other devices are signed out."),

@@ -87,7 +87,10 @@ async fn page(app: &App, caller: &Authenticated, said: Said) -> Response {
     };
     let end = Section {
         heading: "End several sessions",
-        texts: vec!["Programs that you gave a refresh token have sessions, too. They end with the others.".to_owned()],
+        texts: vec![
+            "Programs that you gave a refresh token have sessions, too. They end with the others, and your API keys are deleted."
+                .to_owned(),
+        ],
         forms: [("others", "End all other sessions"), ("all", "End all sessions and sign out here")]
             .map(|(action, button)| Form { is_destructive: true, ..Form::of_action(action, button) })
             .into(),
