@@ -11,6 +11,7 @@ use oauth2::TokenResponse as _;
 use openidconnect::{
     AdditionalProviderMetadata, AuthorizationCode, ClientId, ClientSecret, CsrfToken, EndpointMaybeSet, EndpointNotSet, EndpointSet,
     IssuerUrl, Nonce, PkceCodeChallenge, PkceCodeVerifier, ProviderMetadata, RedirectUrl, RequestTokenError, Scope, TokenResponse as _,
+    UserInfoError,
     core::{
         CoreAuthDisplay, CoreAuthenticationFlow, CoreClaimName, CoreClaimType, CoreClient, CoreClientAuthMethod, CoreGrantType,
         CoreIdTokenClaims, CoreJsonWebKey, CoreJweContentEncryptionAlgorithm, CoreJweKeyManagementAlgorithm, CoreJwsSigningAlgorithm,
@@ -128,7 +129,7 @@ impl Oidc {
         if claims.email().is_none() && metadata.userinfo_endpoint().is_some() {
             let subject = Some(claims.subject().clone());
             let request = client.user_info(tokens.access_token().clone(), subject).map_err(|error| refused(&chain(&error)))?;
-            let info: CoreUserInfoClaims = request.request_async(&*self.http).await.map_err(|error| refused(&chain(&error)))?;
+            let info: CoreUserInfoClaims = request.request_async(&*self.http).await.map_err(user_info_error)?;
             found.email = info.email().filter(|_| info.email_verified() == Some(true)).map(|email| email.to_string());
         }
         Person::new(self.issuer(), found)
@@ -187,6 +188,13 @@ fn of_id_token(claims: &CoreIdTokenClaims) -> Claims {
 
 fn refused(why: &str) -> ProviderError {
     ProviderError::Refused(why.to_owned())
+}
+
+fn user_info_error(error: UserInfoError<HttpError>) -> ProviderError {
+    match error {
+        UserInfoError::Request(cause) => ProviderError::Unavailable(chain(&cause)),
+        other => refused(&chain(&other)),
+    }
 }
 
 /// Why a code was not exchanged.

@@ -121,6 +121,30 @@ async fn a7_an_answer_of_an_issuer_that_is_not_valid_is_refused() {
     gateway.sign_in_at(("one", &fixture.one), person("1", "ada@example.org")).await.expect("the issuer is honest again");
 }
 
+/// Some issuers have the address of a person only at the endpoint for the claims of a person.
+#[tokio::test]
+async fn a7_an_address_outside_of_the_id_token_is_of_the_same_person_and_verified() {
+    let fixture = Fixture::start(&[]).await;
+    let gateway = fixture.replica.gateway();
+    let mut document = honest_discovery(fixture.one.url(), true);
+    document["userinfo_endpoint"] = format!("{}/user-info", fixture.one.url()).into();
+    fixture.one.discover(document);
+    let unverified = json!({ "sub": "1", "email": "ada@example.org", "email_verified": false });
+    for (row, claims, reason) in [
+        ("a redirect", None, "PROVIDER_UNAVAILABLE"),
+        ("another person", Some(person("2", "ada@example.org")), "PROVIDER_REFUSED"),
+        ("an address that is not verified", Some(unverified), "EMAIL_UNVERIFIED"),
+    ] {
+        fixture.one.tell(claims);
+        let refused = gateway.sign_in_at(("one", &fixture.one), json!({ "sub": "1" })).await.expect_err(row);
+        assert_eq!(refused.reason, reason, "{row}: {refused:?}");
+        fixture.assert_nothing_happened(row).await;
+    }
+    fixture.one.tell(Some(person("1", "ada@example.org")));
+    let begun = gateway.sign_in_at(("one", &fixture.one), json!({ "sub": "1" })).await.expect("a session");
+    assert_eq!(gateway.exchange(&begun.session_token).await.expect("token").user.expect("a user").email, "ada@example.org");
+}
+
 /// Each row is one answer that this browser does not wait for.
 #[tokio::test]
 async fn a7_an_answer_that_no_flow_of_the_browser_waits_for_is_refused() {

@@ -78,6 +78,7 @@ struct Shared {
     misbehavior: Mutex<Misbehavior>,
     token_requests: Mutex<usize>,
     discovery: Mutex<Option<Value>>,
+    user_info: Mutex<Option<Value>>,
 }
 
 pub(crate) struct TestIssuer(Arc<Shared>);
@@ -109,11 +110,13 @@ impl TestIssuer {
             misbehavior: Mutex::new(Misbehavior::None),
             token_requests: Mutex::default(),
             discovery: Mutex::default(),
+            user_info: Mutex::default(),
         });
         let router = Router::new()
             .route("/.well-known/openid-configuration", get(discovery))
             .route("/keys", get(keys))
             .route("/token", post(token))
+            .route("/user-info", get(user_info))
             .route("/login/oauth/access_token", post(github_token))
             .route("/api/v3/user", get(github_user))
             .route("/api/v3/user/emails", get(github_emails))
@@ -138,6 +141,11 @@ impl TestIssuer {
     /// Answers requests for the discovery document with this one.
     pub(crate) fn discover(&self, document: Value) {
         *self.0.discovery.lock().unwrap_or_else(PoisonError::into_inner) = Some(document);
+    }
+
+    /// Answers requests for the claims of a person with these; without them it redirects.
+    pub(crate) fn tell(&self, claims: Option<Value>) {
+        *self.0.user_info.lock().unwrap_or_else(PoisonError::into_inner) = claims;
     }
 
     /// How many codes were sent here.
@@ -257,6 +265,13 @@ fn signed(shared: &Shared, how: Misbehavior, claims: &Value) -> String {
         _ => ecdsa(&shared.key),
     };
     format!("{text}.{}", BASE64_URL_SAFE_NO_PAD.encode(signature))
+}
+
+async fn user_info(State(shared): State<Arc<Shared>>) -> Response {
+    match shared.user_info.lock().unwrap_or_else(PoisonError::into_inner).clone() {
+        Some(claims) => as_json(&claims),
+        None => (StatusCode::TEMPORARY_REDIRECT, [(header::LOCATION, format!("{}/elsewhere", shared.url))]).into_response(),
+    }
 }
 
 async fn github_token(State(shared): State<Arc<Shared>>, body: Bytes) -> Response {
