@@ -89,6 +89,8 @@ impl Export {
 
     async fn write_all(&mut self, account: Streaming<ExportAccountResponse>) -> Result<(), Failure> {
         self.account(account).await?;
+        // A slow client may have taken longer than the access token is valid.
+        self.renew().await?;
         self.factors().await?;
         let ids = projects(self).await?;
         for id in ids {
