@@ -65,6 +65,7 @@ mod tests {
         refuse_with(&mut allowed, decision(false, 9));
         assert_eq!(allowed, Decision { remaining: 0, ..decision(false, 9) });
     }
+
     /// The subject of a try, as auth names it, and the number of pairs that the policy allows for its network: in ten networks six are IPv4,
     /// two are of a /64 and two change their /64 within a /56 or a /48.
     fn source(number: usize, at: usize) -> (String, usize) {
