@@ -32,7 +32,7 @@ use crate::{
 
 pub(crate) use crate::user::MAX_NAME;
 
-/// How often a sign-in or a change of the password is repeated whose account got another password hash meanwhile.
+/// How often a sign-in, a step-up or a change of the password is repeated whose account got another password hash meanwhile.
 pub(crate) const MAX_RACES: usize = 3;
 
 /// A sign-up with valid fields.
@@ -200,7 +200,10 @@ async fn check(
 }
 
 /// Whether the account still has the password that was verified. If so, it keeps it until the transaction ends.
-async fn hold_password(tx: &mut store::Tx, account: &Credentials, verdict: Verdict) -> Result<bool, Error> {
+///
+/// # Errors
+/// The database failed.
+pub(crate) async fn hold_password(tx: &mut store::Tx, account: &Credentials, verdict: Verdict) -> Result<bool, Error> {
     let (id, hash) = (account.user.id, account.password_hash.as_deref().unwrap_or_default());
     Ok(match verdict {
         Verdict::Outdated(new) => users::replace_password_hash(&mut **tx, id, hash, &new).await?,

@@ -19,7 +19,7 @@ use crate::{
     session::{Session, SessionSecret},
     session_list::{end, signed_in},
     session_start::NewSession,
-    step_up::counted,
+    step_up::{counted, credentials_of},
     store::{self, audit, email_tokens, mails, second_factors, sessions, users},
     user::Credentials,
 };
@@ -42,8 +42,7 @@ pub(crate) async fn change(app: &App, context: &Context, change: &Change, now: O
             return Ok(begun);
         }
         // A sign-in at the same time has replaced an outdated hash of the same password, or the password was changed.
-        let address = limit::address_of(context);
-        account = users::credentials_of(&app.pool, account.user.id, &address).await?.ok_or(Error::SessionEnded)?;
+        account = credentials_of(app, context, account.user.id).await?;
     }
     Err(Error::WrongPassword("current password"))
 }

@@ -2,9 +2,11 @@
 //! has the new rights who knew the old ones.
 
 use chassis::context::Context;
+use proto::id::UserId;
 use time::OffsetDateTime;
 
 use crate::{
+    account::{MAX_RACES, hold_password},
     app::App,
     audit::{Actor, Event, Kind},
     code::Code,
@@ -48,7 +50,15 @@ async fn of_caller(app: &App, context: &Context, now: OffsetDateTime) -> Result<
     let mut tx = store::begin(&app.pool).await?;
     let (user, _) = signed_in(&mut tx, context, now).await?;
     drop(tx);
-    users::credentials_of(&app.pool, user.id, &limit::address_of(context)).await?.ok_or(Error::SessionEnded)
+    credentials_of(app, context, user.id).await
+}
+
+/// What the account of a session signs in with now.
+///
+/// # Errors
+/// SESSION_ENDED.
+pub(crate) async fn credentials_of(app: &App, context: &Context, user: UserId) -> Result<Credentials, Error> {
+    users::credentials_of(&app.pool, user, &limit::address_of(context)).await?.ok_or(Error::SessionEnded)
 }
 
 /// Ends the session of the caller and starts its successor, whose proof is recent.
@@ -58,29 +68,46 @@ async fn of_caller(app: &App, context: &Context, now: OffsetDateTime) -> Result<
 /// PASSKEYS_NOT_OFFERED, CEREMONY_INVALID, PASSKEY_INVALID, OVERLOADED, SHARE_EXHAUSTED.
 pub(crate) async fn renew(app: &App, context: &Context, proof: Proof, now: OffsetDateTime) -> Result<NewSession, Error> {
     match proof {
-        Proof::Password(password) => by_password(app, context, password, now).await,
+        Proof::Password(password) => by_password(app, context, &password, now).await,
         Proof::Code(code) => by_code(app, context, code, now).await,
         Proof::Passkey(answered) => by_passkey(app, context, &answered, now).await,
     }
 }
 
-async fn by_password(app: &App, context: &Context, password: String, now: OffsetDateTime) -> Result<NewSession, Error> {
-    let account = counted(app, context, now).await?;
-    if app.hashes.verify(context.client_address, password, account.password_hash.clone()).await? == Verdict::Wrong {
+async fn by_password(app: &App, context: &Context, password: &str, now: OffsetDateTime) -> Result<NewSession, Error> {
+    let mut account = counted(app, context, now).await?;
+    for _ in 0..MAX_RACES {
+        if let Some(renewed) = by_password_of(app, context, (&account, password), now).await? {
+            return Ok(renewed);
+        }
+        // A sign-in at the same time has replaced an outdated hash of the same password, or the password was changed.
+        account = credentials_of(app, context, account.user.id).await?;
+    }
+    Err(Error::WrongPassword("password"))
+}
+
+/// Renews the session if the account has the password that `account` knows. Returns `None` if it has another hash by now.
+async fn by_password_of(
+    app: &App,
+    context: &Context,
+    (account, password): (&Credentials, &str),
+    now: OffsetDateTime,
+) -> Result<Option<NewSession>, Error> {
+    let verdict = app.hashes.verify(context.client_address, password.to_owned(), account.password_hash.clone()).await?;
+    if verdict == Verdict::Wrong {
         refused_proof::log(context, Some(account.user.id), "password");
         return Err(Error::WrongPassword("password"));
     }
     let mut tx = store::begin(&app.pool).await?;
     let (user, session) = signed_in(&mut tx, context, now).await?;
-    // The password may have been changed meanwhile.
-    if !users::hold_password_hash(&mut *tx, user.id, account.password_hash.as_deref().unwrap_or_default()).await? {
-        return Err(Error::WrongPassword("password"));
+    if !hold_password(&mut tx, account, verdict).await? {
+        return Ok(None);
     }
     let factors = second_factors::of(&mut *tx, user.id).await?;
     if factors.has_second() {
         return Err(Error::StepUpRequired(factors.methods()));
     }
-    replace(app, tx, context, (user, session, Method::Password), now).await
+    replace(app, tx, context, (user, session, Method::Password), now).await.map(Some)
 }
 
 async fn by_code(app: &App, context: &Context, code: Option<Code>, now: OffsetDateTime) -> Result<NewSession, Error> {
@@ -129,7 +156,6 @@ async fn replace(
 
 #[cfg(test)]
 mod tests {
-    use proto::id::UserId;
     use time::Duration;
 
     use super::*;

@@ -1,6 +1,9 @@
 //! The recent proof that sensitive RPCs need.
 
+use std::time::Duration;
+
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
+use chassis::testing::eventually;
 use futures::future::join_all;
 use proto::{
     auth::{StepUpRequest, StepUpResponse},
@@ -121,6 +124,45 @@ async fn guesses_at_a_step_up_are_counted_like_those_of_sign_ins() {
     let fault = step_up(&thief, &access, PASSWORD).await.expect_err("limited");
     assert_eq!((fault.code, fault.quota[0].policy.as_str()), (ErrorCode::RateLimited, "auth-guess"));
     replica.gateway_for("198.51.100.7").sign_in(EMAIL, PASSWORD).await.expect("the person is not locked out");
+}
+
+/// Waits until a statement with this text waits for a lock.
+pub(crate) async fn blocked(cluster: &Cluster, statement: &str) {
+    let waiting = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock' and query like $1";
+    eventually(Duration::from_secs(30), || async {
+        let select = sqlx::query_scalar(waiting).bind(format!("%{statement}%"));
+        let count: i64 = select.fetch_one(&cluster.database.pool).await.ok()?;
+        (count > 0).then_some(())
+    })
+    .await;
+}
+
+/// A sign-in at the same time replaces an outdated hash of the same password. The step-up verifies the password again.
+#[tokio::test]
+async fn a_step_up_is_repeated_if_the_hash_was_replaced_meanwhile() {
+    let cluster = Cluster::start().await;
+    let gateway = cluster.auth().await.gateway();
+    let begun = gateway.sign_up(EMAIL, PASSWORD).await.expect("account");
+    gateway.sign_up("eve@example.org", PASSWORD).await.expect("another hash of the same password");
+    let access = access(&gateway, &begun.session_token).await;
+    let pool = &cluster.database.pool;
+    // The step-up has found the session, and waits before it reads the hash.
+    let mut reads = chassis::postgres::begin(pool).await.expect("transaction");
+    sqlx::query("lock table user_addresses in access exclusive mode").execute(&mut *reads).await.expect("locked");
+    let replaced = async {
+        blocked(&cluster, "from_known_address").await;
+        let mut account = chassis::postgres::begin(pool).await.expect("transaction");
+        sqlx::query("select from users for update").execute(&mut *account).await.expect("locked");
+        reads.rollback().await.expect("unlocked");
+        // It has verified the password.
+        blocked(&cluster, "for no key update").await;
+        let replace =
+            "update users set password_hash = (select password_hash from users where email like 'eve@%') where email like 'ada@%'";
+        sqlx::query(replace).execute(&mut *account).await.expect("replaced");
+        account.commit().await.expect("committed");
+    };
+    let (renewed, ()) = within_a_minute(async { tokio::join!(step_up(&gateway, &access, PASSWORD), replaced) }).await;
+    renewed.expect("the same password");
 }
 
 #[tokio::test]
