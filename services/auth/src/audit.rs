@@ -58,6 +58,8 @@ kinds! {
     /// A person has added a second factor.
     FactorAdded = "second_factor.added",
     FactorRemoved = "second_factor.removed",
+    /// A person has given a passkey another name.
+    FactorRenamed = "second_factor.renamed",
     /// An operator, or a reset of the password, has removed all second factors.
     FactorsReset = "second_factor.reset",
     /// The counter of a passkey went back.

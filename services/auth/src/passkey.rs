@@ -100,6 +100,7 @@ pub(crate) async fn rename(app: &App, context: &Context, (id, name): (Uuid, &str
     if !passkeys::rename(&mut *tx, user.id, id, name).await? {
         return Err(Error::PasskeyNotFound);
     }
+    audit::append(&mut *tx, &event(context, Kind::FactorRenamed, (user.id, id), now)).await?;
     Ok(store::commit(tx).await?)
 }
 

@@ -153,6 +153,20 @@ async fn a_passkey_signs_in_without_an_address() {
 }
 
 #[tokio::test]
+async fn a_rename_is_in_the_audit_log_without_the_name() {
+    let site = Site::start().await;
+    let rename = async |id: &str| {
+        let request = RenamePasskeyRequest { passkey_id: id.to_owned(), display_name: "Ada's key".into() };
+        answer(site.gateway.client.clone().rename_passkey(site.gateway.authorized(request, &site.access)).await)
+    };
+    rename(site.id()).await.expect("renamed");
+    refused(rename("00000000-0000-4000-8000-000000000000").await, ErrorCode::NotFound, "PASSKEY_NOT_FOUND");
+    let renamed = "select actor_kind, actor_id = user_id::text, details from audit_events where kind = 'second_factor.renamed'";
+    let events: Vec<(String, bool, Value)> = sqlx::query_as(renamed).fetch_all(&site.cluster.database.pool).await.expect("events");
+    assert_eq!(events, [("user".to_owned(), true, json!({"factor": "passkey", "passkey": site.id()}))]);
+}
+
+#[tokio::test]
 async fn a_registration_and_a_use_say_whether_a_passkey_is_backed_up() {
     let site = Site::start().await;
     let mut device = Authenticator::at(ORIGIN);
