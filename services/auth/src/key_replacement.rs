@@ -37,7 +37,11 @@ impl Change<'_> {
             revocations::append_changes_of_all(&mut tx, self.now).await?;
         }
         store::commit(tx).await?;
-        self.app.keyring.refresh(self.now).await?;
+        // The replacement has happened. This process signs with the key of before until its next refresh.
+        if let Err(error) = self.app.keyring.refresh(self.now).await {
+            let cause = chassis::error::chain(&error);
+            tracing::warn!(cause, "the signing key was replaced, and this process loads the new one with its next refresh");
+        }
         self.app.feed.notify();
         tracing::info!(kid = key.kid, at_once, "an operator has replaced the signing key");
         let signs_from = if at_once { self.now } else { self.now + SIGNS_AFTER };
