@@ -19,7 +19,8 @@ const PART: &str = "part";
 /// No mail takes so long to write. An older part is that of a process that was killed.
 const MAX_WRITE: Duration = Duration::hours(1);
 
-/// Writes one mail to a file of its own. The name begins with the time, so that the names are in the order of the mails.
+/// Writes one mail to a file of its own. The name begins with the time, so that the names are in the order of the mails. That old files cannot
+/// be deleted is only logged.
 ///
 /// # Errors
 /// The folder or the file cannot be written.
@@ -34,7 +35,12 @@ pub(crate) fn write(folder: &Path, id: Uuid, mail: &[u8], now: OffsetDateTime) -
     if written.is_err() {
         let _ = fs::remove_file(&temporary);
     }
-    written.and_then(|()| delete_oldest(folder, MAX_FILES, now - MAX_WRITE))
+    written?;
+    // The mail is written. As an error this would have it written again.
+    if let Err(error) = delete_oldest(folder, MAX_FILES, now - MAX_WRITE) {
+        tracing::warn!(cause = chassis::error::chain(&error), "old mails of the outbox cannot be deleted");
+    }
+    Ok(())
 }
 
 /// How the name of a file begins: the milliseconds since 1970, with 15 digits.
@@ -47,7 +53,8 @@ fn write_new(path: &Path, mail: &[u8]) -> io::Result<()> {
     file.write_all(mail)
 }
 
-/// Deletes the oldest mails until `max` are left, and the parts from before `killed_before`.
+/// Deletes the oldest mails until `max` are left, and the parts from before `killed_before`. A file that cannot be deleted keeps none of the
+/// others.
 fn delete_oldest(folder: &Path, max: usize, killed_before: OffsetDateTime) -> io::Result<()> {
     let mut mails = files(folder, EXTENSION)?;
     mails.sort_unstable();
@@ -55,14 +62,16 @@ fn delete_oldest(folder: &Path, max: usize, killed_before: OffsetDateTime) -> io
     let limit = prefix(killed_before);
     let mut parts = files(folder, PART)?;
     parts.retain(|path| path.file_name().is_some_and(|name| name < limit.as_str()));
+    let mut deleted = Ok(());
     for path in mails.iter().chain(&parts) {
         match fs::remove_file(path) {
             // Another replica has deleted it.
             Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-            removed => removed?,
+            Err(e) => deleted = Err(e),
+            Ok(()) => {}
         }
     }
-    Ok(())
+    deleted
 }
 
 /// The files of the folder with this extension.
@@ -142,6 +151,19 @@ mod tests {
         let left = names(&data.0);
         assert_eq!(left.len(), 3, "{left:?}");
         assert!(!left.contains(&old) && left.contains(&recent), "{left:?}");
+    }
+
+    #[test]
+    fn a_mail_is_written_although_an_old_file_cannot_be_deleted() {
+        let data = Folder::new();
+        write(&data.0, Uuid::nil(), b"x", at(1_000)).expect("written");
+        let [folder, part] = [1, 2].map(|second| format!("{}-{}.{PART}", prefix(at(second)), Uuid::nil().simple()));
+        fs::create_dir(data.0.join(&folder)).expect("a folder, which is not deleted as a file");
+        fs::write(data.0.join(&part), "a link").expect("written");
+        write(&data.0, Uuid::nil(), b"y", at(5_000) + MAX_WRITE).expect("written");
+        let left = names(&data.0);
+        assert_eq!(left.len(), 3, "{left:?}");
+        assert!(left.contains(&folder) && !left.contains(&part), "{left:?}");
     }
 
     #[test]
