@@ -260,14 +260,17 @@ impl Change<'_> {
     /// Changes the plan, and reports the sessions of the account as changed, so that the gateway gets new access tokens for them.
     ///
     /// # Errors
-    /// The database failed.
+    /// USER_NOT_FOUND.
     pub(crate) async fn set_plan(&self, account: &Account, plan: Plan) -> Result<(), Error> {
         let user = account.user.id;
         let mut tx = store::begin(&self.app.pool).await?;
+        // Another operator may have changed it since the account was found.
+        users::lock(&mut *tx, user).await?;
+        let before = accounts::by_id(&mut *tx, user).await?.ok_or(Error::UserNotFound)?.user.plan;
         if !accounts::set_plan(&mut *tx, user, plan).await? {
             return Ok(());
         }
-        let event = self.event(Kind::PlanChanged, user).with("from", account.user.plan.name()).with("to", plan.name());
+        let event = self.event(Kind::PlanChanged, user).with("from", before.name()).with("to", plan.name());
         audit::append(&mut *tx, &event).await?;
         revocations::append_changes(&mut tx, user, self.now).await?;
         store::commit(tx).await?;

@@ -27,6 +27,7 @@ use crate::{
     harness::{Cluster, PASSWORD, Replica, SECRET, Settings, answer, within_a_minute},
     mailbox::verify_all,
     passkeys::ORIGIN,
+    step_up::blocked,
 };
 
 pub(crate) const OPERATOR: &str = "grace";
@@ -351,6 +352,29 @@ async fn no_session_outlives_a_change_that_disables_its_account() {
         assert_eq!(left, 0);
         admin.set_disabled("ada@example.org", false).await.expect("enabled");
     }
+}
+
+/// Another operator changes the plan after the account was found.
+#[tokio::test]
+async fn the_audit_log_has_the_plan_that_was_replaced() {
+    let cluster = Cluster::start().await;
+    let replica = cluster.auth().await;
+    replica.gateway().sign_up("ada@example.org", PASSWORD).await.expect("account");
+    let (admin, pool) = (Admin::of(&replica), &cluster.database.pool);
+    let mut other = chassis::postgres::begin(pool).await.expect("transaction");
+    sqlx::query("update users set plan = 'pro'").execute(&mut *other).await.expect("changed");
+    let committed = async {
+        blocked(&cluster, "users").await;
+        other.commit().await.expect("committed");
+    };
+    let (changed, ()) = within_a_minute(async { tokio::join!(admin.set_plan("ada@example.org", Plan::Team), committed) }).await;
+    changed.expect("changed");
+    let plans: (String, String) =
+        sqlx::query_as("select details->>'from', details->>'to' from audit_events where kind = 'user.plan_changed'")
+            .fetch_one(pool)
+            .await
+            .expect("one event");
+    assert_eq!(plans, ("pro".to_owned(), "team".to_owned()));
 }
 
 #[tokio::test]
