@@ -37,7 +37,7 @@ pub(crate) enum Failure {
     Gone,
     #[error("{0}")]
     Service(proto::error::Fault),
-    #[error("a file of the export has more than 4 GiB")]
+    #[error("a file of the export has 4 GiB or more")]
     TooLarge,
     #[error("a message is no JSON: {0}")]
     Json(#[from] serde_json::Error),

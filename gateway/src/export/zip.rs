@@ -1,5 +1,5 @@
 //! Writing a zip file whose contents come piece by piece: the sizes of an entry follow its content (APPNOTE.TXT of PKWARE, data descriptor).
-//! Large archives have the 64-bit records for positions. One entry has at most 4 GiB.
+//! Large archives have the 64-bit records for positions. One entry has less than 4 GiB.
 
 use std::io::Write as _;
 
@@ -24,7 +24,7 @@ const MODE: u32 = 0o100_600;
 /// 1980-01-01, the first day of the format.
 const DATE: u16 = 1 << 5 | 1;
 
-/// An entry has more than 4 GiB.
+/// An entry has 4 GiB or more, or one byte less, which stands for a size of 64 bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct TooLarge;
 
@@ -85,7 +85,7 @@ impl Zip {
         let Some(open) = self.open.take() else { return Ok(()) };
         let rest = open.encoder.finish().unwrap_or_default();
         self.out.extend_from_slice(&rest);
-        let number = |bytes: u64| u32::try_from(bytes).map_err(|_| TooLarge);
+        let number = |bytes: u64| u32::try_from(bytes).ok().filter(|bytes| *bytes < u32::MAX).ok_or(TooLarge);
         let (size, compressed) = (number(open.size)?, number(open.compressed + rest.len() as u64)?);
         let entry = Entry { path: open.path, crc: open.crc.finalize(), compressed, size, offset: open.offset };
         for value in [DESCRIPTOR, entry.crc, entry.compressed, entry.size] {
@@ -237,6 +237,22 @@ mod tests {
         assert!(has(&[[1, 0, 8, 0].as_slice(), &far.to_le_bytes()].concat()), "the extra field of the entry");
         assert!(has(&END_64.to_le_bytes()) && has(&LOCATOR_64.to_le_bytes()));
         assert!(out.ends_with(&[255, 255, 255, 255, 0, 0]), "the short record points to the long one");
+    }
+
+    #[test]
+    fn an_entry_is_below_the_number_that_stands_for_64_bits() {
+        let ended = |size: u64, compressed: u64| {
+            let mut zip = Zip::default();
+            zip.begin("a");
+            let open = zip.open.as_mut().expect("an entry");
+            (open.size, open.compressed) = (size, compressed);
+            zip.end()
+        };
+        let limit = u64::from(u32::MAX);
+        assert_eq!(ended(limit - 1, 0), Ok(()));
+        for (size, compressed) in [(limit, 0), (limit + 1, 0), (0, limit), (0, limit + 1)] {
+            assert_eq!(ended(size, compressed), Err(TooLarge), "{size}, {compressed}");
+        }
     }
 
     #[test]
