@@ -79,7 +79,7 @@ pub(crate) async fn list(app: &App, context: &Context, project: Option<ProjectId
 /// Changes a stored key.
 ///
 /// # Errors
-/// [`Error::SessionRequired`], [`Error::StepUpRequired`], INVALID_FIELD, [`Error::KeyRequired`] for an address that leads elsewhere without the key, [`Error::ProviderKeyNotFound`].
+/// [`Error::SessionRequired`], [`Error::StepUpRequired`], INVALID_FIELD, also for a new key without an address if the stored one cannot be opened, [`Error::KeyRequired`] for an address that leads elsewhere without the key, [`Error::ProviderKeyNotFound`].
 pub(crate) async fn update(app: &App, context: &Context, change: KeyChange) -> Result<StoredKey, Error> {
     let keys = &app.own_keys;
     require_person(context)?;
@@ -90,8 +90,11 @@ pub(crate) async fn update(app: &App, context: &Context, change: KeyChange) -> R
     let vault = keys.vault()?;
     let mut violations = Violations::default();
     let url = change.base_url.as_deref().and_then(|text| rules::check_base_url(&mut violations, &keys.guard, stored.kind, text));
-    violations.check(SERVICE)?;
     let opened = vault.open(stored.id, stored.owner, &stored.sealed);
+    if opened.is_err() && !change.key.is_empty() && change.base_url.is_none() {
+        violations.add("base_url", "must be given with the key, because the stored address cannot be read any more");
+    }
+    violations.check(SERVICE)?;
     // The sealed address counts. The column can be changed by whoever writes to the database.
     let before = opened.as_ref().map_or("", |opened| opened.base_url.as_str());
     let base_url = url.as_ref().map_or(before, |url| url.as_str()).to_owned();
@@ -102,7 +105,6 @@ pub(crate) async fn update(app: &App, context: &Context, change: KeyChange) -> R
         ("", _) => return Err(Error::KeyRequired),
         (key, _) => key,
     };
-    let base_url = if base_url.is_empty() { stored.kind.default_url().to_owned() } else { base_url };
     let changed = StoredKey {
         display_name: change.display_name.unwrap_or_else(|| stored.display_name.clone()),
         last_four: rules::last_four(key),

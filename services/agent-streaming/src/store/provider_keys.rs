@@ -61,8 +61,8 @@ fn columns(owner: KeyOwner) -> (Option<Uuid>, Option<Uuid>) {
 /// Stores a key. Returns `false` if its owner has one for the provider already.
 pub(crate) async fn insert(db: &Pool, key: &StoredKey, user: UserId) -> Result<bool, StoreError> {
     let insert = sqlx::query!(
-        "INSERT INTO provider_keys (id, user_id, project_id, provider, display_name, base_url, last_four, sealed)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING",
+        "INSERT INTO provider_keys (id, user_id, project_id, provider, display_name, base_url, last_four, sealed, created_at, updated_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT DO NOTHING",
         key.id,
         user.0,
         columns(key.owner).1,
@@ -71,6 +71,8 @@ pub(crate) async fn insert(db: &Pool, key: &StoredKey, user: UserId) -> Result<b
         key.base_url,
         key.last_four,
         key.sealed,
+        key.created_at,
+        key.updated_at,
     );
     Ok(query("insert provider key", insert.execute(db)).await?.rows_affected() == 1)
 }
@@ -113,7 +115,7 @@ pub(crate) async fn usable(db: &Pool, user: UserId, project: Option<ProjectId>) 
 /// Changes a key whose sealed value is still `before`. Returns `false` if it was changed or deleted in the meantime.
 pub(crate) async fn update(db: &Pool, key: &StoredKey, before: &[u8]) -> Result<bool, StoreError> {
     let update = sqlx::query!(
-        "UPDATE provider_keys SET display_name = $3, base_url = $4, last_four = $5, sealed = $6, updated_at = clock_timestamp()
+        "UPDATE provider_keys SET display_name = $3, base_url = $4, last_four = $5, sealed = $6, updated_at = $7
         WHERE id = $1 AND sealed = $2",
         key.id,
         before,
@@ -121,6 +123,7 @@ pub(crate) async fn update(db: &Pool, key: &StoredKey, before: &[u8]) -> Result<
         key.base_url,
         key.last_four,
         key.sealed,
+        key.updated_at,
     );
     Ok(query("update provider key", update.execute(db)).await?.rows_affected() == 1)
 }
@@ -205,8 +208,8 @@ mod tests {
             base_url: String::new(),
             last_four: "abcd".into(),
             sealed: vec![1],
-            created_at: OffsetDateTime::UNIX_EPOCH,
-            updated_at: OffsetDateTime::UNIX_EPOCH,
+            created_at: chassis::clock::now(),
+            updated_at: chassis::clock::now(),
             used_at: None,
         };
         for (owner, kind) in [(user, Kind::Anthropic), (user, Kind::OpenAi), (other, Kind::OpenAi)] {

@@ -375,6 +375,45 @@ async fn a12_who_writes_to_the_database_cannot_send_a_key_elsewhere() {
     assert!(text.contains(&hers.id) && !text.contains(CANARY) && !text.contains(&hex(&CANARY[..12])), "a key is in the database");
 }
 
+/// The address is sealed with the key, and the column can be changed by whoever writes to the database. No key goes to an address by default
+/// that its person did not name.
+#[tokio::test]
+async fn a_key_that_cannot_be_opened_is_replaced_with_its_address() {
+    let cluster = Cluster::start(&[LOOPBACK]).await;
+    let own = Model::start().await;
+    let replica = cluster.replica();
+    let mut person = cluster.user().at(&replica);
+    up(&mut person).await;
+    let key = create(&person, new_key(&own, CANARY, "")).await.expect("created");
+    let mut db = cluster.turns_db().await;
+    sqlx::query("UPDATE provider_keys SET sealed = sealed || '\\x00'::bytea").execute(&mut db).await.unwrap();
+    let change = UpdateProviderKeyRequest { key_id: key.id.clone(), key: SECOND.into(), ..Default::default() };
+    let refused = update(&person, change.clone()).await.expect_err("no address");
+    assert_eq!((refused.reason.as_str(), refused.violations[0].field.as_str()), ("INVALID_FIELD", "base_url"));
+    let named = UpdateProviderKeyRequest { key: String::new(), display_name: Some("other".into()), ..change.clone() };
+    assert_eq!(update(&person, named).await.expect_err("no key").reason, "KEY_REQUIRED");
+    assert_eq!(list(&person, "").await.expect("a list"), std::slice::from_ref(&key), "nothing was changed");
+    let changed = update(&person, UpdateProviderKeyRequest { base_url: Some(own.url.clone()), ..change }).await.expect("entered again");
+    assert_eq!(changed.base_url, own.url);
+    person.run(prompt("d", "SAY again")).await;
+    assert_eq!(own.keys(), [format!("Bearer {SECOND}")]);
+}
+
+#[tokio::test]
+async fn answers_have_the_times_that_are_stored() {
+    let cluster = Cluster::start(&[LOOPBACK]).await;
+    let own = Model::start().await;
+    let replica = cluster.replica();
+    let mut person = cluster.user().at(&replica);
+    up(&mut person).await;
+    let created = create(&person, new_key(&own, CANARY, "")).await.expect("created");
+    assert_eq!(list(&person, "").await.expect("a list"), std::slice::from_ref(&created));
+    let change = UpdateProviderKeyRequest { key_id: created.id.clone(), display_name: Some("other".into()), ..Default::default() };
+    let changed = update(&person, change).await.expect("changed");
+    assert_eq!(changed.create_time, created.create_time);
+    assert_eq!(list(&person, "").await.expect("a list"), [changed]);
+}
+
 #[tokio::test]
 async fn a_key_and_an_address_need_a_recent_proof() {
     let cluster = Cluster::start(&[LOOPBACK]).await;
