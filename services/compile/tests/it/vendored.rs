@@ -251,6 +251,34 @@ async fn what_cannot_be_kept_is_refused_with_a_reason() {
     assert_eq!(fault(denied).reason, "CALLER_DENIED");
 }
 
+/// A check reads documents alone, so it does not fetch what a lock file says instead of what is kept.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kept_tarball_that_is_not_that_of_the_lock_file_does_not_count_in_a_check() {
+    let (database, upstream) = (database().await, Upstream::start().await);
+    let replica = replica(&database, &[("BACKLOT_NPM_REGISTRY", upstream.url.as_str())]).await;
+    let files = [("index.js", "exports.a = 1;")];
+    upstream.publish("a", "1.0.0", &json!({}), &files);
+    let text = r#"{"dependencies": {"a": "^1.0.0"}}"#;
+    replica.add(manifest(text)).await.expect("an addition");
+    sqlx::query("truncate tarballs, bundles").execute(&database.pool).await.expect("no cache");
+    let locked = |hash: String| {
+        let lock = json!({
+            "lockfileVersion": 3,
+            "packages": {"": {"dependencies": {"a": "^1.0.0"}}, "node_modules/a": {"version": "1.0.0", "integrity": hash}},
+        });
+        let mut own = project(text, &["a"]);
+        own.insert("main.js", "import { none } from 'a'; console.log(none);".to_owned());
+        own.insert("package-lock.json", lock.to_string());
+        own
+    };
+    upstream.requests();
+    for (hash, expected) in [(integrity(b"another tarball"), vec![]), (integrity(&tarball(&files)), vec!["MISSING_EXPORT main.js:1"])] {
+        let found = replica.check(&locked(hash)).await.expect("findings");
+        assert_eq!(brief(&found), expected);
+    }
+    assert!(upstream.requests().iter().all(|path| !path.ends_with(".tgz")), "nothing is fetched");
+}
+
 /// A package with a tarball, as an export has it.
 fn exported() -> (PackageVersion, Vec<u8>) {
     let tarball = tarball(&[("index.js", "exports.a = 1;")]);
