@@ -30,6 +30,7 @@ use tower_http::{catch_panic::CatchPanicLayer, set_header::SetResponseHeaderLaye
 
 use crate::{
     app::App,
+    config::Config,
     edge::{
         cross_origin::{cors, csrf},
         head_limits::{self, HeadLimits},
@@ -54,7 +55,7 @@ const NO_PASSKEYS: HeaderValue = HeaderValue::from_static("publickey-credentials
 /// The layers of the main listener. `router` has the routes with their own layers.
 pub(crate) fn main(router: Router, app: &App, tasks: &Tasks) -> Router {
     let router = coding::compress(router).layer(csrf(&app.origins.main, &app.config.cors_origins));
-    let router = limited(router, app, app.config.edge);
+    let router = limited(router, &app.config, app.config.edge);
     let names = HostNames::new(&app.origins.main, &app.config.hosts, &app.origins.preview, app.origins.sites.as_ref());
     let router = router.layer(from_fn_with_state(names, host::check));
     let router = match cors(&app.config.cors_origins) {
@@ -65,7 +66,7 @@ pub(crate) fn main(router: Router, app: &App, tasks: &Tasks) -> Router {
     let router = router
         .layer(SetResponseHeaderLayer::if_not_present(header::CACHE_CONTROL, HeaderValue::from_static("no-store")))
         .layer(SetResponseHeaderLayer::if_not_present(header::CONTENT_SECURITY_POLICY, NOT_A_PAGE));
-    outermost(router, app, profile(app, app.config.edge, tasks))
+    outermost(router, app, profile(&app.config, app.config.edge, tasks))
 }
 
 /// The layers of the listener for previews and sites. They use no credentials, so there is no CSRF layer, and no CORS layer but the headers of
@@ -73,21 +74,20 @@ pub(crate) fn main(router: Router, app: &App, tasks: &Tasks) -> Router {
 pub(crate) fn preview(router: Router, app: &App, tasks: &Tasks) -> Router {
     let edge = app.config.edge.times(PREVIEW_FACTOR);
     let permissions = SetResponseHeaderLayer::overriding(HeaderName::from_static("permissions-policy"), NO_PASSKEYS);
-    let router = limited(coding::compress(router), app, edge).layer(from_fn(host::check_one)).layer(permissions);
-    outermost(router, app, ListenerProfile { secret_paths: true, ..profile(app, edge, tasks) })
+    let router = limited(coding::compress(router), &app.config, edge).layer(from_fn(host::check_one)).layer(permissions);
+    outermost(router, app, ListenerProfile { secret_paths: true, ..profile(&app.config, edge, tasks) })
 }
 
 /// The layers of the listener for metrics. It serves every host name, because Prometheus uses the names of its network.
 pub(crate) fn metrics(router: Router, app: &App, tasks: &Tasks) -> Router {
-    outermost(limited(coding::compress(router), app, app.config.edge), app, profile(app, app.config.edge, tasks))
+    outermost(limited(coding::compress(router), &app.config, app.config.edge), app, profile(&app.config, app.config.edge, tasks))
 }
 
-fn profile(app: &App, edge: Edge, tasks: &Tasks) -> ListenerProfile {
-    ListenerProfile { hops: app.config.trusted_hops, secret_paths: false, guard: Guard::new(edge, SERVICE, tasks) }
+fn profile(config: &Config, edge: Edge, tasks: &Tasks) -> ListenerProfile {
+    ListenerProfile { hops: config.trusted_hops, secret_paths: false, guard: Guard::new(edge, SERVICE, tasks) }
 }
 
-fn limited(router: Router, app: &App, edge: Edge) -> Router {
-    let config = &app.config;
+fn limited(router: Router, config: &Config, edge: Edge) -> Router {
     let head = HeadLimits { target: config.max_target, header: config.max_header };
     let slots = RequestSlots::new(config.max_waiting, config.max_requests, config.limits.percent, config.trusted_hops > 0);
     router
@@ -111,4 +111,41 @@ fn outermost(router: Router, app: &App, profile: ListenerProfile) -> Router {
 #[allow(clippy::needless_pass_by_value, reason = "the signature is tower-http's")]
 fn panicked(_: Box<dyn Any + Send + 'static>) -> Response {
     Failure::from(fault(ErrorCode::Internal, PANIC, "a handler panicked")).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::{
+        body::{Body, to_bytes},
+        http::{Request, StatusCode},
+        routing::get,
+    };
+    use chassis::config::Env;
+    use tower::ServiceExt as _;
+
+    use super::*;
+
+    async fn panics() -> &'static str {
+        panic!("the key of Ada is 0123")
+    }
+
+    #[tokio::test]
+    async fn a_panic_of_a_handler_is_a_problem_without_details_and_the_gateway_goes_on() {
+        let mut env = Env::of([("BACKLOT_CLUSTER_SECRET", "0d1c7e1f92ab4c5e8f60b3a2d4c5e6f7")]);
+        let (config, tasks) = (Config::read(&mut env), Tasks::new());
+        let router = Router::new().route("/panics", get(panics)).route("/works", get(|| async { "on" }));
+        let observed = from_fn_with_state(profile(&config, config.edge, &tasks), request::observe);
+        let router = limited(router, &config, config.edge).layer(observed);
+        let answer = async |path: &str| {
+            let request = Request::get(path).body(Body::empty()).expect("a request");
+            let response = router.clone().oneshot(request).await.expect("an answer");
+            let status = response.status();
+            let body = to_bytes(response.into_body(), 1 << 16).await.expect("a body");
+            (status, String::from_utf8_lossy(&body).into_owned())
+        };
+        let (status, problem) = answer("/panics").await;
+        assert_eq!(status, StatusCode::INTERNAL_SERVER_ERROR);
+        assert!(problem.contains("INTERNAL") && !problem.contains("Ada") && !problem.contains("panicked"), "{problem}");
+        assert_eq!(answer("/works").await, (StatusCode::OK, "on".to_owned()));
+    }
 }
