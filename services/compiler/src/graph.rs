@@ -1,5 +1,6 @@
 //! The modules of a project: compiled on demand, and followed from the page.
 
+mod addresses;
 mod check;
 mod classic;
 mod exports;
@@ -29,7 +30,7 @@ use prost::Message as _;
 
 use self::scss::Component;
 pub(crate) use self::{
-    check::{Checker, is_builtin, page as page_findings},
+    check::{Checker, is_builtin},
     classic::Classic,
     generated::{glob, inline_name},
     independent::{independent, is_whole},

@@ -18,6 +18,8 @@ use crate::{
 
 /// How long a page waits for what auth says about its link. It is also shown without that, and then the form finds out.
 const TIMEOUT: Duration = Duration::from_secs(1);
+/// The reason of auth for such a link.
+const LINK_INVALID: &str = "LINK_INVALID";
 
 /// The links of a page without a session.
 pub(super) struct Kind {
@@ -61,11 +63,11 @@ impl Kind {
 
 /// What a page says about such a link.
 pub(super) fn dead() -> Refusal {
-    refusal(&fault(ErrorCode::InvalidArgument, "LINK_INVALID", "the link cannot be used"))
+    refusal(&fault(ErrorCode::InvalidArgument, LINK_INVALID, "the link cannot be used"))
 }
 
 pub(super) fn is_of_link(fault: &Fault) -> bool {
-    fault.reason == "LINK_INVALID"
+    fault.reason == LINK_INVALID
 }
 
 /// Whether auth knows of no use of the link for the page. The link stays usable.

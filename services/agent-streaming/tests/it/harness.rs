@@ -418,6 +418,12 @@ impl Person {
         self.files.load_project(request).await.unwrap().into_inner()
     }
 
+    /// The files of a revision.
+    pub(crate) async fn load_revision(&mut self, project: &str, revision: &str) -> LoadProjectResponse {
+        let request = LoadProjectRequest { project_id: project.into(), revision: revision.into(), ..LoadProjectRequest::default() };
+        self.files.load_project(request).await.unwrap().into_inner()
+    }
+
     /// The conversation, the newest message first.
     pub(crate) async fn messages(&mut self, project: &str) -> Vec<Message> {
         let request = ListMessagesRequest { project_id: project.into(), ..ListMessagesRequest::default() };

@@ -47,7 +47,8 @@ async fn a_turn_of_a_crashed_replica_continues_after_its_last_finished_step() {
     assert_eq!(requests(), 4, "one request for the lost step");
 
     let done = person.turn(&turn.id).await;
-    let project = person.load(&turn.project_id).await;
+    // The turn that waited may have committed by now.
+    let project = person.load_revision(&turn.project_id, &done.revision).await;
     assert_eq!(project.files.len(), 1, "the file of the finished steps: {:?}", project.files);
     assert_eq!(project.revision.unwrap().id, done.revision);
     let answer =

@@ -3,40 +3,41 @@
 use std::{
     collections::BTreeMap,
     fmt::Debug,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, LazyLock, Mutex, PoisonError},
 };
 
 use tracing::{
-    Dispatch, Event, Metadata, Subscriber,
+    Event, Level, Metadata, Subscriber,
     field::{Field, Visit},
     span,
-    subscriber::DefaultGuard,
 };
 
 /// The fields of a line; `message` is its text.
 pub type Line = BTreeMap<&'static str, String>;
 
-/// The lines of the thread that made it, which runs the service of a test without threads of its own, too.
-pub struct Lines {
-    lines: Arc<Mutex<Vec<Line>>>,
-    /// With a single subscriber, a callsite that another test reaches first is switched off for this one, too.
-    _second: Dispatch,
-    _guard: DefaultGuard,
-}
+/// The lines of the process since the first call of [`Lines::collect`], for services whose threads a test does not know. Other tests of the
+/// process write lines, too.
+pub struct Lines(Arc<Mutex<Vec<Line>>>);
 
 impl Lines {
-    /// Collects from now on, until it is dropped.
+    /// Collects what the process logs from now on.
+    ///
+    /// # Panics
+    /// The process has another global subscriber.
     #[must_use]
     pub fn collect() -> Self {
-        let (lines, second) = (Arc::default(), Dispatch::new(Collector(Arc::default())));
-        let guard = tracing::subscriber::set_default(Collector(Arc::clone(&lines)));
-        Self { lines, _second: second, _guard: guard }
+        static LINES: LazyLock<Arc<Mutex<Vec<Line>>>> = LazyLock::new(|| {
+            let lines = Arc::default();
+            tracing::subscriber::set_global_default(Collector(Arc::clone(&lines))).expect("no other global subscriber");
+            lines
+        });
+        Self(Arc::clone(&LINES))
     }
 
     /// The lines with this text.
     #[must_use]
     pub fn of(&self, message: &str) -> Vec<Line> {
-        let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        let lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         lines.iter().filter(|line| line.get("message").is_some_and(|text| text == message)).cloned().collect()
     }
 }
@@ -45,7 +46,7 @@ struct Collector(Arc<Mutex<Vec<Line>>>);
 
 impl Subscriber for Collector {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.is_event()
+        metadata.is_event() && *metadata.level() <= Level::INFO
     }
 
     fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
