@@ -118,7 +118,7 @@ impl Compilation<'_> {
     /// All findings, also more than an answer has room for.
     pub(crate) fn findings(&mut self) -> Vec<Finding> {
         let mut findings = std::mem::take(&mut self.found);
-        findings.extend(graph::page_findings(&self.graph, PAGE, &self.outline));
+        findings.extend(graph::addresses::check(&self.graph, PAGE, &self.outline));
         // What a browser cannot load is no fault of files that it does not get.
         let nothing = Walk::default();
         let walk = if self.is_refused { &nothing } else { &self.walk };

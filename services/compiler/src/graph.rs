@@ -1,6 +1,6 @@
 //! The modules of a project: compiled on demand, and followed from the page.
 
-mod addresses;
+pub(crate) mod addresses;
 mod check;
 mod classic;
 mod exports;

@@ -39,7 +39,7 @@ pub(super) fn check(request: Request, progress: &mut dyn FnMut(&str)) -> Answer 
     // Without a page in the root a server answers the pages, and which file has which address is not known.
     let is_foreign = !tree.has(PAGE);
     for (page, outline) in pages.outlines.iter().filter(|(_, outline)| !outline.has_base) {
-        let found = graph::page_findings(&graph, page, outline).into_iter();
+        let found = graph::addresses::check(&graph, page, outline).into_iter();
         findings.extend(found.map(|finding| Finding { is_warning: finding.is_warning || is_foreign, ..finding }));
     }
     let walk = Walk::of_reached(reached(&graph, &pages));

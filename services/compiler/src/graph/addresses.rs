@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// What is wrong with the addresses of a page.
-pub(super) fn check(graph: &Graph, page: &str, outline: &Outline) -> Vec<Finding> {
+pub(crate) fn check(graph: &Graph, page: &str, outline: &Outline) -> Vec<Finding> {
     let is_checked = |item: &&Item| item.role != Role::InlineModule && crate::page::is_own(&item.value);
     let (there, missing): (Vec<_>, Vec<_>) =
         outline.items.iter().filter(is_checked).partition(|item| walk::resolve_in_page(graph, page, &item.value).is_some());
