@@ -50,7 +50,8 @@ impl<S: Send + Sync> FromRequestParts<S> for Authenticated {
     }
 }
 
-/// The caller of a route that does not need a person.
+/// The caller of a route that does not need a person. A credential that nobody could check is refused: without its person the route would
+/// answer as if nobody were signed in.
 pub(crate) struct MaybeAuthenticated {
     pub(crate) context: Context,
     pub(crate) identity: Identity,
@@ -68,6 +69,9 @@ impl<S: Send + Sync> FromRequestParts<S> for MaybeAuthenticated {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
         let (info, identity) = extensions(parts)?;
+        if let Some(fault) = identity.unchecked() {
+            return Err(fault.clone().into());
+        }
         Ok(Self { context: info.context(identity.user().cloned()), identity })
     }
 }

@@ -107,6 +107,12 @@ impl Identity {
         self.outcome.as_ref().ok()?.as_ref()
     }
 
+    /// Why nobody could say whether the credential is valid.
+    pub(crate) fn unchecked(&self) -> Option<&Fault> {
+        use ErrorCode::{Internal, RateLimited, Timeout, Unavailable};
+        self.outcome.as_ref().err().filter(|fault| matches!(fault.code, Unavailable | Timeout | RateLimited | Internal))
+    }
+
     /// The API key, if the request used one.
     pub(crate) fn api_key(&self) -> Option<&str> {
         match &self.credential {
@@ -291,6 +297,22 @@ mod tests {
         let verifier = Verifier::new(Caller::Gateway, &config.cluster_secret, Keys::Remote(upstream.auth_channel()));
         let cookie = SessionCookie::new(false, &[[0; 32]]);
         (Sessions::new(cookie, upstream, verifier, Arc::clone(&revocations)), revocations)
+    }
+
+    /// Otherwise a route for everybody would say "sign in first" to somebody who is signed in.
+    #[test]
+    fn a_credential_that_nobody_could_check_is_not_that_of_nobody() {
+        for (code, is_unchecked) in [
+            (ErrorCode::Unavailable, true),
+            (ErrorCode::Timeout, true),
+            (ErrorCode::RateLimited, true),
+            (ErrorCode::Unauthenticated, false),
+            (ErrorCode::Forbidden, false),
+        ] {
+            let identity = Identity::refused(fault(code, "REASON", "why"));
+            assert_eq!(identity.unchecked().is_some(), is_unchecked, "{code:?}");
+        }
+        assert!(Identity::anonymous().unchecked().is_none());
     }
 
     #[tokio::test]

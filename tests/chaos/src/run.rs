@@ -58,7 +58,7 @@ impl Amounts {
         Self {
             kills: 60,
             reconnects: 500,
-            failpoints: 20,
+            failpoints: 40,
             postgres: 2,
             network: 10,
             pauses: 1,

@@ -105,7 +105,7 @@ impl Editor {
     /// Makes a service account with a key, and renames and deletes it.
     async fn use_service_account(&mut self) -> Option<()> {
         let created = self.send("create a service account", Method::POST, SERVICE_ACCOUNTS, json!({ "displayName": "chaos" })).await?;
-        let id = self.text_at(&created, "/serviceAccount/id")?;
+        let id = self.text_at(&created, "/id")?;
         let body = json!({ "displayName": "chaos", "scope": "API_KEY_SCOPE_READ", "serviceAccountId": id });
         let key = self.send("create a key of a service account", Method::POST, "/api/auth/keys", body).await?;
         let secret = self.text_at(&key, "/secret")?;
