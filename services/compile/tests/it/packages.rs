@@ -18,7 +18,10 @@ pub(crate) fn brief(findings: &[Finding]) -> Vec<String> {
 pub(crate) fn project(manifest: &str, imports: &[&str]) -> Project {
     let script: String =
         imports.iter().enumerate().map(|(at, import)| format!("import * as a{at} from '{import}'; console.log(a{at});\n")).collect();
-    [("index.html", "<head></head><script type=module src=/main.js></script>"), ("package.json", manifest), ("main.js", &script)]
+    let page = "<head></head><script type=module src=/main.js></script>";
+    // With it the project has Vite's layout.
+    let configuration = ("vite.config.js", "export default {};");
+    [("index.html", page), ("package.json", manifest), configuration, ("main.js", &script)]
         .into_iter()
         .map(|(path, text)| (path, text.to_owned()))
         .collect()
