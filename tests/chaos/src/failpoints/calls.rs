@@ -58,6 +58,11 @@ const UNCALLED: &[(Role, &[&str], &str)] = &[
     ),
     (Role::AgentStreaming, &["GetKeySet"], "a process fetches the keys with its first access token, and then with one of another key"),
     (Role::ProjectStorage, &["GetKeySet"], "a process fetches the keys with its first access token, and then with one of another key"),
+    (
+        Role::Gateway,
+        &["GetStagedTree", "ReadStagedContents"],
+        "the gateway makes the calls only if compile does not keep the page of the running turn",
+    ),
     (Role::Gateway, &["GetLink"], "a page reads it before its form is shown; nothing is stored"),
     (Role::Gateway, &["CheckTree", "ListPolicies"], "the gateway may make the call, and does not"),
     (Role::AgentStreaming, &["BuildPage"], "agent-streaming may make the call, and does not"),
