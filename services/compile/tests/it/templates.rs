@@ -8,8 +8,8 @@ use crate::{
     published::{Template, is_refused, may_have, packages, templates},
 };
 
-/// Two templates name a package that is not published, and a busy machine may not resolve the largest ones in time.
-const OF_REGISTRY: [&str; 2] = ["UNKNOWN_PACKAGE", "REGISTRY_UNAVAILABLE"];
+/// The package that two templates name and that is not published.
+const UNPUBLISHED: &str = "@harperfast/schema-codegen: ";
 
 /// The files as a project. A check reads no pictures, so texts stand in for them.
 fn project(files: &Template<'_>) -> Project {
@@ -31,7 +31,8 @@ async fn complete_templates_of_eight_packages_have_no_finding() {
         for (folder, files) in templates.iter().filter(|(_, files)| !is_refused(files)).next_back() {
             let name = format!("{package}/{folder}");
             let mut findings = replica.check(&project(files)).await.unwrap_or_else(|fault| panic!("{name}: {fault:?}"));
-            findings.retain(|one| !OF_REGISTRY.contains(&one.code.as_str()));
+            // A busy machine may not resolve the largest ones in time.
+            findings.retain(|one| one.code != "REGISTRY_UNAVAILABLE" && !one.message.starts_with(UNPUBLISHED));
             let found: Vec<_> = findings.iter().map(|one| format!("{} {}:{}:{}", one.code, one.file, one.line, one.column)).collect();
             if !may_have(&name, files, &found) {
                 let messages: Vec<_> = findings.iter().map(|one| one.message.as_str()).collect();
