@@ -72,7 +72,7 @@ pub struct Config {
     pub(crate) rate_limit_url: Uri,
     pub(crate) compile_url: Uri,
     pub(crate) cluster_secret: ClusterSecret,
-    /// The edge limit, by address. It is ten times as high for previews, since a page loads many files.
+    /// The edge limit, by address. It is 40 times as high for previews, since a page loads many files.
     pub(crate) edge: Edge,
     /// Requests whose response has not begun. Any more are answered with 503.
     pub(crate) max_requests: usize,

@@ -43,8 +43,9 @@ use crate::{
     http::coding,
 };
 
-/// How many times the edge limit the listener for previews allows, because a page of a preview loads many files at once.
-const PREVIEW_FACTOR: u32 = 10;
+/// How many times the edge limit the listener for previews allows: a page of a preview loads all its modules at once, and may have more than
+/// two thousand.
+const PREVIEW_FACTOR: u32 = 40;
 
 /// The policy of answers that are no pages: if a browser shows one, nothing in it runs, and no page may frame it.
 const NOT_A_PAGE: HeaderValue = HeaderValue::from_static("default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'");
