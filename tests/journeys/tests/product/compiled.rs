@@ -58,6 +58,14 @@ impl Preview {
         map["imports"].as_object().cloned().context("no imports")
     }
 
+    /// The page without the revision that it names.
+    async fn page(&self) -> Result<String> {
+        let page = self.get("", &[BROWSER]).await?.text().await?;
+        let Some((start, rest)) = page.split_once(" data-revision=\"") else { return Ok(page) };
+        let (_, rest) = rest.split_once('"').context("a quote")?;
+        Ok(format!("{start}{rest}"))
+    }
+
     /// The module of `src/greet.ts`.
     async fn greet(&self) -> Result<String> {
         let modules = self.modules().await?;
@@ -120,6 +128,7 @@ async fn the_files_of_a_running_turn_have_a_preview() -> Result<()> {
     let modules = staged.modules().await?;
     let module = modules["@/greet"].as_str().context("address")?.trim_start_matches('/');
     refused_previews(&cluster, &staged, &turn).await?;
+    let shown = staged.page().await?;
 
     gate.open();
     person.follow(&turn, 0).await?.rest().await?;
@@ -127,6 +136,7 @@ async fn the_files_of_a_running_turn_have_a_preview() -> Result<()> {
     assert_eq!((ended.status().as_u16(), ended.json::<Value>().await?["reason"].clone()), (409, json!("TURN_NOT_RUNNING")));
     assert_eq!(staged.get(module, &[]).await?.status(), 200, "a module needs only the capability");
     assert!(of_head.greet().await?.contains("Welcome"), "the turn has committed");
+    assert_eq!(of_head.page().await?, shown, "the turn has committed what its preview has shown");
     cluster.stop().await
 }
 
