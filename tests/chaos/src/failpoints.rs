@@ -56,11 +56,6 @@ const EXCLUDED: &[(Role, &[&str], &str)] = &[
         ],
         "runs only for packages that an operator keeps; tests of the service do that",
     ),
-    (
-        Role::Compile,
-        &["find tarballs"],
-        "runs only for a check whose packages are kept and not bundled for it; tests of the service do that",
-    ),
     (Role::ProjectStorage, &["forget ended sessions"], "runs only if auth gets another database"),
     (
         Role::Auth,

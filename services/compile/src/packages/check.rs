@@ -1,5 +1,5 @@
-//! What a check says of the packages of a page. It finds versions, and fetches no file of a package: a bundle is read, or made if all files
-//! are kept. What depends on the network is a warning, so that files that were clean stay clean without a registry.
+//! What a check says of the packages of a page: what the page would say. It makes the bundle that the page needs, which then has it. What
+//! depends on the network is a warning, so that files that were clean stay clean without a registry.
 
 use std::{
     collections::HashMap,
@@ -7,7 +7,6 @@ use std::{
     time::Duration,
 };
 
-use npm::Tree;
 use proto::id::UserId;
 use tokio::time::{Instant, timeout};
 
@@ -19,7 +18,7 @@ use super::{
     refusal::{self, Refusal, Stop},
     tools::ToolResult,
 };
-use crate::{error::Error, store::packages};
+use crate::error::Error;
 
 /// How long a check waits for packages.
 const TIME: Duration = Duration::from_secs(30);
@@ -49,8 +48,7 @@ impl Failures {
 }
 
 impl Packages {
-    /// What is wrong with the packages of a page, and their modules if a bundle is kept. Without one the result is temporary, if `makes_bundle`
-    /// says that the page needs one.
+    /// What is wrong with the packages of a page, and their modules if a bundle is kept. `makes_bundle`: the page needs one.
     ///
     /// # Errors
     /// The database fails, or no worker bundles.
@@ -84,30 +82,14 @@ impl Packages {
 
     async fn checked(&self, key: &[u8], imports: &ImportRequest<'_>, makes_bundle: bool) -> Result<PagePackages, Stop> {
         let _lock = self.locks.lock(key).await;
+        if makes_bundle {
+            return self.attempt(key, imports).await;
+        }
         let (tree, notes) = self.resolution(key, imports).await?;
         let plan = Plan::new(&tree, imports.specifiers);
-        let mut provided = match self.kept(&tree, &plan, imports).await? {
-            Some(kept) => kept,
-            None if makes_bundle && self.has_files(&tree, &plan).await? => self.bundled(&tree, &plan, imports).await?,
-            None => PagePackages { is_temporary: makes_bundle && !plan.specifiers.is_empty(), ..PagePackages::default() },
-        };
+        let mut provided = self.kept(&tree, &plan, imports).await?.unwrap_or_default();
         refusal::add(&mut provided.findings, refusal::notes(&notes, &plan, &imports.texts.manifest));
         Ok(provided)
-    }
-
-    /// Whether all tarballs are kept.
-    async fn has_files(&self, tree: &Tree, plan: &Plan) -> Result<bool, Stop> {
-        let mut wanted = packages::WantedTarballs::default();
-        for package in plan.paths.iter().map(|path| &tree.packages[path]).filter(|package| package.link.is_none()) {
-            let Some(integrity) = &package.integrity else {
-                let problem = "neither the registry nor the lock file has a hash of the tarball".to_owned();
-                return Err(npm::Error::Integrity { package: format!("{}@{}", package.name, package.version), problem }.into());
-            };
-            wanted.integrities.push(integrity.to_string());
-            wanted.names.push(package.name.clone());
-            wanted.versions.push(package.version.clone());
-        }
-        Ok(!wanted.names.is_empty() && packages::has_tarballs(&self.shared.pool, &wanted).await?)
     }
 
     /// The result, unless the time is over.

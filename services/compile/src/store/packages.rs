@@ -60,32 +60,6 @@ pub(crate) async fn put_tarball(db: impl PgExecutor<'_>, integrity: &str, body: 
     Ok(())
 }
 
-/// Tarballs by their hashes, and by the names and versions of their packages.
-#[derive(Debug, Default)]
-pub(crate) struct WantedTarballs {
-    pub(crate) integrities: Vec<String>,
-    pub(crate) names: Vec<String>,
-    pub(crate) versions: Vec<String>,
-}
-
-/// Whether all of them are kept, as a cache or by an operator. What an operator keeps has a SHA-512 alone, so it counts for no other hash.
-pub(crate) async fn has_tarballs(db: impl PgExecutor<'_>, wanted: &WantedTarballs) -> Result<bool, StoreError> {
-    let select = sqlx::query_scalar!(
-        r#"select not exists (
-             select from unnest($1::text[], $2::text[], $3::text[]) as wanted (integrity, name, version)
-             where not exists (select from tarballs t where t.integrity = wanted.integrity)
-               and not exists (select from vendored_packages v
-                               where v.name = wanted.name and v.version = wanted.version
-                                 and 'sha512-' || replace(encode(decode(v.sha512, 'hex'), 'base64'), chr(10), '')
-                                   = any(string_to_array(wanted.integrity, ' ')))
-           ) as "is_kept!""#,
-        &wanted.integrities,
-        &wanted.names,
-        &wanted.versions,
-    );
-    query("find tarballs", select.fetch_one(db)).await
-}
-
 /// A bundle whose outputs are kept.
 #[derive(Debug)]
 pub(crate) struct Bundle {

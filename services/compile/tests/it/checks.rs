@@ -45,7 +45,7 @@ async fn packages_that_cannot_be_resolved_are_errors_of_a_check() {
         assert_eq!(brief(&found), [format!("{expected} package.json:1")], "{dependencies}");
         assert!(!found[0].is_warning && !found[0].help.is_empty(), "{found:?}");
     }
-    assert_eq!(rows(&database.pool, "tarballs").await, 0, "a check fetches no files");
+    assert_eq!(rows(&database.pool, "tarballs").await, 0, "no files of a set that cannot be resolved");
 
     // It ends with the fault, although the tree is the same.
     let own = project(&of(&json!({"left-padd": "^1"}), &json!({})), &["left-padd"]);
@@ -62,18 +62,19 @@ async fn packages_that_cannot_be_resolved_are_errors_of_a_check() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_package_does_not_have_is_found_when_its_files_are_kept() {
+async fn what_a_package_does_not_have_is_found_by_the_first_check() {
     let (database, upstream) = (database().await, Upstream::with_react().await);
     let replica = replica(&database, &[("BACKLOT_NPM_REGISTRY", upstream.url.as_str())]).await;
     let manifest = of(&json!({"react": "^19", "react-dom": "^19"}), &json!({}));
     let mut own = project(&manifest, &["react-dom"]);
     let mut faulty = project(&manifest, &["react-dom", "react-dom/none"]);
-    assert_eq!(check(&replica, &faulty).await, [], "nothing is kept");
-    replica.build(&own).await.expect("a page");
-    upstream.requests();
     let found = check(&replica, &faulty).await;
-    assert_eq!(brief(&found), ["UNRESOLVED_IMPORT package.json:1"], "the answer before was not kept");
+    assert_eq!(brief(&found), ["UNRESOLVED_IMPORT package.json:1"], "no page has fetched the files");
     assert!(found[0].message.contains("react-dom/none"), "{found:?}");
+    assert_eq!(check(&replica, &own).await, []);
+    upstream.requests();
+    let made = replica.build(&own).await.expect("a page").page;
+    assert!(!made.html.is_empty() && upstream.requests().is_empty(), "the page has the bundle of the check: {made:?}");
     faulty.insert("main.js", "import { marker, none } from 'react-dom'; console.log(marker, none);".to_owned());
     assert_eq!(brief(&check(&replica, &faulty).await), ["MISSING_EXPORT main.js:1"]);
     own.insert("main.js", "import { marker, useEffects } from 'react'; console.log(marker, useEffects);".to_owned());
@@ -141,6 +142,13 @@ async fn a_package_for_servers_is_named_with_what_to_use_instead() {
         }
         assert!(page.html.is_empty() && page.error_html.contains(instead), "{page:?}");
     }
+
+    // One that Backlot does not know is found by its files.
+    upstream.publish("addon", "1.0.0", &json!({}), &native);
+    let own = project(&of(&json!({"addon": "1"}), &json!({})), &["addon"]);
+    let found = check(&replica, &own).await;
+    assert_eq!((brief(&found), found[0].is_warning), (vec!["NO_BROWSER_PACKAGE package.json:1".to_owned()], false));
+    assert_eq!(replica.build(&own).await.expect("a page").page.findings, found);
 
     // What another package brings along is a warning, and so are modules of Node.js.
     let own = project(&of(&json!({"uses": "1"}), &json!({})), &["uses"]);

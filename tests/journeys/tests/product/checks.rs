@@ -73,19 +73,19 @@ async fn a_model_corrects_a_broken_import_and_the_findings_can_be_read() -> Resu
     cluster.stop().await
 }
 
-/// A manifest with a package, and a module of the page that imports it.
-fn add_package() -> Answer {
-    let manifest = r#"{ "name": "fruit", "private": true, "type": "module", "dependencies": { "left-padd": "^1.0.0" } }"#;
-    let greet = "import pad from 'left-padd';\nexport const greet = (name: string): string => pad(name);\n";
+/// A manifest with a package, and a module of the page that imports `import` of it.
+fn add_package(package: &str, import: &str) -> Answer {
+    let manifest = json!({ "name": "fruit", "private": true, "type": "module", "dependencies": { package: "^1.0.0" } }).to_string();
+    let greet = format!("import {import} from '{package}';\nexport const greet = (name: string): string => pad(name);\n");
     let file = |path: &str, content: &str| json!({ "path": path, "content": content });
-    let both = Answer::default().tool("write_file", file("package.json", manifest)).tool("write_file", file("src/greet.ts", greet));
+    let both = Answer::default().tool("write_file", file("package.json", &manifest)).tool("write_file", file("src/greet.ts", &greet));
     both.stop(Stop::ToolUse)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_model_that_invents_a_package_gets_the_finding_once_and_commits_nothing() -> Result<()> {
     let registry = Upstream::start().await;
-    let models = ModelServer::start(Script::queue([add_package(), done(), done()])).await;
+    let models = ModelServer::start(Script::queue([add_package("left-padd", "pad"), done(), done()])).await;
     let settings = [
         ("OPENAI_API_KEY", "sk-test"),
         ("OPENAI_BASE_URL", &models.openai_url()),
@@ -107,9 +107,18 @@ async fn a_model_that_invents_a_package_gets_the_finding_once_and_commits_nothin
 
     // It was not the model's fault: the package is new.
     registry.publish("left-padd", "1.0.0", &json!({}), &[("index.js", "module.exports = (text) => text;")]);
-    models.script(Script::queue([add_package(), done()]));
+    models.script(Script::queue([add_package("left-padd", "pad"), done()]));
     let (end, checks) = turn(&person, &project, true).await?;
     assert_eq!((&end["type"], &checks[0]["status"]), (&json!("turn.completed"), &json!("CHECKS_STATUS_CLEAN")), "{checks:?}");
+
+    // A package that exists, and that no page has imported yet, without a name that the model invents.
+    let files = [("package.json", r#"{ "type": "module", "main": "index.js" }"#), ("index.js", "export const padStart = (text) => text;")];
+    registry.publish("fruit-pad", "1.0.0", &json!({}), &files);
+    models.script(Script::queue([add_package("fruit-pad", "{ pad }"), done(), done()]));
+    let (end, checks) = turn(&person, &project, true).await?;
+    assert_eq!((&end["type"], &end["data"]["reason"], checks.len()), (&json!("turn.failed"), &json!("FILES_NOT_CLEAN"), 2), "{end}");
+    let finding = &checks[0]["findings"][0];
+    assert_eq!((&finding["code"], &finding["file"]), (&json!("MISSING_EXPORT"), &json!("src/greet.ts")), "{checks:?}");
     cluster.stop().await
 }
 
