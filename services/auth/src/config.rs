@@ -104,7 +104,7 @@ pub struct Config {
     pub(crate) cluster_secret: ClusterSecret,
     /// The service that counts attempts.
     pub(crate) rate_limit_url: http::Uri,
-    /// Who may create an account; `None` follows from the mail server.
+    /// Who may create an account; `None` follows from the mail server and the domains.
     sign_up: Option<SignUp>,
     /// Whose addresses may sign up.
     pub(crate) sign_up_domains: Domains,
@@ -141,14 +141,15 @@ impl Config {
             rate_limit_url: env.get("BACKLOT_RATE_LIMIT_URL", "http://127.0.0.1:9093", "where rate-limit listens"),
             sign_up: env.derived(
                 "BACKLOT_SIGNUP",
-                "open; verify with BACKLOT_SMTP_URL",
+                "open; verify with BACKLOT_SMTP_URL or BACKLOT_SIGNUP_DOMAINS",
                 "who may create an account: `open` means everybody, `verify` everybody who proves the address with the link of a mail, `invite` \
                  everybody with an invite (`backlot admin invites`), `closed` only an operator (`backlot admin users`)",
             ),
             sign_up_domains: env.get(
                 "BACKLOT_SIGNUP_DOMAINS",
                 "",
-                "domains whose addresses may sign up or become that of an account, without their subdomains, separated by commas; all if empty; operators and people with an invite may use every address",
+                "domains whose addresses may sign up or become that of an account, without their subdomains, separated by commas; all if empty; not with \
+                 BACKLOT_SIGNUP=open, which proves no address; operators and people with an invite may use every address",
             ),
             sign_in_challenge: env.get(
                 "BACKLOT_SIGN_IN_CHALLENGE",
@@ -181,11 +182,15 @@ impl Config {
         if !(rotation::MIN_INTERVAL..=ten_years).contains(&self.rotation_interval()) {
             env.out_of_bounds("BACKLOT_KEY_ROTATION", "must be from 1h to 3650d");
         }
+        if self.sign_up == Some(SignUp::Open) && self.sign_up_domains.is_restricted() {
+            env.out_of_bounds("BACKLOT_SIGNUP", "must not be open with BACKLOT_SIGNUP_DOMAINS, because nobody proves an address then");
+        }
     }
 
-    /// Who may create an account. With a mail server the address has to be proved.
+    /// Who may create an account. With a mail server the address has to be proved. With domains, too: anybody can type an address of them.
     pub(crate) fn sign_up(&self) -> SignUp {
-        self.sign_up.unwrap_or(if self.mail.smtp.is_some() { SignUp::Verify } else { SignUp::Open })
+        let is_proved = self.mail.smtp.is_some() || self.sign_up_domains.is_restricted();
+        self.sign_up.unwrap_or(if is_proved { SignUp::Verify } else { SignUp::Open })
     }
 
     /// Sets what links in mails begin with, unless a setting does, for a launcher that knows the address of the gateway.
@@ -289,6 +294,20 @@ mod tests {
             assert_eq!(with(&[("BACKLOT_SIGNUP", text)]), mode);
             assert_eq!(read(&[("BACKLOT_SIGNUP", text)]).expect("no faults").sign_up(), mode, "{text} needs no mail server");
         }
+    }
+
+    /// T-132.
+    #[test]
+    fn a_restriction_to_domains_needs_proofs_of_addresses() {
+        let domains = ("BACKLOT_SIGNUP_DOMAINS", "example.com");
+        assert_eq!(read(&[domains]).expect("no faults").sign_up(), SignUp::Verify);
+        for (text, mode) in [("verify", SignUp::Verify), ("invite", SignUp::Invite), ("closed", SignUp::Closed)] {
+            assert_eq!(read(&[domains, ("BACKLOT_SIGNUP", text)]).expect("no faults").sign_up(), mode);
+        }
+        let open = ("BACKLOT_SIGNUP", "open");
+        let faults = read(&[domains, open]).map(drop).expect_err("no proof");
+        assert!(faults.starts_with("BACKLOT_SIGNUP: must not be open with BACKLOT_SIGNUP_DOMAINS"), "{faults}");
+        assert_eq!(read(&[("BACKLOT_SIGNUP_DOMAINS", ","), open]).expect("no domains").sign_up(), SignUp::Open);
     }
 
     #[test]
