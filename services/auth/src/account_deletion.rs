@@ -64,9 +64,10 @@ pub(crate) async fn delete_person(tx: &mut Tx, user: &User, event: Event) -> Res
     // The sessions first: their end has to be reported.
     let mut ended = delete_service_accounts(tx, user.id, &event).await?;
     ended.extend(sessions::delete_all_of_user(&mut **tx, user.id, None).await?);
-    // Before the account, by which used ones are found.
+    // Before the account, by which used invites and mails are found.
     let identity = EmailLookup::new(&user.email).identity;
     invites::delete_of(&mut **tx, &identity, user.id).await?;
+    mails::keep_notices(&mut **tx, user.id).await?;
     if !account_deletions::delete_user(&mut **tx, user.id).await? {
         return Err(Error::UserNotFound);
     }

@@ -161,12 +161,14 @@ impl Delivery {
         let since = |time| mails::sent_since(&self.pool, claimed, now - time);
         // Only the links of resets can expire before their mails cease to count.
         let (sent, usable) = (since(WINDOW).await?, since(Purpose::Reset.lifetime()).await?);
-        if !schedule::may_send(mail.kind, sent.of_account, usable.of_account) {
+        let account = self.account(mail).await?;
+        let is_verified = account.as_ref().is_some_and(|account| account.verified_at.is_some());
+        if !schedule::may_send(mail.kind, is_verified, sent.counted_for(mail.kind), usable.counted_for(mail.kind)) {
             return Ok(false);
         }
-        let Some((to, content)) = self.content(*id, mail, now).await? else { return Ok(false) };
+        let Some((to, content)) = self.content(*id, mail, account.as_ref(), now).await? else { return Ok(false) };
         // The requester has no use for this one, so many accounts together cause no more of them than one.
-        if matches!(content, Content::ChangeEmailAttempt) && !schedule::may_send(mail.kind, sent.in_all, usable.in_all) {
+        if matches!(content, Content::ChangeEmailAttempt) && !schedule::may_send(mail.kind, is_verified, sent.in_all, usable.in_all) {
             return Ok(false);
         }
         let message = message::write(*id, &self.sender.from, to, &content.notice(mail.created_at).words(&self.site), now);
@@ -174,20 +176,25 @@ impl Delivery {
         Ok(true)
     }
 
-    /// Decides by the present state of the account. A mail to an account goes to the stored address, however the address was typed.
-    async fn content(&self, id: Uuid, mail: &Mail, now: OffsetDateTime) -> Result<Addressed, Failure> {
-        // The address may have another account by now.
-        match mail.kind {
-            Kind::AccountDeleted => return Ok(typed_address(mail).map(|to| (to, Content::AccountDeleted))),
-            Kind::EmailChanged => return Ok(typed_address(mail).map(|to| (to, Content::EmailChanged))),
-            _ => {}
+    /// The account of the recipient, if there is one.
+    async fn account(&self, mail: &Mail) -> Result<Option<Account>, StoreError> {
+        if matches!(mail.kind, Kind::AccountDeleted | Kind::EmailChanged) {
+            // The address may have another account by now.
+            return Ok(None);
         }
-        let account = match (&mail.email, mail.user_id) {
-            (Some(typed), _) => accounts::by_email(&self.pool, &EmailLookup::new(typed)).await?,
-            (None, Some(id)) => accounts::by_id(&self.pool, id).await?,
-            (None, None) => None,
-        };
-        let content = match (mail.kind, &account) {
+        match (&mail.email, mail.user_id) {
+            (Some(typed), _) => accounts::by_email(&self.pool, &EmailLookup::new(typed)).await,
+            (None, Some(id)) => accounts::by_id(&self.pool, id).await,
+            // The account was deleted.
+            (None, None) => Ok(None),
+        }
+    }
+
+    /// Decides by the present state of the account. A mail to an account goes to the stored address, however the address was typed.
+    async fn content(&self, id: Uuid, mail: &Mail, account: Option<&Account>, now: OffsetDateTime) -> Result<Addressed, Failure> {
+        let content = match (mail.kind, account) {
+            (Kind::AccountDeleted, _) => return Ok(typed_address(mail).map(|to| (to, Content::AccountDeleted))),
+            (Kind::EmailChanged, _) => return Ok(typed_address(mail).map(|to| (to, Content::EmailChanged))),
             // Also if nobody has verified it: its owner proves the address by a reset, and chooses the password, not the person who signs up.
             (Kind::SignUp, Some(_)) => Content::SignUpAttempt,
             (Kind::SignUp, None) => return self.sign_up(id, mail, now).await,
@@ -209,7 +216,7 @@ impl Delivery {
             (Kind::PasskeyAdded, Some(_)) => Content::PasskeyAdded(self.address_with_place(mail)),
             _ => return Ok(None),
         };
-        Ok(account.and_then(|account| stored_address(&account)).map(|to| (to, content)))
+        Ok(account.and_then(stored_address).map(|to| (to, content)))
     }
 
     /// The address that a mail names, with its place if that is known.

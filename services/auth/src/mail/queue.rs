@@ -121,7 +121,7 @@ pub(crate) struct PendingSignUp {
 /// A mail that has to be sent.
 pub(crate) struct Mail {
     pub(crate) kind: Kind,
-    /// Whose account it is about, if the account is known.
+    /// Whose account it is about, if the account is known and was not deleted.
     pub(crate) user_id: Option<UserId>,
     /// SHA-256 of the identity of the address.
     pub(crate) recipient: [u8; 32],
@@ -170,6 +170,14 @@ pub(crate) struct SentMails {
     pub(crate) of_account: i64,
 }
 
+impl SentMails {
+    /// Those that count for another mail of this kind. A link works only for the account that asked for it, so another account must not use up
+    /// its number. The others tell a person something, whichever account it is about.
+    pub(crate) const fn counted_for(&self, kind: Kind) -> i64 {
+        if kind.has_link() { self.of_account } else { self.in_all }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -180,6 +188,14 @@ mod tests {
             assert_eq!(Kind::named(kind.name()), Some(kind));
         }
         assert_eq!(Kind::named("other"), None);
+    }
+
+    #[test]
+    fn links_are_counted_for_each_account_and_notices_for_the_recipient() {
+        let sent = SentMails { in_all: 3, of_account: 1 };
+        for (kind, counted) in [(Kind::Verify, 1), (Kind::ChangeEmail, 1), (Kind::KeyMade, 3), (Kind::AccountDeleted, 3)] {
+            assert_eq!(sent.counted_for(kind), counted, "{kind:?}");
+        }
     }
 
     #[test]

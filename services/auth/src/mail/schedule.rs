@@ -37,27 +37,29 @@ pub(crate) fn lease_end(now: OffsetDateTime) -> OffsetDateTime {
 
 /// Whether a recipient who got this many mails of this kind within the window, and this many whose links can still be used, may get another one.
 /// Everybody can cause most mails, so their number is limited. A reset is never refused to somebody without a usable link: otherwise whoever
-/// asks for three resets would keep the owner from the next one for half an hour. So a recipient gets at most four in an hour. A link to a new
-/// address works only for the account that asked for it, so the caller counts those of each account. Nobody but the owner of the account, or a
-/// thief of a session, causes the mails about a changed password, a new key, a program, a changed factor, a linked identity and the end of the
-/// account, and they must not be lost. Whoever signs up with the address of somebody else and changes it causes a mail about a changed address,
-/// so these are limited.
-pub(crate) fn may_send(kind: Kind, sent: i64, usable: i64) -> bool {
+/// asks for three resets would keep the owner from the next one for half an hour. So a recipient gets at most four in an hour.
+///
+/// Nobody but the owner of an account, or a thief of a session, causes the mails about a changed password, a new key, a program, a changed
+/// factor and a linked identity, and they must not be lost. But whoever signs up with the address of somebody else owns such an account. So they
+/// are without limit only if the address is verified. The mails about the end of an account and a changed address go to an address that has no
+/// account any more. They are limited, too: the address of a person has had one account, and only somebody who makes further ones causes many.
+pub(crate) fn may_send(kind: Kind, is_verified: bool, sent: i64, usable: i64) -> bool {
     let is_of_owner = match kind {
         Kind::PasswordChanged
         | Kind::PasswordReset
         | Kind::KeyMade
         | Kind::ServiceKeyMade
         | Kind::ProgramSignedIn
-        | Kind::AccountDeleted
         | Kind::FactorAdded
         | Kind::FactorRemoved
         | Kind::PasskeyAdded
         | Kind::IdentityLinked
         | Kind::IdentityUnlinked => true,
-        Kind::SignUp | Kind::Verify | Kind::Reset | Kind::NewDevice | Kind::ChangeEmail | Kind::EmailChanged => false,
+        Kind::SignUp | Kind::Verify | Kind::Reset | Kind::NewDevice | Kind::AccountDeleted | Kind::ChangeEmail | Kind::EmailChanged => {
+            false
+        }
     };
-    is_of_owner || sent < MAX_IN_WINDOW || (kind == Kind::Reset && usable == 0)
+    (is_of_owner && is_verified) || sent < MAX_IN_WINDOW || (kind == Kind::Reset && usable == 0)
 }
 
 #[cfg(test)]
@@ -84,12 +86,13 @@ mod tests {
 
     #[test]
     fn a_recipient_gets_three_mails_of_a_kind_in_a_window() {
-        for kind in Kind::ALL {
-            assert!(may_send(kind, 0, 0) && may_send(kind, 2, 2), "{kind:?}");
-            let is_limited =
-                [Kind::SignUp, Kind::Verify, Kind::Reset, Kind::NewDevice, Kind::ChangeEmail, Kind::EmailChanged].contains(&kind);
-            assert_eq!(may_send(kind, 3, 1), !is_limited, "{kind:?}");
-            assert_eq!(may_send(kind, 3, 0), !is_limited || kind == Kind::Reset, "{kind:?}");
+        use Kind::{AccountDeleted, ChangeEmail, EmailChanged, NewDevice, Reset, SignUp, Verify};
+        let always_limited = [SignUp, Verify, Reset, NewDevice, AccountDeleted, ChangeEmail, EmailChanged];
+        for (kind, is_verified) in Kind::ALL.into_iter().flat_map(|kind| [(kind, false), (kind, true)]) {
+            assert!(may_send(kind, is_verified, 0, 0) && may_send(kind, is_verified, 2, 2), "{kind:?}");
+            let is_limited = !is_verified || always_limited.contains(&kind);
+            assert_eq!(may_send(kind, is_verified, 3, 1), !is_limited, "{kind:?}, verified: {is_verified}");
+            assert_eq!(may_send(kind, is_verified, 3, 0), !is_limited || kind == Reset, "{kind:?}, verified: {is_verified}");
         }
     }
 
@@ -101,7 +104,7 @@ mod tests {
             let now = Duration::minutes(minute);
             let since = |sent: &[Duration], length| i64::try_from(sent.iter().filter(|at| **at > now - length).count()).expect("few");
             for _ in 0..5 {
-                if may_send(Kind::Reset, since(&sent, window), since(&sent, link)) {
+                if may_send(Kind::Reset, false, since(&sent, window), since(&sent, link)) {
                     sent.push(now);
                 }
             }

@@ -114,6 +114,15 @@ pub(crate) async fn delete_links_to(db: impl PgExecutor<'_>, recipient: &[u8; 32
     Ok(())
 }
 
+/// Lets the notices about an account outlive it, without its id. Those that were sent still count for their recipient: otherwise whoever makes
+/// one account after the other with the address of somebody else would cause any number of them. The others are not sent.
+pub(crate) async fn keep_notices(db: impl PgExecutor<'_>, user: UserId) -> Result<(), StoreError> {
+    let kinds: Vec<_> = Kind::ALL.into_iter().filter(|kind| !kind.has_link()).map(|kind| kind.name().to_owned()).collect();
+    let update = sqlx::query!("update mail_queue set user_id = null where user_id = $1 and kind = any($2)", user.0, &kinds);
+    query("keep mails of deleted account", update.execute(db)).await?;
+    Ok(())
+}
+
 /// Deletes the mails of a kind about an account that were not sent yet. Those that were sent still count for their recipient.
 pub(crate) async fn delete_waiting(db: impl PgExecutor<'_>, user: UserId, kind: Kind) -> Result<(), StoreError> {
     let delete = sqlx::query!("delete from mail_queue where user_id = $1 and kind = $2 and sent_at is null", user.0, kind.name());

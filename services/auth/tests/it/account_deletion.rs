@@ -17,7 +17,7 @@ use crate::{
 
 const EMAIL: &str = "canary-ada@example.org";
 
-async fn delete(client: &Client, access: &str, email: &str) -> Result<(), Box<Fault>> {
+pub(crate) async fn delete(client: &Client, access: &str, email: &str) -> Result<(), Box<Fault>> {
     let request = client.authorized(DeleteAccountRequest { email: email.into() }, access);
     answer(client.client.clone().delete_account(request).await).map(drop)
 }

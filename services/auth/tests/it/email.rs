@@ -6,6 +6,8 @@ use chassis::testing::eventually;
 use proto::{auth::SignUpRequest, error::ErrorCode};
 
 use crate::{
+    account_deletion::delete,
+    api_keys::{make, reading},
     harness::{Client, Cluster, PASSWORD},
     mailbox::{Mailbox, forget_sent, is_stored, verify_all},
 };
@@ -173,6 +175,43 @@ async fn a_recipient_gets_three_mails_of_a_kind_in_an_hour() {
     sqlx::query("update mail_queue set sent_at = sent_at - interval '61 minutes'").execute(&cluster.database.pool).await.expect("aged");
     gateway.request_reset("ada@example.org").await.expect("accepted");
     assert_eq!(mailbox.settled(&cluster).await.len(), 5);
+}
+
+/// Whoever signs up with the address of somebody else owns that account, and causes the mails that only an owner causes.
+#[tokio::test]
+async fn only_a_verified_address_gets_every_mail_that_its_owner_causes() {
+    let (cluster, mailbox) = (Cluster::start().await, Mailbox::new());
+    let gateway = mailbox.auth(&cluster, &[]).await.gateway();
+    for (email, is_verified, expected) in [("ada@example.org", true, 10), ("eve@example.org", false, 3)] {
+        let access = gateway.signed_up(email).await;
+        if is_verified {
+            verify_all(&cluster).await;
+        }
+        for _ in 0..10 {
+            make(&gateway, &access, reading()).await.expect("a key");
+        }
+        let mails = mailbox.settled(&cluster).await;
+        assert_eq!(mails.iter().filter(|mail| mail.to == email).count(), expected, "{email}");
+    }
+}
+
+/// The address of a deleted account is free, and somebody signs up with it again and again.
+#[tokio::test]
+async fn further_accounts_with_an_address_cause_no_further_mails() {
+    let (cluster, mailbox) = (Cluster::start().await, Mailbox::new());
+    let gateway = mailbox.auth(&cluster, &[]).await.gateway();
+    for _ in 0..4 {
+        let access = gateway.signed_up("ada@example.org").await;
+        for _ in 0..2 {
+            make(&gateway, &access, reading()).await.expect("a key");
+        }
+        mailbox.settled(&cluster).await;
+        delete(&gateway, &access, "ada@example.org").await.expect("deleted");
+        mailbox.settled(&cluster).await;
+    }
+    for subject in ["New API key for your account", "Your account was deleted"] {
+        assert_eq!(mailbox.all().iter().filter(|mail| mail.subject == subject).count(), 3, "{subject}");
+    }
 }
 
 /// Somebody else asks for three resets. Their links go to the owner, who needs another one when these have expired.
