@@ -185,16 +185,17 @@ async fn new_person(
     now: OffsetDateTime,
 ) -> Result<(User, Vec<SessionId>), Error> {
     let email = person.email.as_ref().ok_or(Error::EmailUnverified)?;
+    let display_name = account::display_name(&person.display_name, email);
     let (user, ended) = match accounts::by_email(&mut **tx, &EmailLookup::new(email.as_str())).await? {
         Some(account) if account.verified_at.is_some() => return Err(Error::EmailTaken),
         Some(account) => {
-            let ended = takeover::take_over(tx, context, account.user.id, now).await?.ok_or(Error::EmailTaken)?;
+            let ended = takeover::take_over(tx, context, (account.user.id, &display_name), now).await?.ok_or(Error::EmailTaken)?;
             email_tokens::delete(&mut **tx, email.identity(), account.user.id, &Purpose::ALL).await?;
-            (account.user, ended)
+            (User { display_name, ..account.user }, ended)
         }
         None => {
             start.kind = Kind::SignedUp;
-            (sign_up(app, tx, (flow, person, email), (start, now)).await?, Vec::new())
+            (sign_up(app, tx, (flow, email, display_name), (start, now)).await?, Vec::new())
         }
     };
     if !identities::insert(&mut **tx, user.id, (&flow.provider, person), now).await? {
@@ -210,7 +211,7 @@ async fn new_person(
 async fn sign_up(
     app: &App,
     tx: &mut Tx,
-    (flow, person, email): (&Flow, &Person, &Email),
+    (flow, email, display_name): (&Flow, &Email, String),
     (start, now): (&mut Start, OffsetDateTime),
 ) -> Result<User, Error> {
     match app.sign_up {
@@ -218,13 +219,7 @@ async fn sign_up(
         SignUp::Open | SignUp::Verify if !app.sign_up_domains.allow(email) => return Err(Error::DomainClosed),
         SignUp::Open | SignUp::Verify | SignUp::Invite => {}
     }
-    let user = User {
-        id: UserId::generate(),
-        email: email.as_str().to_owned(),
-        display_name: account::display_name(&person.display_name, email),
-        plan: Plan::Free,
-        created_at: now,
-    };
+    let user = User { id: UserId::generate(), email: email.as_str().to_owned(), display_name, plan: Plan::Free, created_at: now };
     if !proofs::insert_verified(&mut **tx, &user, email, None).await? {
         return Err(Error::EmailTaken);
     }

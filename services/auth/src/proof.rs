@@ -133,7 +133,7 @@ async fn sign_up(
         return Ok((user.id, Vec::new()));
     }
     let holder = accounts::by_email(&mut **tx, &EmailLookup::new(email.as_str())).await?.ok_or(Error::LinkInvalid)?.user;
-    let ended = takeover::take_over(tx, context, holder.id, now).await?.ok_or(Error::LinkInvalid)?;
+    let ended = takeover::take_over(tx, context, (holder.id, &user.display_name), now).await?.ok_or(Error::LinkInvalid)?;
     if !proofs::reset_password(&mut **tx, holder.id, &holder.email, &pending.password_hash, None).await? {
         return Err(Error::LinkInvalid);
     }

@@ -15,16 +15,21 @@ use crate::{
     user::Account,
 };
 
-/// Gives the account to the person who owns its address: whatever could sign in to it ends. The tokens of its links stay; the caller deletes
+/// Gives the account to the person who owns its address, with the name of the person: whatever could sign in to it ends. The tokens of its links stay; the caller deletes
 /// them. Returns the sessions that ended. Their end has to be reported last in the transaction. `None` if somebody has verified the address, or
 /// an operator has disabled the account.
 ///
 /// # Errors
 /// The database failed.
-pub(crate) async fn take_over(tx: &mut Tx, context: &Context, id: UserId, now: OffsetDateTime) -> Result<Option<Vec<SessionId>>, Error> {
+pub(crate) async fn take_over(
+    tx: &mut Tx,
+    context: &Context,
+    (id, display_name): (UserId, &str),
+    now: OffsetDateTime,
+) -> Result<Option<Vec<SessionId>>, Error> {
     users::lock(&mut **tx, id).await?;
     // Somebody may have verified it meanwhile.
-    if !proofs::yield_address(&mut **tx, id, now).await? {
+    if !proofs::yield_address(&mut **tx, id, display_name, now).await? {
         return Ok(None);
     }
     identities::delete_of_user(&mut **tx, id).await?;

@@ -36,11 +36,19 @@ pub(crate) async fn verify(db: impl PgExecutor<'_>, id: UserId, email: &str, now
     Ok(query("verify account", update.execute(db)).await?.rows_affected() == 1)
 }
 
-/// Marks the address as verified and removes the password. Returns false if somebody has verified it, or if the account is disabled.
-pub(crate) async fn yield_address(db: impl PgExecutor<'_>, id: UserId, now: OffsetDateTime) -> Result<bool, StoreError> {
+/// Marks the address as verified, removes the password and replaces the name. Returns false if somebody has verified the address, or if the
+/// account is disabled.
+pub(crate) async fn yield_address(
+    db: impl PgExecutor<'_>,
+    id: UserId,
+    display_name: &str,
+    now: OffsetDateTime,
+) -> Result<bool, StoreError> {
     let update = sqlx::query!(
-        "update users set password_hash = null, verified_at = $2 where id = $1 and verified_at is null and disabled_at is null",
+        "update users set password_hash = null, display_name = $2, verified_at = $3
+         where id = $1 and verified_at is null and disabled_at is null",
         id.0,
+        display_name,
         now,
     );
     Ok(query("yield address of account", update.execute(db)).await?.rows_affected() == 1)

@@ -134,6 +134,7 @@ async fn an_unverified_account_yields_to_who_proves_its_address() {
     let owner = gateway.sign_in_at(("one", &fixture.one), person("1", "ADA@example.org")).await.expect("a session");
     let user = gateway.exchange(&owner.session_token).await.expect("token").user.expect("a user");
     assert_eq!((user.email.as_str(), fixture.count("users").await), ("ada@example.org", 1));
+    assert_eq!(user.display_name, "Ada", "that of the squatter was `ada`");
     assert_eq!(gateway.exchange(&squatter.session_token).await.expect_err("ended").reason, "SESSION_ENDED");
     assert_eq!(gateway.refresh(&program).await.expect_err("ended").reason, "SESSION_ENDED");
     assert_eq!(gateway.sign_in("ada@example.org", PASSWORD).await.expect_err("no password").reason, "BAD_CREDENTIALS");

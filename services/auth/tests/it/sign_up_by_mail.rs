@@ -1,11 +1,14 @@
 //! Sign-up in mode `verify`, and the domains that may sign up.
 
 use chassis::identity::Caller;
-use proto::{auth::SignUpResponse, error::ErrorCode};
+use proto::{
+    auth::{SignUpRequest, SignUpResponse},
+    error::ErrorCode,
+};
 use rate_limit::Policies;
 
 use crate::{
-    harness::{Cluster, PASSWORD, Settings},
+    harness::{Cluster, PASSWORD, Settings, answer},
     mailbox::{Mailbox, is_stored, verify_all},
 };
 
@@ -100,7 +103,9 @@ async fn the_link_of_a_sign_up_takes_over_an_account_that_nobody_has_verified() 
         let email = format!("ada-{at}@example.org");
         gateway.sign_up(&email, PASSWORD).await.expect("accepted");
         let token = mailbox.last(&cluster).await.token();
-        let squatter = open.sign_up(&email, OTHER_PASSWORD).await.expect("an account");
+        let theirs =
+            SignUpRequest { email: email.clone(), password: OTHER_PASSWORD.into(), display_name: "Eve".into(), ..Default::default() };
+        let squatter = answer(open.client.clone().sign_up(open.request(theirs)).await).expect("an account");
         let reset = {
             open.request_reset(&email).await.expect("accepted");
             mailbox.last(&cluster).await.token()
@@ -112,7 +117,8 @@ async fn the_link_of_a_sign_up_takes_over_an_account_that_nobody_has_verified() 
         assert_eq!(gateway.exchange(&squatter.session_token).await.expect_err("ended").reason, "SESSION_ENDED");
         assert_eq!(gateway.sign_in(&email, OTHER_PASSWORD).await.expect_err("not the password").reason, "BAD_CREDENTIALS");
         let mine = gateway.sign_in(&email, PASSWORD).await.expect("the password of the owner");
-        assert_eq!(mine.user.expect("user").id, squatter.user.expect("user").id);
+        let user = mine.user.expect("user");
+        assert_eq!((user.id, user.display_name), (squatter.user.expect("user").id, format!("ada-{at}")));
         assert_eq!(gateway.confirm_reset(&reset, OTHER_PASSWORD).await.expect_err("void").reason, "LINK_INVALID");
         assert_eq!(gateway.verify(&token).await.expect_err("used").reason, "LINK_INVALID");
     }
