@@ -183,7 +183,8 @@ impl Config {
             env.out_of_bounds("BACKLOT_KEY_ROTATION", "must be from 1h to 3650d");
         }
         if self.sign_up == Some(SignUp::Open) && self.sign_up_domains.is_restricted() {
-            env.out_of_bounds("BACKLOT_SIGNUP", "must not be open with BACKLOT_SIGNUP_DOMAINS, because nobody proves an address then");
+            let problem = "must be `verify`, `invite` or `closed` with BACKLOT_SIGNUP_DOMAINS, because `open` proves no address";
+            env.fault("BACKLOT_SIGNUP", problem);
         }
     }
 
@@ -306,7 +307,7 @@ mod tests {
         }
         let open = ("BACKLOT_SIGNUP", "open");
         let faults = read(&[domains, open]).map(drop).expect_err("no proof");
-        assert!(faults.starts_with("BACKLOT_SIGNUP: must not be open with BACKLOT_SIGNUP_DOMAINS"), "{faults}");
+        assert!(faults.starts_with("BACKLOT_SIGNUP: must be `verify`, `invite` or `closed` with BACKLOT_SIGNUP_DOMAINS"), "{faults}");
         assert_eq!(read(&[("BACKLOT_SIGNUP_DOMAINS", ","), open]).expect("no domains").sign_up(), SignUp::Open);
     }
 
