@@ -5,6 +5,11 @@ use std::collections::BTreeMap;
 use super::Violation;
 
 const RULE: &str = "same revision, same bytes";
+/// What is before and after the hash in the address of the script that a gateway adds. The script has the origins of the gateway, which has
+/// ports of its own in a run.
+const SCRIPT: (&str, &str) = ("@b/client-", ".js");
+/// What is before and after the revision that a page names. The page of a running turn has none.
+const REVISION: (&str, &str) = (" data-revision=\"", "\"");
 
 /// A page as a replica has compiled it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -36,6 +41,26 @@ pub fn check(project: &str, answers: &[(String, Compiled)]) -> Vec<Violation> {
     found
 }
 
+/// A page without what depends on the gateway that serves it, and on whether its files are committed.
+#[must_use]
+pub fn without_place(html: &str) -> String {
+    [SCRIPT, REVISION].into_iter().fold(html.to_owned(), |html, around| without_hashes(&html, around))
+}
+
+/// The text without the hashes between two texts, and without these.
+fn without_hashes(text: &str, (before, after): (&str, &str)) -> String {
+    let mut parts = text.split(before);
+    let mut left = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let hash = part.find(|c: char| !c.is_ascii_hexdigit()).unwrap_or(part.len());
+        match part[hash..].strip_prefix(after) {
+            Some(rest) => left.push_str(rest),
+            None => left.extend([before, part]),
+        }
+    }
+    left
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -57,5 +82,19 @@ mod tests {
         assert_eq!(texts(&[compiled("<b>", &[]), good.clone()]), ["the page of project p differs between 0 and 1"]);
         assert_eq!(texts(&[good.clone(), compiled("<p>", &[("@m/a.js", "2")])]), ["@m/a.js of project p differs between 0 and 1"]);
         assert_eq!(texts(&[good, compiled("<p>", &[])]), ["@m/a.js of project p differs between 0 and 1"]);
+    }
+
+    #[test]
+    fn pages_of_a_turn_and_its_revision_differ_only_in_script_and_revision() {
+        let page = |script: &str, revision: &str, title: &str| {
+            format!("<head><script src=\"/@b/client-{script}.js\" data-page=\"7f\"{revision} crossorigin></script><title>{title}</title>")
+        };
+        let shown = without_place(&page("0a1", "", "Fruit"));
+        assert_eq!(shown, "<head><script src=\"/\" data-page=\"7f\" crossorigin></script><title>Fruit</title>");
+        assert_eq!(without_place(&page("b2c3", " data-revision=\"0190ab\"", "Fruit")), shown);
+        assert_ne!(without_place(&page("0a1", "", "Trees")), shown);
+        for other in ["", "@b/client-", "@b/client-0a.css", "<p data-revision=\"x\">", "<p data-revision=\""] {
+            assert_eq!(without_place(other), other);
+        }
     }
 }
