@@ -136,6 +136,7 @@ const CALLS: &[(Role, &[&str])] = &[
             "CancelTurn",
             "ListStagedFiles",
             "GetStagedFile",
+            "GetStagedTree",
             "GetFindings",
             "CreatePreview",
             "PublishSite",

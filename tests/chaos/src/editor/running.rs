@@ -13,7 +13,7 @@ use crate::{
         contents::Files,
         previews::{self as same, Compiled},
     },
-    client::ApiCall,
+    client::{ApiCall, Client},
     previews,
     prompt::{MODULE, Task},
     record::WatchedTurn,
@@ -26,11 +26,12 @@ struct Shown {
 }
 
 impl Editor {
-    /// Runs a turn that changes a module of the project and then pauses. What it has shown meanwhile must be what it commits. `preview` is the
-    /// preview of the project.
+    /// Runs a turn that changes a module of the project and then pauses. What it has shown meanwhile, at each gateway, must be what it commits.
+    /// `preview` is the preview of the project.
     pub(super) async fn preview_turn(&mut self, preview: &Url) -> Option<()> {
         let mut turn = self.start(Task::Module, json!({})).await?;
         let shown = self.read_running(&turn.turn).await;
+        let mut pages = self.read_at_each_gateway(&turn.turn).await?;
         let end = self.follow_to_end(&mut turn).await?;
         // A step that was repeated has not changed the module for a while.
         let is_final = end == "turn.completed" && !has_repeated(&turn);
@@ -39,9 +40,11 @@ impl Editor {
         let Some(shown) = shown.filter(|_| is_final) else { return Some(()) };
         let committed = self.contents_of(&self.project.clone()).await?;
         self.require_files(&when, &shown.files, &committed);
-        let page = self.read_page_and_modules(preview).await?;
-        let pages = [("the running turn", shown.page), ("its revision", page)];
-        let pages = pages.map(|(of, page)| (of.to_owned(), Compiled { html: same::without_place(&page.html), ..page }));
+        pages.push(("the running turn".to_owned(), shown.page));
+        pages.push(("its revision".to_owned(), self.read_page_and_modules(preview).await?));
+        for (_, page) in &mut pages {
+            page.html = same::without_place(&page.html);
+        }
         for violation in same::check(&self.project, &pages) {
             self.client.record.violation(format!("{when}: {}", violation.text));
         }
@@ -69,6 +72,22 @@ impl Editor {
             page.modules.insert(name, code);
         }
         Some(Shown { files, page })
+    }
+
+    /// Reads the page of a turn at each gateway, which asks agent-streaming for the files also after the turn has ended. Returns the pages that
+    /// were read before, without modules.
+    async fn read_at_each_gateway(&mut self, turn: &str) -> Option<Vec<(String, Compiled)>> {
+        let (at, mut pages) = (format!("/api/projects/{}/previews", self.project), Vec::new());
+        for gateway in self.client.urls.clone() {
+            let client = Client { urls: vec![gateway.clone()], ..self.client.second_client() };
+            let mut editor = Self { client, draft: self.draft.clone(), project: self.project.clone() };
+            let preview = editor.post("create a preview", &at, json!({})).await?;
+            let preview = Url::parse(&editor.text_at(&preview, "/url")?).ok()?;
+            if let Some(html) = editor.client.read_running(&of_turn(&preview, turn)?).await {
+                pages.push((format!("the running turn at {gateway}"), Compiled { html, modules: BTreeMap::new() }));
+            }
+        }
+        Some(pages)
     }
 
     /// Waits until the turn has changed the module, which is its last change. Returns the paths of its files.
@@ -100,7 +119,28 @@ impl Editor {
     }
 }
 
+/// The address of the files of a turn, made of that of a preview of its project: the id of the turn is behind the capability.
+fn of_turn(preview: &Url, turn: &str) -> Option<Url> {
+    let (capability, rest) = preview.host_str()?.split_once('.')?;
+    let mut url = preview.clone();
+    url.set_host(Some(&format!("{capability}{}.{rest}", turn.replace('-', "")))).ok()?;
+    Some(url)
+}
+
 /// Whether a step of the turn was repeated.
 fn has_repeated(turn: &WatchedTurn) -> bool {
     turn.views.iter().flat_map(|view| &view.frames).any(|frame| frame.kind() == "step.superseded")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_address_of_a_turn_has_its_id_behind_the_capability() {
+        let preview = Url::parse("http://abcdefghijklmnopqrstuvwx27.localhost:8081/").unwrap();
+        let expected = "http://abcdefghijklmnopqrstuvwx270190b3a000007000800000000000abcd.localhost:8081/";
+        assert_eq!(of_turn(&preview, "0190b3a0-0000-7000-8000-00000000abcd").unwrap().as_str(), expected);
+        assert_eq!(of_turn(&Url::parse("http://localhost:8081/").unwrap(), "0190"), None);
+    }
 }

@@ -60,8 +60,8 @@ const UNCALLED: &[(Role, &[&str], &str)] = &[
     (Role::ProjectStorage, &["GetKeySet"], "a process fetches the keys with its first access token, and then with one of another key"),
     (
         Role::Gateway,
-        &["GetStagedTree", "ReadStagedContents"],
-        "the gateway makes the calls only if compile does not keep the page of the running turn",
+        &["ReadStagedContents"],
+        "the gateway makes the call once for the page of a running turn, and not if compile has the files or the turn has ended",
     ),
     (Role::Gateway, &["GetLink"], "a page reads it before its form is shown; nothing is stored"),
     (Role::Gateway, &["CheckTree", "ListPolicies"], "the gateway may make the call, and does not"),
