@@ -37,11 +37,6 @@ const EXCLUDED: &[(Role, &[&str], &str)] = &[
         &["request sweep"],
         "runs only if a lease begins between two statements of a sweep; a test of the service does that",
     ),
-    (
-        Role::ProjectStorage,
-        &["select deployment", "select hashed file"],
-        "run only for the archive of a deployment, and for an address that a site does not have; tests of the service do that",
-    ),
     (Role::ProjectStorage, &["insert template objects"], "publishes the templates that ship with Backlot, once for a database"),
     (Role::Compile, &["update pages"], "runs ten minutes after the first answer with a page"),
     (

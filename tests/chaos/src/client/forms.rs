@@ -22,8 +22,9 @@ impl Page {
     }
 }
 
-/// What is sent.
+/// What is sent: a GET, or a body in a POST.
 enum Sent<'a> {
+    Nothing,
     Fields(&'a [(&'a str, &'a str)]),
     EmptyObject,
 }
@@ -39,11 +40,18 @@ impl Client {
         self.page(what, path, Sent::EmptyObject).await
     }
 
+    /// The same for a GET whose answer is a file.
+    pub async fn file(&mut self, what: &str, path: &str) -> Option<Result<Page, (StatusCode, Value)>> {
+        self.page(what, path, Sent::Nothing).await
+    }
+
     async fn page(&mut self, what: &str, path: &str, sent: Sent<'_>) -> Option<Result<Page, (StatusCode, Value)>> {
         let clock = Stopwatch::start();
         while clock.elapsed() < self.turn_limit {
-            let request = self.request(Method::POST, path);
+            let method = if matches!(sent, Sent::Nothing) { Method::GET } else { Method::POST };
+            let request = self.request(method, path);
             let request = match &sent {
+                Sent::Nothing => request,
                 Sent::Fields(fields) => {
                     let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(*fields).finish();
                     request.header("content-type", "application/x-www-form-urlencoded").body(body)

@@ -32,6 +32,15 @@ impl Client {
         }
     }
 
+    /// Reads an address that a site does not have.
+    pub async fn read_absent(&mut self, url: &Url) -> Option<()> {
+        match self.read(url, &[]).await? {
+            Err((_, problem)) if problem["reason"] == "FILE_NOT_FOUND" => {}
+            found => self.record.violation(format!("the site has nothing at {url}, and answers {found:?}")),
+        }
+        Some(())
+    }
+
     /// The text of a page. A refusal is recorded as a violation.
     fn shown(&self, url: &Url, page: Page) -> Option<String> {
         page.inspect_err(|(status, problem)| self.record.violation(format!("the preview {url} was refused: {status} {problem}"))).ok()

@@ -7,8 +7,8 @@ use super::Editor;
 use crate::client::ApiCall;
 
 impl Editor {
-    /// Publishes the project twice, rolls back, and ends the site. Its page must be that of the served deployment each time. `listener` is any
-    /// URL of the listener of sites; `first` is the text of the project's page.
+    /// Publishes the project twice, rolls back, downloads a deployment, and ends the site. Its page must be that of the served deployment each
+    /// time. `listener` is any URL of the listener of sites; `first` is the text of the project's page.
     pub(super) async fn use_site(&mut self, listener: &Url, first: &str) -> Option<()> {
         let root = format!("/api/projects/{}", self.project);
         let slug = format!("chaos-{}", self.project);
@@ -39,6 +39,8 @@ impl Editor {
         if listed["deployments"].as_array().is_none_or(|list| list.len() != 2) {
             self.client.record.violation(format!("two publications of {} made {listed}", self.project));
         }
+        self.export_deployment(number).await?;
+        self.client.read_absent(&page.join("absent.js").ok()?).await?;
         self.call_or_not_found("end a site", Method::DELETE, &format!("{root}/site"), json!({})).await
     }
 
@@ -47,6 +49,15 @@ impl Editor {
         let call = ApiCall { what: "publish", method: Method::POST, path: &path, body, key: Some(key.to_owned()) };
         let answered = self.client.call(call).await?;
         self.accept("publish", answered)
+    }
+
+    async fn export_deployment(&mut self, number: u64) -> Option<()> {
+        let path = format!("/api/projects/{}/deployments/{number}/export", self.project);
+        match self.client.file("export a deployment", &path).await? {
+            Ok(zip) if zip.body.starts_with(b"PK") => Some(()),
+            Ok(other) => self.wrong(format!("{path} is no zip file, but {} bytes", other.body.len())),
+            Err(refused) => self.refused("export a deployment", refused),
+        }
     }
 
     async fn expect_page(&mut self, page: &Url, text: &str) -> Option<()> {
