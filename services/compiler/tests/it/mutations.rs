@@ -1,7 +1,5 @@
-//! Files that are changed at random, in each kind of worker that reads source files. Each has an answer within three seconds of processor time, or
-//! [`SLOWNESS`] times as many without optimization. `make fuzz` runs these tests in the release profile.
-//!
-//! [`SLOWNESS`]: compiler::worker::SLOWNESS
+//! Files that are changed at random, in each kind of worker that reads source files. Each has an answer: within three seconds of
+//! processor time in the release profile, in which `make fuzz` runs these tests.
 
 use std::{
     hash::{BuildHasher as _, RandomState},
