@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-/// The limit for the ratio. A larger one fails the run, and so does a figure above [`Goal::Bound`].
+/// The limit for the ratio. A larger one fails the run, and so does what is above [`Goal::Bound`] or [`Goal::TimesBound`].
 const LIMIT: f64 = 5.0;
 
 /// The unit of a figure.
@@ -37,6 +37,8 @@ pub(crate) enum Goal {
     Tail(f64),
     /// The limit for the figure, without [`LIMIT`]. A larger figure fails the run.
     Bound(f64),
+    /// The limit for the ratio, without [`LIMIT`]. A larger ratio fails the run.
+    TimesBound(f64),
     /// As [`Goal::Bound`], for a goal that is known to be missed: a larger figure is shown.
     Aim(f64),
     /// The row is shown without a verdict.
@@ -75,23 +77,24 @@ impl Row {
     fn verdict(&self) -> Verdict {
         let ratio = self.ratio();
         let good = match self.goal {
-            Goal::Times(times) | Goal::Tail(times) => ratio <= times,
+            Goal::Times(times) | Goal::Tail(times) | Goal::TimesBound(times) => ratio <= times,
             Goal::AtMost(most) | Goal::Bound(most) | Goal::Aim(most) => self.ours <= most,
             Goal::None | Goal::Shown => true,
         };
+        let has_own_limit = matches!(self.goal, Goal::Tail(_) | Goal::Bound(_) | Goal::TimesBound(_) | Goal::Aim(_));
         match ratio {
             _ if !ratio.is_finite() => Verdict::Unknown,
             _ if matches!(self.goal, Goal::Shown) => Verdict::NotJudged,
-            _ if ratio > LIMIT && !matches!(self.goal, Goal::Tail(_) | Goal::Bound(_) | Goal::Aim(_)) => Verdict::OverLimit,
+            _ if ratio > LIMIT && !has_own_limit => Verdict::OverLimit,
             _ if good => Verdict::Ok,
-            _ if matches!(self.goal, Goal::Bound(_)) => Verdict::OverBound,
+            _ if matches!(self.goal, Goal::Bound(_) | Goal::TimesBound(_)) => Verdict::OverBound,
             _ => Verdict::OverGoal,
         }
     }
 
     fn cells(&self) -> [String; 6] {
         let goal = match self.goal {
-            Goal::Times(times) | Goal::Tail(times) => format!("<= {times:.2}x"),
+            Goal::Times(times) | Goal::Tail(times) | Goal::TimesBound(times) => format!("<= {times:.2}x"),
             Goal::AtMost(most) | Goal::Bound(most) | Goal::Aim(most) => format!("<= {}", shown(self.unit, most)),
             Goal::None | Goal::Shown => "-".to_owned(),
         };
@@ -207,6 +210,11 @@ mod tests {
         assert!(bounded.is_good());
         bounded.row("", Unit::Time, (9.0, 2.1), Goal::Bound(2.0));
         assert!(!bounded.is_good(), "a missed bound");
+        let mut bounded = Table::default();
+        bounded.row("", Unit::Bytes, (100.0, 115.0), Goal::TimesBound(1.15));
+        assert!(bounded.is_good());
+        bounded.row("", Unit::Bytes, (100.0, 116.0), Goal::TimesBound(1.15));
+        assert!(!bounded.is_good(), "a missed ratio");
     }
 
     fn verdict(unit: Unit, baseline: f64, ours: f64, goal: Goal) -> Verdict {
@@ -225,6 +233,10 @@ mod tests {
         assert_eq!(verdict(Unit::Bytes, 1.0, 50.0, Goal::Bound(50.0)), Verdict::Ok);
         assert_eq!(verdict(Unit::Bytes, 1.0, 50.0, Goal::Bound(49.0)), Verdict::OverBound);
         assert_eq!(verdict(Unit::Bytes, 1.0, 50.0, Goal::Aim(49.0)), Verdict::OverGoal);
+        assert_eq!(verdict(Unit::Time, 1.0, 1.0, Goal::TimesBound(1.0)), Verdict::Ok);
+        assert_eq!(verdict(Unit::Time, 1.0, 1.1, Goal::TimesBound(1.0)), Verdict::OverBound);
+        assert_eq!(verdict(Unit::Rate, 60.0, 10.0, Goal::TimesBound(5.5)), Verdict::OverBound);
+        assert_eq!(verdict(Unit::Time, f64::NAN, 1.0, Goal::TimesBound(1.0)), Verdict::Unknown);
         assert_eq!(verdict(Unit::CpuPerMillion, 0.0, 1.0, Goal::None), Verdict::Unknown);
         assert_eq!(verdict(Unit::CpuPerMillion, f64::NAN, 1.0, Goal::Times(2.0)), Verdict::Unknown);
     }

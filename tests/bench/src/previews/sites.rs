@@ -10,8 +10,9 @@ use crate::{
 };
 
 const ROUNDS: usize = 5;
-/// The goal for the bytes.
+/// The most bytes and the longest time, compared with `vite build`.
 const BYTES: f64 = 1.15;
+const TIME: f64 = 1.0;
 
 /// Each round builds other contents of all sources, so that nothing of an earlier build is of use.
 pub(crate) async fn measure(role: &Role, modules: &Modules, mut shop: Project, table: &mut Table) -> Result<()> {
@@ -30,8 +31,8 @@ pub(crate) async fn measure(role: &Role, modules: &Modules, mut shop: Project, t
     }
     #[allow(clippy::cast_precision_loss, reason = "far below 2^52 bytes")]
     let bytes = (theirs.2 as f64, ours.2 as f64);
-    table.row("site of the shop, bytes", Unit::Bytes, bytes, Goal::Times(BYTES));
-    table.row("site of the shop, time, p50", Unit::Time, (theirs.0.p50(), ours.0.p50()), Goal::Times(1.0));
+    table.row("site of the shop, bytes", Unit::Bytes, bytes, Goal::TimesBound(BYTES));
+    table.row("site of the shop, time, p50", Unit::Time, (theirs.0.p50(), ours.0.p50()), Goal::TimesBound(TIME));
     table.row("site of the shop, CPU", Unit::Time, (median(theirs.1), median(ours.1)), Goal::Shown);
     Ok(())
 }
