@@ -6,7 +6,7 @@ use proto::id::{SessionId, UserId};
 use time::{Duration, OffsetDateTime};
 
 use crate::{
-    account::AccessToken,
+    account::{self, AccessToken},
     app::App,
     audit::{Actor, Event, Kind as EventKind},
     credential::{self, Secret},
@@ -84,14 +84,15 @@ fn words(grant: &Grant) -> String {
 /// The live keys of the caller or of a service account, the most recently used first.
 ///
 /// # Errors
-/// TOKEN_MISSING, SERVICE_ACCOUNT_NOT_FOUND.
+/// TOKEN_MISSING, SESSION_ENDED, SERVICE_ACCOUNT_NOT_FOUND.
 pub(crate) async fn list(
     pool: &Pool,
     context: &Context,
     service_account: Option<UserId>,
     now: OffsetDateTime,
 ) -> Result<Vec<Session>, Error> {
-    let holder = service_accounts::holder(pool, context.user()?.id, service_account).await?.ok_or(Error::ServiceAccountNotFound)?;
+    let (user, _) = account::current(pool, context, now).await?;
+    let holder = service_accounts::holder(pool, user.id, service_account).await?.ok_or(Error::ServiceAccountNotFound)?;
     // Not from the list of all sessions, which has an end.
     let mut found = sessions::of_keys(pool, holder, now).await?;
     found.retain(|session| session.is_live(now));

@@ -6,7 +6,7 @@ use proto::{auth::Plan, id::UserId};
 use time::OffsetDateTime;
 
 use crate::{
-    account_deletion,
+    account, account_deletion,
     app::App,
     audit::{Actor, Event, Kind},
     error::Error,
@@ -52,9 +52,10 @@ async fn owner_with_room(tx: &mut Tx, context: &Context, now: OffsetDateTime) ->
 /// The service accounts of the caller, in the order of their creation.
 ///
 /// # Errors
-/// TOKEN_MISSING.
-pub(crate) async fn list(pool: &Pool, context: &Context) -> Result<Vec<ServiceAccount>, Error> {
-    Ok(service_accounts::of_owner(pool, context.user()?.id).await?)
+/// TOKEN_MISSING, SESSION_ENDED.
+pub(crate) async fn list(pool: &Pool, context: &Context, now: OffsetDateTime) -> Result<Vec<ServiceAccount>, Error> {
+    let (owner, _) = account::current(pool, context, now).await?;
+    Ok(service_accounts::of_owner(pool, owner.id).await?)
 }
 
 /// # Errors

@@ -29,8 +29,10 @@ pub(crate) async fn of_account(pool: &Pool, user: UserId, now: OffsetDateTime) -
 pub(crate) async fn list(pool: &Pool, context: &Context, now: OffsetDateTime) -> Result<Vec<Session>, Error> {
     let caller = context.user()?;
     let mut live = of_account(pool, caller.id, now).await?;
-    if live.len() < MAX_LISTED.unsigned_abs() as usize && !live.iter().any(|session| session.id == caller.session_id) {
-        return Err(Error::SessionEnded);
+    if !live.iter().any(|session| session.id == caller.session_id) {
+        // A list that has reached its end leaves out live sessions, too.
+        let found = sessions::by_id(pool, caller.session_id).await?;
+        found.filter(|(_, session)| session.is_live(now)).ok_or(Error::SessionEnded)?;
     }
     // They have a list of their own.
     live.retain(|session| session.kind != Kind::ApiKey);

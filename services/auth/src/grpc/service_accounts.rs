@@ -30,7 +30,7 @@ pub(super) async fn create(
 }
 
 pub(super) async fn list(app: &App, context: &Context) -> Result<ListServiceAccountsResponse, Error> {
-    let found = service_account::list(&app.pool, context).await?;
+    let found = service_account::list(&app.pool, context, now()).await?;
     Ok(ListServiceAccountsResponse { service_accounts: found.into_iter().map(encode::service_account).collect() })
 }
 

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use crate::{
     harness::{Client, Cluster, PASSWORD, answer},
     mailbox::Mailbox,
+    session_list::add_many,
     step_up::claims,
 };
 
@@ -234,9 +235,6 @@ async fn many_other_sessions_hide_no_key() {
     let gateway = cluster.auth().await.gateway();
     let access = gateway.signed_up(ADA).await;
     make(&gateway, &access, reading()).await.expect("a key");
-    let more = "insert into sessions (id, user_id, token_hash, kind, display_name, device, network, created_at, last_used_at, expires_at, amr)
-                select gen_random_uuid(), u.id, sha256(n::text::bytea), 'sign_in', '', '', '', now(), now() + interval '1 minute', now() + interval '1 day', '{}'
-                from users u, generate_series(1, 600) n";
-    sqlx::query(more).execute(&cluster.database.pool).await.expect("sessions");
+    add_many(&cluster).await;
     assert_eq!(list(&gateway, &access).await.len(), 1);
 }

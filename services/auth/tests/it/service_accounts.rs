@@ -114,6 +114,27 @@ async fn a_service_account_has_keys_and_an_id_of_its_own() {
     assert_eq!((fault.reason.as_str(), fault.message.contains("10 service accounts")), ("TOO_MANY_CREDENTIALS", true), "{fault:?}");
 }
 
+/// T-296. The lists are the only RPCs of keys and service accounts that lock nothing.
+#[tokio::test]
+async fn an_ended_session_lists_neither_keys_nor_service_accounts() {
+    let cluster = Cluster::start().await;
+    let gateway = cluster.auth().await.gateway();
+    let account = gateway.sign_up(ADA, PASSWORD).await.expect("account");
+    let access = gateway.exchange(&account.session_token).await.expect("token").access_token;
+    let robot = create(&gateway, &access, "robot").await.expect("created");
+    make_key(&gateway, &access, &robot.id).await.expect("made");
+    assert_eq!((keys(&gateway, &access, &robot.id).await.expect("keys").len(), list(&gateway, &access).await.len()), (1, 1));
+    gateway.sign_out(&account.session_token).await.expect("signed out");
+    let request = gateway.authorized(ListServiceAccountsRequest {}, &access);
+    for fault in [
+        answer(gateway.client.clone().list_service_accounts(request).await).map(drop).expect_err("ended"),
+        keys(&gateway, &access, &robot.id).await.map(drop).expect_err("ended"),
+        keys(&gateway, &access, "").await.map(drop).expect_err("ended"),
+    ] {
+        assert_eq!((fault.code, fault.reason.as_str()), (ErrorCode::Unauthenticated, "SESSION_ENDED"));
+    }
+}
+
 /// T-250.
 #[tokio::test]
 async fn the_service_account_of_somebody_else_looks_absent() {

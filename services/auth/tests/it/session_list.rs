@@ -55,6 +55,33 @@ async fn the_list_shows_each_session_with_its_device_and_network() {
     assert_eq!(home.sessions(&access).await.expect("list").len(), 1, "a session that was not used for a week has ended");
 }
 
+/// Adds 600 sessions to the only account, which are used last. A list ends after 500.
+pub(crate) async fn add_many(cluster: &Cluster) {
+    let more = "insert into sessions (id, user_id, token_hash, kind, display_name, device, network, created_at, last_used_at, expires_at, amr)
+                select gen_random_uuid(), u.id, sha256(n::text::bytea), 'sign_in', '', '', '', now(), now() + interval '1 minute', now() + interval '1 day', '{}'
+                from users u, generate_series(1, 600) n";
+    sqlx::query(more).execute(&cluster.database.pool).await.expect("sessions");
+}
+
+/// A full list does not show whether the session of the caller has ended.
+#[tokio::test]
+async fn a_full_list_is_refused_to_an_ended_session_only() {
+    let cluster = Cluster::start().await;
+    let gateway = cluster.auth().await.gateway();
+    let account = gateway.sign_up(EMAIL, PASSWORD).await.expect("account");
+    let access = gateway.exchange(&account.session_token).await.expect("token").access_token;
+    add_many(&cluster).await;
+    let listed = gateway.sessions(&access).await.expect("a list");
+    assert_eq!(
+        (listed.len(), listed.iter().filter(|session| session.is_current).count()),
+        (500, 0),
+        "the session of the caller is not in it"
+    );
+    gateway.sign_out(&account.session_token).await.expect("signed out");
+    let fault = gateway.sessions(&access).await.expect_err("ended");
+    assert_eq!((fault.code, fault.reason.as_str()), (ErrorCode::Unauthenticated, "SESSION_ENDED"));
+}
+
 #[tokio::test]
 async fn a_session_ends_another_one_and_itself() {
     let cluster = Cluster::start().await;
