@@ -265,7 +265,8 @@ fn parse_exchange(answer: CreateAccessTokenResponse, requested: Instant) -> Opti
         id: user.id.parse().ok()?,
         session_id: answer.session_id.parse().ok()?,
         private_claims: Arc::new(Plan::try_from(user.plan).ok()?.into()),
-        // The services read it in the token.
+        // The services read both times in the token.
+        issued_at: 0,
         auth_time: 0,
         // The token has it, and the services check it.
         grant: None,

@@ -40,7 +40,10 @@ pub struct User {
     pub id: UserId,
     pub session_id: SessionId,
     pub private_claims: PrivateClaims,
-    /// When the person last proved who they are in this session, in seconds since 1970. 0 in the session of a program or an operator.
+    /// When the token was issued, in seconds since 1970.
+    pub issued_at: u64,
+    /// When the person last proved who they are in this session, in seconds since 1970. 0 in the session of a program or an operator, and 1 if
+    /// the proof was forgotten.
     pub auth_time: u64,
     /// What the token of a key may do. `None` for the token of a session. The gateway leaves it to the services.
     pub grant: Option<Arc<Grant>>,
@@ -68,6 +71,11 @@ impl User {
     #[must_use]
     pub fn is_of_person(&self) -> bool {
         self.auth_time > 0
+    }
+
+    /// Forgets when the person proved who they are, as auth does. The session stays that of a person.
+    pub(crate) fn forget_proof(&mut self) {
+        self.auth_time = self.auth_time.min(1);
     }
 
     /// The only projects that the token reaches. `None` for all of the user.

@@ -25,7 +25,11 @@ use tokio::{sync::watch, time::timeout};
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status};
 
-use crate::{client::ServiceChannel, context::Context, identity::Caller};
+use crate::{
+    client::ServiceChannel,
+    context::Context,
+    identity::{Caller, LEEWAY_SECONDS, unix_now},
+};
 
 /// auth sends a message about this often: a few bytes for each process that follows it, so [`SILENCE`] can be short.
 pub const HEARTBEAT: Duration = Duration::from_secs(1);
@@ -142,6 +146,18 @@ impl Revocations {
     /// Whether an access token of the session may be out of date that was requested at this time.
     pub fn is_outdated(&self, session: SessionId, requested: Instant) -> bool {
         lock(&self.outdated).sessions.get(&session).is_some_and(|at| requested <= *at)
+    }
+
+    /// Whether an access token may be from before a change of its session. The clock of auth may be ahead by [`LEEWAY_SECONDS`]. `issued_at` is in
+    /// seconds since 1970.
+    pub fn is_from_before_change(&self, session: SessionId, issued_at: u64) -> bool {
+        let age = Duration::from_secs(unix_now().saturating_sub(issued_at) + LEEWAY_SECONDS);
+        self.has_changed_within(session, age, Instant::now())
+    }
+
+    /// Whether this process has learned of a change of the session in the time of this length before `now`.
+    fn has_changed_within(&self, session: SessionId, age: Duration, now: Instant) -> bool {
+        lock(&self.outdated).sessions.get(&session).is_some_and(|at| now.saturating_duration_since(*at) <= age)
     }
 
     /// Records that the access tokens of a session are out of date.
@@ -299,6 +315,21 @@ mod tests {
         assert!(revocations.is_outdated(session, before) && !revocations.has_ended(session));
         assert!(!revocations.is_outdated(SessionId::generate(), before), "another session");
         assert!(!revocations.is_outdated(session, Instant::now() + RETRY), "requested after the change");
+    }
+
+    #[test]
+    fn a_token_is_from_before_a_change_also_if_its_clock_is_ahead() {
+        let (revocations, session, now) = (revocations(), SessionId::generate(), Instant::now());
+        assert!(!revocations.is_from_before_change(session, 0), "nothing has changed");
+        revocations.outdate(session, now);
+        for issued_at in [0, unix_now(), unix_now() + LEEWAY_SECONDS] {
+            assert!(revocations.is_from_before_change(session, issued_at), "{issued_at}");
+        }
+        assert!(!revocations.is_from_before_change(SessionId::generate(), 0), "another session");
+        let leeway = Duration::from_secs(LEEWAY_SECONDS);
+        assert!(revocations.has_changed_within(session, leeway, now + leeway));
+        assert!(!revocations.has_changed_within(session, leeway, now + leeway + RETRY), "a new token, some time after the change");
+        assert!(revocations.has_changed_within(session, leeway + RETRY, now + leeway + RETRY), "an old token at the same time");
     }
 
     #[tokio::test]

@@ -214,8 +214,8 @@ impl Server {
         self
     }
 
-    /// Refuses the access tokens of ended sessions, and ends the response streams of a session with it. The caller spawns
-    /// [`Revocations::follow`].
+    /// Refuses the access tokens of ended sessions, and ends the response streams of a session with it. A token from before a change of its session
+    /// proves nothing any more. The caller spawns [`Revocations::follow`].
     #[must_use]
     pub fn refuse_ended_sessions(mut self, revocations: Arc<Revocations>) -> Self {
         self.stack.revocations = Some(revocations);

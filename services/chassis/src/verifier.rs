@@ -146,6 +146,7 @@ impl Verifier {
             id: claims.sub.parse().map_err(|_| self.refuse("the access token names no user"))?,
             session_id: claims.sid.parse().map_err(|_| self.refuse("the access token names no session"))?,
             private_claims: claims.private.into(),
+            issued_at: claims.iat,
             auth_time: claims.auth_time,
             grant: grant.map(Arc::new),
             token: Token::new(token),

@@ -13,8 +13,8 @@ const MASKED_RUN: usize = 6;
 /// Seconds for which a proof of who one is counts as recent. auth has the same limit for what makes credentials.
 const PROOF_SECONDS: u64 = 600;
 
-/// Whether a person proved recently who they are. Both times are in seconds since 1970. The time alone is enough: auth forgets all proofs of an
-/// account when it gets another second factor, so one of before never counts.
+/// Whether a person proved recently who they are. Both times are in seconds since 1970. The time alone is enough, because it is 1 for a forgotten
+/// proof. When an account gets another second factor, auth forgets its proofs, and the server forgets those of access tokens from before.
 pub(crate) fn is_recent(auth_time: u64, now: u64) -> bool {
     now.saturating_sub(auth_time) < PROOF_SECONDS
 }

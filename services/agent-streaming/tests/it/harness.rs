@@ -228,6 +228,11 @@ impl Cluster {
         self.issuer.end(session);
     }
 
+    /// Reports that a session has changed, as auth does when its account gets another second factor.
+    pub(crate) fn change_session(&self, session: SessionId) {
+        self.issuer.change(session);
+    }
+
     /// A gate before auth.
     pub(crate) async fn gate_before_auth(&self) -> Gate {
         Gate::before(self.issuer.uri.authority().unwrap().as_str().parse().unwrap()).await

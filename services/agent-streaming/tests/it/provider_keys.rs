@@ -1,17 +1,18 @@
 //! Keys of providers that persons and projects bring.
 
-use chassis::testing::Lines;
+use chassis::testing::{Lines, eventually};
 use proto::{
     agent_streaming::{
         CreateProviderKeyRequest, DeleteProviderKeyRequest, ListProviderKeysRequest, ProviderKey, StartTurnRequest, TurnEvent, TurnState,
         UpdateProviderKeyRequest, turn_event::Kind,
     },
     error::Fault,
+    id::SessionId,
 };
 use sqlx::Row as _;
 
 use crate::{
-    harness::{Cluster, Person, failure, prompt, save},
+    harness::{Cluster, Person, SOON, failure, prompt, save},
     model::Model,
 };
 
@@ -434,6 +435,34 @@ async fn a_key_and_an_address_need_a_recent_proof() {
     update(&stale, UpdateProviderKeyRequest { display_name: Some("renamed".into()), ..change }).await.expect("a name needs no proof");
     assert_eq!(list(&stale, "").await.expect("a list")[0].display_name, "renamed");
     delete(&stale, &key.id).await.expect("nothing is lost that its owner does not have");
+}
+
+/// Whoever has a stolen session and the password can prove it once, and keeps the access token. When the owner adds a second factor, auth forgets the
+/// proof.
+#[tokio::test]
+async fn a_proof_from_before_another_second_factor_does_not_count() {
+    let cluster = Cluster::start(&[LOOPBACK]).await;
+    let own = Model::start().await;
+    let (replica, user, session) = (cluster.replica(), cluster.user(), SessionId::generate());
+    let (in_session, other) = (cluster.in_session(&user, session), user.at(&replica));
+    let mut person = in_session.at(&replica);
+    up(&mut person).await;
+    let key = create(&person, new_key(&own, CANARY, "")).await.expect("a recent proof");
+    let (project, _) = save(&person, "p", &[("a.txt", "a")]).await;
+    cluster.change_session(session);
+    let change = UpdateProviderKeyRequest { key_id: key.id.clone(), key: SECOND.into(), ..Default::default() };
+    let refused = eventually(SOON, || async { update(&person, change.clone()).await.err() }).await;
+    assert_eq!(refused.reason, "STEP_UP_REQUIRED");
+    assert_eq!(create(&person, new_key(&own, SECOND, &project)).await.expect_err("forgotten").reason, "STEP_UP_REQUIRED");
+    update(&person, UpdateProviderKeyRequest { key: String::new(), display_name: Some("renamed".into()), ..change.clone() })
+        .await
+        .expect("it is still the session of a person");
+
+    // A replica that starts later learns of the change before its first request. A new proof starts another session.
+    let second = cluster.replica();
+    let later = in_session.at(&second);
+    assert_eq!(update(&later, change.clone()).await.expect_err("forgotten").reason, "STEP_UP_REQUIRED");
+    update(&other, change).await.expect("another session");
 }
 
 #[tokio::test]

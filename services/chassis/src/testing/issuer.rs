@@ -20,7 +20,7 @@ use serde_json::{Map, Value};
 use tokio::{net::TcpListener, sync::watch};
 use tokio_stream::wrappers::TcpListenerStream;
 
-use self::key_server::KeyServer;
+use self::key_server::{KeyServer, Report};
 use crate::identity::{AUDIENCE, Claims, Grant, ISSUER, LIMITED_AUDIENCE, TOKEN_TYPE, unix_now};
 
 const KID: &str = "test";
@@ -29,7 +29,7 @@ const KID: &str = "test";
 pub struct Issuer {
     /// `None` while the server does not answer with its keys.
     published: watch::Sender<Option<Vec<JsonWebKey>>>,
-    ended: watch::Sender<Vec<SessionId>>,
+    reports: watch::Sender<Vec<Report>>,
     recorded: Arc<AtomicUsize>,
     pair: EcdsaKeyPair,
     /// The address of its server: the `auth_url` of the service under test.
@@ -46,15 +46,15 @@ impl Issuer {
         let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8.as_ref(), &SystemRandom::new()).expect("key");
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("port");
         let uri = format!("http://{}", listener.local_addr().expect("address")).parse().expect("uri");
-        let (ended, recorded) = (watch::Sender::new(Vec::new()), Arc::new(AtomicUsize::new(0)));
+        let (reports, recorded) = (watch::Sender::new(Vec::new()), Arc::new(AtomicUsize::new(0)));
         let published = watch::Sender::new(Some(vec![public(&pair)]));
         let service = auth::auth_service_server::AuthServiceServer::new(KeyServer {
             published: published.clone(),
-            ended: ended.clone(),
+            reports: reports.clone(),
             recorded: Arc::clone(&recorded),
         });
         crate::task::spawn(tonic::transport::Server::builder().add_service(service).serve_with_incoming(TcpListenerStream::new(listener)));
-        Self { published, ended, recorded, pair, uri }
+        Self { published, reports, recorded, pair, uri }
     }
 
     /// A token that is valid for five minutes.
@@ -93,7 +93,12 @@ impl Issuer {
 
     /// Revokes a session.
     pub fn end(&self, session: SessionId) {
-        self.ended.send_modify(|ended| ended.push(session));
+        self.reports.send_modify(|reports| reports.push(Report { session, has_ended: true }));
+    }
+
+    /// Reports that a session has changed.
+    pub fn change(&self, session: SessionId) {
+        self.reports.send_modify(|reports| reports.push(Report { session, has_ended: false }));
     }
 
     /// How many uses of access tokens were recorded.

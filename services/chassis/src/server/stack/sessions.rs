@@ -17,12 +17,16 @@ use super::Shared;
 use crate::{identity::User, revocations::Revocations};
 
 impl Shared {
-    /// The user of the access token, if there is one.
+    /// The user of the access token, if there is one. What the person had proved before a change of the session does not count: auth forgets it
+    /// when the account gets another second factor.
     pub(super) async fn user(&self, headers: &HeaderMap) -> Result<Option<User>, Fault> {
         let Some(token) = bearer(headers) else { return Ok(None) };
-        let user = self.verifier.user(token).await?;
+        let mut user = self.verifier.user(token).await?;
         if let Some(revocations) = &self.revocations {
             revocations.check(user.session_id).await?;
+            if revocations.is_from_before_change(user.session_id, user.issued_at) {
+                user.forget_proof();
+            }
         }
         Ok(Some(user))
     }

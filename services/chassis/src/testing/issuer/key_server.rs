@@ -18,9 +18,16 @@ use tonic::{Request, Response, Status};
 
 use crate::revocations::HEARTBEAT;
 
+/// A session that has ended, or has changed.
+#[derive(Clone, Copy)]
+pub(super) struct Report {
+    pub(super) session: SessionId,
+    pub(super) has_ended: bool,
+}
+
 pub(super) struct KeyServer {
     pub(super) published: watch::Sender<Option<Vec<JsonWebKey>>>,
-    pub(super) ended: watch::Sender<Vec<SessionId>>,
+    pub(super) reports: watch::Sender<Vec<Report>>,
     pub(super) recorded: Arc<AtomicUsize>,
 }
 
@@ -254,23 +261,29 @@ impl AuthService for KeyServer {
     /// Like auth: a stream without a cursor has all revocations, which are of the last minutes. Each is sent once, and there are
     /// heartbeats.
     async fn watch_revocations(&self, request: Request<auth::WatchRevocationsRequest>) -> Result<Response<Watch>, Status> {
-        let ended = self.ended.subscribe();
-        let current = ended.borrow().len() as u64;
+        let reports = self.reports.subscribe();
+        let current = reports.borrow().len() as u64;
         let after = request.into_inner().after;
         let from = after.min(current);
         let first = auth::WatchRevocationsResponse { cursor: from, backlog_end: current, ..Default::default() };
         let first = futures::stream::iter([Ok(first)]);
         // The clone of the sender keeps the channel open while the stream is read.
-        let rest = futures::stream::unfold((from, self.ended.clone()), move |(cursor, sender)| {
-            let mut ended = ended.clone();
+        let rest = futures::stream::unfold((from, self.reports.clone()), move |(cursor, sender)| {
+            let mut reports = reports.clone();
             async move {
-                let next = ended.wait_for(|all| all.len() as u64 > cursor);
+                let next = reports.wait_for(|all| all.len() as u64 > cursor);
                 match tokio::time::timeout(HEARTBEAT, next).await {
                     Ok(next) => drop(next.ok()?),
                     Err(_) => return Some((Ok(auth::WatchRevocationsResponse { cursor, ..Default::default() }), (cursor, sender))),
                 }
-                let session = *ended.borrow().get(usize::try_from(cursor).ok()?)?;
-                let message = auth::WatchRevocationsResponse { cursor: cursor + 1, session_id: session.to_string(), ..Default::default() };
+                let Report { session, has_ended } = *reports.borrow().get(usize::try_from(cursor).ok()?)?;
+                let (ended, changed) = if has_ended { (session.to_string(), String::new()) } else { (String::new(), session.to_string()) };
+                let message = auth::WatchRevocationsResponse {
+                    cursor: cursor + 1,
+                    session_id: ended,
+                    changed_session_id: changed,
+                    ..Default::default()
+                };
                 Some((Ok(message), (cursor + 1, sender)))
             }
         });
