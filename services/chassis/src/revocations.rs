@@ -3,8 +3,8 @@
 //! tokens are accepted by their signature until they expire, which takes at most five minutes. That is logged, and the metric
 //! `backlot.revocations.up` is 0.
 //!
-//! A process accepts no access token before it has read the ends of the last minutes once. Without auth it has no keys for their signatures
-//! either.
+//! A process accepts no access token before it has read the ends of the last minutes once, whatever auth answers instead. Without auth it has no
+//! keys for their signatures either.
 
 use std::{
     collections::HashMap,
@@ -23,7 +23,7 @@ use proto::{
 };
 use tokio::{sync::watch, time::timeout};
 use tokio_util::sync::CancellationToken;
-use tonic::{Code, Status};
+use tonic::Status;
 
 use crate::{
     client::ServiceChannel,
@@ -192,10 +192,6 @@ impl Revocations {
             let error = stop.run_until_cancelled(self.follow_once(&auth, &mut position, epoch)).await;
             let was_up = self.epoch.swap(0, Ordering::AcqRel) != 0;
             let Some(error) = error else { return };
-            if error.code() == Code::PermissionDenied {
-                // In an upgrade: auth of the release before does not let agent-streaming follow it. Tokens count until they expire, as in that release.
-                self.set_known();
-            }
             is_reported &= !was_up;
             // A replica that stops ends its streams. Usually another one takes over, or this process stops, too.
             let is_expected = was_up && is_draining(&error);

@@ -37,6 +37,18 @@ async fn what_ended_before_the_start_is_refused() {
     tokio::time::timeout(SOON, revocations.until_ended(live)).await.expect("reported");
 }
 
+/// auth of a release before may not know a service that follows it. Its refusal is no list of ended sessions.
+#[tokio::test]
+async fn while_auth_refuses_to_be_followed_no_token_is_accepted() {
+    let issuer = Issuer::start().await;
+    issuer.deny_followers(true);
+    let (revocations, _stop) = follow(&issuer.uri);
+    let fault = revocations.check(SessionId::generate()).await.expect_err("unknown");
+    assert_eq!((fault.reason.as_str(), revocations.is_known()), ("UNAVAILABLE", false));
+    issuer.deny_followers(false);
+    eventually(SOON, || async { revocations.until_known().await.ok() }).await;
+}
+
 #[tokio::test]
 async fn a_silent_connection_is_down_and_ends_arrive_after_it() {
     let issuer = Issuer::start().await;

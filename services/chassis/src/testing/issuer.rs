@@ -4,7 +4,7 @@ mod key_server;
 
 use std::sync::{
     Arc,
-    atomic::{AtomicUsize, Ordering},
+    atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -31,6 +31,7 @@ pub struct Issuer {
     published: watch::Sender<Option<Vec<JsonWebKey>>>,
     reports: watch::Sender<Vec<Report>>,
     recorded: Arc<AtomicUsize>,
+    denies_followers: Arc<AtomicBool>,
     pair: EcdsaKeyPair,
     /// The address of its server: the `auth_url` of the service under test.
     pub uri: http::Uri,
@@ -48,13 +49,15 @@ impl Issuer {
         let uri = format!("http://{}", listener.local_addr().expect("address")).parse().expect("uri");
         let (reports, recorded) = (watch::Sender::new(Vec::new()), Arc::new(AtomicUsize::new(0)));
         let published = watch::Sender::new(Some(vec![public(&pair)]));
+        let denies_followers = Arc::new(AtomicBool::new(false));
         let service = auth::auth_service_server::AuthServiceServer::new(KeyServer {
             published: published.clone(),
             reports: reports.clone(),
             recorded: Arc::clone(&recorded),
+            denies_followers: Arc::clone(&denies_followers),
         });
         crate::task::spawn(tonic::transport::Server::builder().add_service(service).serve_with_incoming(TcpListenerStream::new(listener)));
-        Self { published, reports, recorded, pair, uri }
+        Self { published, reports, recorded, denies_followers, pair, uri }
     }
 
     /// A token that is valid for five minutes.
@@ -99,6 +102,11 @@ impl Issuer {
     /// Reports that a session has changed.
     pub fn change(&self, session: SessionId) {
         self.reports.send_modify(|reports| reports.push(Report { session, has_ended: false }));
+    }
+
+    /// Whether nobody may follow the revocations from now on. Streams that are open go on.
+    pub fn deny_followers(&self, denies: bool) {
+        self.denies_followers.store(denies, Ordering::SeqCst);
     }
 
     /// How many uses of access tokens were recorded.

@@ -4,7 +4,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
 
@@ -29,6 +29,7 @@ pub(super) struct KeyServer {
     pub(super) published: watch::Sender<Option<Vec<JsonWebKey>>>,
     pub(super) reports: watch::Sender<Vec<Report>>,
     pub(super) recorded: Arc<AtomicUsize>,
+    pub(super) denies_followers: Arc<AtomicBool>,
 }
 
 type Answer<T> = Result<Response<T>, Status>;
@@ -261,6 +262,9 @@ impl AuthService for KeyServer {
     /// Like auth: a stream without a cursor has all revocations, which are of the last minutes. Each is sent once, and there are
     /// heartbeats.
     async fn watch_revocations(&self, request: Request<auth::WatchRevocationsRequest>) -> Result<Response<Watch>, Status> {
+        if self.denies_followers.load(Ordering::SeqCst) {
+            return Err(Status::permission_denied("nobody may follow"));
+        }
         let reports = self.reports.subscribe();
         let current = reports.borrow().len() as u64;
         let after = request.into_inner().after;
