@@ -91,6 +91,30 @@ fn the_table_of_events_has_every_type_with_its_fields() {
     }
 }
 
+#[test]
+fn every_rpc_that_starts_a_session_is_a_documented_way_to_get_access() {
+    let of_auth = files(|path| path.starts_with("proto/backlot/auth/") && path.ends_with(".proto"));
+    let contract: String = of_auth.into_iter().map(|file| file.text).collect();
+    let page = fs::read_to_string(root().join("docs/security.md")).expect("docs/security.md");
+    let ways = page.split_once("### Ways to get access\n").and_then(|(_, rest)| rest.split("\n### ").next()).expect("the section");
+    let has_secret = |answer: &str| {
+        let body =
+            contract.split_once(&format!("message {answer} {{\n")).map_or("", |(_, rest)| rest.split("\n}").next().unwrap_or_default());
+        body.contains(" session_token = ")
+    };
+    let starting: Vec<_> = contract
+        .lines()
+        .filter_map(|line| {
+            let (name, rest) = line.trim_start().strip_prefix("rpc ")?.split_once('(')?;
+            let answer = rest.split_once("returns (")?.1.split(')').next()?;
+            has_secret(answer).then_some(name)
+        })
+        .collect();
+    assert!(starting.len() >= 9, "{starting:?}");
+    let missing: Vec<_> = starting.into_iter().filter(|name| !ways.contains(&format!("`{name}`"))).collect();
+    assert!(missing.is_empty(), "docs/security.md, Ways to get access: {missing:?}");
+}
+
 /// The anchor that GitHub generates for a heading; `None` for other lines.
 fn anchor(line: &str) -> Option<String> {
     let title = line.strip_prefix('#')?.trim_start_matches('#').strip_prefix(' ')?;
