@@ -253,7 +253,7 @@ pub(crate) async fn current(pool: &Pool, context: &Context, now: OffsetDateTime)
     found.filter(|(_, session)| session.is_live(now)).ok_or(Error::SessionEnded)
 }
 
-/// Makes an access token from a session. This takes one query, and at most once a minute a second one that records the use.
+/// Makes an access token from a session. This takes two queries, and at most once a minute a third one that records the use.
 ///
 /// # Errors
 /// SESSION_ENDED.
@@ -268,7 +268,7 @@ pub(crate) async fn create_access_token(
     if session.is_touch_due(now) {
         sessions::touch(pool, session.id, now).await?;
     }
-    let token = keyring.sign(&token::claims(&user, &session, now))?;
+    let token = keyring.sign_to_keep(&token::claims(&user, &session, now), now).await?;
     Ok(AccessToken { token, expires_at: token::expiry(&session, now), user, session })
 }
 

@@ -129,6 +129,6 @@ pub(crate) async fn exchange(pool: &Pool, keyring: &Keyring, text: &str, now: Of
     if session.is_touch_due(now) {
         sessions::touch(pool, session.id, now).await?;
     }
-    let token = keyring.sign(&token::claims(&user, &session, now))?;
+    let token = keyring.sign_to_keep(&token::claims(&user, &session, now), now).await?;
     Ok(AccessToken { token, expires_at: token::expiry(&session, now), user, session })
 }

@@ -1,12 +1,15 @@
-//! The keys of access tokens in memory. They are loaded at the start and again every minute, so that requests sign and verify without
-//! the database. Replicas agree through the table and an advisory lock.
+//! The keys of access tokens in memory, so that requests verify without the database. They are loaded at the start, every minute, and within
+//! a second after another replica has created or deleted one. Replicas agree through the table and an advisory lock.
 
 use std::{sync::Arc, time::Duration};
 
-use chassis::{clock, identity::Claims, secret::ClusterSecret};
+use chassis::{clock, identity::Claims, secret::ClusterSecret, task::Ticks};
 use proto::auth::JsonWebKey;
 use time::OffsetDateTime;
-use tokio::sync::watch;
+use tokio::{
+    sync::{Mutex, watch},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -14,11 +17,13 @@ use crate::{
     error::Error,
     rotation::{self, Candidate, Plan},
     store::{self, Pool},
-    token::{KeyCipher, KeyError, SigningKey, StoredKey},
+    token::{KeyCipher, KeyError, KeyName, SigningKey, StoredKey},
 };
 
-/// Far below the time for which a key is published before it signs.
+/// How often keys are created, activated and retired if that is due. It is far below the time for which a key is published before it signs.
 const REFRESH_INTERVAL: Duration = Duration::from_secs(60);
+/// How often the stored keys are compared with the loaded ones.
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Cheap to clone; all clones share the keys.
 #[derive(Clone)]
@@ -32,8 +37,17 @@ struct Shared {
     /// The cluster has two secrets.
     is_replaced: bool,
     interval: time::Duration,
+    /// What is loaded. Locked during a refresh, so that the rows of a slow one do not replace newer rows.
+    names: Mutex<Vec<KeyName>>,
     signer: watch::Sender<Arc<SigningKey>>,
     published: watch::Sender<Vec<JsonWebKey>>,
+}
+
+/// What follows from the stored keys.
+struct Loaded {
+    names: Vec<KeyName>,
+    signer: SigningKey,
+    published: Vec<JsonWebKey>,
 }
 
 /// The stored keys. `decrypted[i]` is the key of `rows[i]`, if this cluster's secret decrypts it.
@@ -49,15 +63,26 @@ impl Keyring {
     /// The database or the random number generator failed.
     pub async fn load(pool: Pool, secret: &ClusterSecret, interval: time::Duration, now: OffsetDateTime) -> Result<Self, Error> {
         let cipher = KeyCipher::new(secret)?;
-        let (signer, published) = rotate(&pool, &cipher, interval, now).await?;
+        let Loaded { names, signer, published } = rotate(&pool, &cipher, interval, now).await?;
         let (signer, published) = (watch::Sender::new(Arc::new(signer)), watch::Sender::new(published));
-        let shared = Shared { pool, cipher, is_replaced: secret.is_being_replaced(), interval, signer, published };
+        let is_replaced = secret.is_being_replaced();
+        let shared = Shared { pool, cipher, is_replaced, interval, names: Mutex::new(names), signer, published };
         let keyring = Self { shared: Arc::new(shared) };
         keyring.renew().await?;
         Ok(keyring)
     }
 
-    /// The token with these claims, signed with the current key.
+    /// The token with these claims, for a gateway, which keeps it for minutes. A key that another replica has deleted before the call does
+    /// not sign it. So a gateway that learns that a session has changed, as all have when a key is replaced at once, gets a token that counts.
+    ///
+    /// # Errors
+    /// The database failed, or the system provided no random bytes.
+    pub(crate) async fn sign_to_keep(&self, claims: &Claims, now: OffsetDateTime) -> Result<String, Error> {
+        self.refresh_if_changed(now).await?;
+        Ok(self.sign(claims)?)
+    }
+
+    /// The token with these claims, signed with the key that was loaded.
     ///
     /// # Errors
     /// The system provided no random bytes.
@@ -90,12 +115,26 @@ impl Keyring {
     /// # Errors
     /// The database failed; the keys stay as they are.
     pub async fn refresh(&self, now: OffsetDateTime) -> Result<(), Error> {
+        let mut names = self.shared.names.lock().await;
+        self.load_again(&mut names, now).await
+    }
+
+    /// Does so only if the stored keys are not the loaded ones. Otherwise this takes one query.
+    async fn refresh_if_changed(&self, now: OffsetDateTime) -> Result<(), Error> {
+        let stored = store::keys::names(&self.shared.pool).await?;
+        let mut names = self.shared.names.lock().await;
+        // Whoever waited for the lock meanwhile has them.
+        if *names == stored { Ok(()) } else { self.load_again(&mut names, now).await }
+    }
+
+    async fn load_again(&self, names: &mut Vec<KeyName>, now: OffsetDateTime) -> Result<(), Error> {
         let shared = &self.shared;
-        let (signer, published) = rotate(&shared.pool, &shared.cipher, shared.interval, now).await?;
+        let loaded = rotate(&shared.pool, &shared.cipher, shared.interval, now).await?;
         self.renew().await?;
         // A key is published before it signs, also within this process.
-        shared.published.send_replace(published);
-        shared.signer.send_replace(Arc::new(signer));
+        shared.published.send_replace(loaded.published);
+        shared.signer.send_replace(Arc::new(loaded.signer));
+        *names = loaded.names;
         Ok(())
     }
 
@@ -116,8 +155,15 @@ impl Keyring {
 
     /// Refreshes until the process stops.
     pub(crate) async fn run(self, stop: CancellationToken) {
-        while stop.run_until_cancelled(tokio::time::sleep(REFRESH_INTERVAL)).await.is_some() {
-            if let Err(error) = self.refresh(clock::now()).await {
+        let mut checks = Ticks::new(CHECK_INTERVAL, stop);
+        let mut refreshed = Instant::now();
+        while checks.next().await {
+            let is_due = refreshed.elapsed() >= REFRESH_INTERVAL;
+            if is_due {
+                refreshed = Instant::now();
+            }
+            let outcome = if is_due { self.refresh(clock::now()).await } else { self.refresh_if_changed(clock::now()).await };
+            if let Err(error) = outcome {
                 tracing::warn!(cause = chassis::error::chain(&error), "the signing keys could not be refreshed; the current ones stay");
             }
         }
@@ -125,12 +171,7 @@ impl Keyring {
 }
 
 /// Loads the keys and does the rotation that is due. Takes the lock only if something is due.
-async fn rotate(
-    pool: &Pool,
-    cipher: &KeyCipher,
-    interval: time::Duration,
-    now: OffsetDateTime,
-) -> Result<(SigningKey, Vec<JsonWebKey>), Error> {
+async fn rotate(pool: &Pool, cipher: &KeyCipher, interval: time::Duration, now: OffsetDateTime) -> Result<Loaded, Error> {
     let mut keys = decrypt(store::keys::all(pool).await?, cipher);
     let mut plan = keys.plan(interval, now);
     if plan.create || !plan.retired.is_empty() {
@@ -157,7 +198,7 @@ async fn rotate(
         keys = decrypt(store::keys::all(pool).await?, cipher);
         plan = keys.plan(interval, now);
     }
-    keys.into_parts(plan.signer)
+    keys.into_loaded(plan.signer)
 }
 
 fn decrypt(rows: Vec<StoredKey>, cipher: &KeyCipher) -> KeySet {
@@ -181,11 +222,12 @@ impl KeySet {
         rotation::plan(&candidates, interval, now)
     }
 
-    /// The key that signs, and the public keys with that key first.
-    fn into_parts(mut self, signer: Option<usize>) -> Result<(SigningKey, Vec<JsonWebKey>), Error> {
+    /// With the public key of the one that signs first.
+    fn into_loaded(mut self, signer: Option<usize>) -> Result<Loaded, Error> {
         let index = signer.ok_or(Error::NoSigningKey)?;
-        let key = self.decrypted[index].take().ok_or(Error::NoSigningKey)?;
+        let signer = self.decrypted[index].take().ok_or(Error::NoSigningKey)?;
+        let names = self.rows.iter().map(|row| KeyName { kid: row.kid.clone(), created_at: row.created_at }).collect();
         self.rows.swap(0, index);
-        Ok((key, self.rows.iter().filter_map(StoredKey::public).collect()))
+        Ok(Loaded { names, signer, published: self.rows.iter().filter_map(StoredKey::public).collect() })
     }
 }

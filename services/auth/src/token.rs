@@ -46,6 +46,13 @@ pub(crate) struct StoredKey {
     pub(crate) created_at: OffsetDateTime,
 }
 
+/// What identifies a stored key, and decides when it signs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct KeyName {
+    pub(crate) kid: String,
+    pub(crate) created_at: OffsetDateTime,
+}
+
 impl StoredKey {
     /// A new key pair with an encrypted private half.
     ///

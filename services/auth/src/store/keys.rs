@@ -4,7 +4,7 @@ use chassis::postgres::query;
 use sqlx::PgExecutor;
 
 use super::StoreError;
-use crate::token::StoredKey;
+use crate::token::{KeyName, StoredKey};
 
 /// The advisory lock under which keys are created and retired.
 const LOCK: i64 = 0x6175_7468_6b65_7973;
@@ -12,6 +12,12 @@ const LOCK: i64 = 0x6175_7468_6b65_7973;
 pub(crate) async fn all(db: impl PgExecutor<'_>) -> Result<Vec<StoredKey>, StoreError> {
     let select =
         sqlx::query_as!(StoredKey, "select kid, public_key, sealed_private, created_at from signing_keys order by created_at, kid");
+    query("select signing_keys", select.fetch_all(db)).await
+}
+
+/// [`all`] without the keys themselves.
+pub(crate) async fn names(db: impl PgExecutor<'_>) -> Result<Vec<KeyName>, StoreError> {
+    let select = sqlx::query_as!(KeyName, "select kid, created_at from signing_keys order by created_at, kid");
     query("select signing_keys", select.fetch_all(db)).await
 }
 

@@ -1,6 +1,6 @@
 use auth::testing::{Keyring, Session, User, claims};
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
-use chassis::{clock::now, identity::Caller, secret::ClusterSecret};
+use chassis::{clock::now, identity::Caller, secret::ClusterSecret, testing::eventually};
 use futures::future::join_all;
 use proto::auth::{GetKeySetRequest, JsonWebKey};
 use time::Duration;
@@ -12,6 +12,15 @@ use crate::{
 
 async fn key_set(replica: &Replica) -> Vec<JsonWebKey> {
     answer(replica.direct().get_key_set(GetKeySetRequest {}).await).expect("keys").keys
+}
+
+/// Waits until the replica publishes these keys, for half of the time after which it loads the stored ones in any case.
+async fn publishes(replica: &Replica, expected: &[String]) {
+    eventually(std::time::Duration::from_secs(30), async || {
+        let kids: Vec<_> = key_set(replica).await.into_iter().map(|key| key.kid).collect();
+        (kids == expected).then_some(())
+    })
+    .await;
 }
 
 fn header(token: &str) -> serde_json::Value {
@@ -140,6 +149,26 @@ async fn an_operator_replaces_a_leaked_signing_key_at_once() {
     let mut expected = [leaked, pending].map(|kid| ("signing_key.retired".to_owned(), kid, "operator".to_owned()));
     expected.sort();
     assert_eq!(retired, expected);
+}
+
+#[tokio::test]
+async fn a_replica_that_did_not_replace_the_key_signs_with_the_new_one() {
+    let cluster = Cluster::start().await;
+    let (one, other) = (cluster.auth().await, cluster.auth().await);
+    let gateway = other.gateway();
+    let account = gateway.sign_up("ada@example.org", PASSWORD).await.expect("account");
+    let before = gateway.exchange(&account.session_token).await.expect("token").access_token;
+    let replaced = Admin::of(&one).replace_signing_key(true).await;
+    let after = gateway.exchange(&account.session_token).await.expect("token").access_token;
+    assert_eq!(header(&after)["kid"], replaced.kid, "whoever asks after the replacement gets a token of the new key");
+    gateway.session(&after).await.expect("accepted");
+    assert_eq!(gateway.session(&before).await.expect_err("of the leaked key").reason, "TOKEN_INVALID");
+
+    // Also if nobody asks it for a token.
+    let next = Admin::of(&one).replace_signing_key(false).await;
+    publishes(&other, &[replaced.kid, next.kid]).await;
+    let last = Admin::of(&one).replace_signing_key(true).await;
+    publishes(&other, &[last.kid]).await;
 }
 
 /// Whoever writes to the database has swapped the sealed private keys. No token is signed with a key under the name of another one.
