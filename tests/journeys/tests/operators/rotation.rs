@@ -1,7 +1,7 @@
 //! Row A13 of the test programme: the cluster secret and the signing keys are replaced while clients work at two gateways, and nothing is refused.
 //! Each role is a process behind an address that stays, as behind a service of Kubernetes. The processes that are replaced drain, so a sign-in is
 //! sent once: the services repeat what a draining process refuses. (A call whose process is killed may have been handled. It answers 503.) Other
-//! requests may get 503 from the signal to the end of a process, and at no other time.
+//! requests may get 503 from the signal to the end of a process, and at no other time. No process ends while the signing keys rotate.
 
 use std::{
     net::SocketAddr,
@@ -17,6 +17,7 @@ use chassis::{
     task,
     testing::{self, TestRedis},
 };
+use proto::auth::{GetKeySetRequest, auth_service_client::AuthServiceClient};
 use reqwest::{
     Method, RequestBuilder, StatusCode,
     header::{self, HeaderMap},
@@ -25,6 +26,7 @@ use serde_json::{Value, json};
 use test_support::{
     Person,
     cluster::{OPEN_POLICIES, pool},
+    grpc,
     person::PASSWORD,
     process::Launch,
 };
@@ -39,13 +41,16 @@ use url::Url;
 
 use crate::{
     refusals::Refusals,
-    roles::{ROLES, free_address, ready, start, terminate},
+    roles::{free_address, ready, start, terminate},
 };
 
 const OLD: &str = "c1d9e0a47b36f5281e90ac74d35b6f12";
 const NEW: &str = "7f3ab81e6c20d945b3f81a6e9c07d254";
 /// The first and the second secret of each round, as operations.md has them. The round before the first one has the old secret only.
 const ROUNDS: [(&str, Option<&str>); 4] = [(OLD, None), (OLD, Some(NEW)), (NEW, Some(OLD)), (NEW, None)];
+/// The roles of a cluster with one replica of auth, and with two.
+const ONE_AUTH: [&str; 7] = ["auth", "agent-streaming", "project-storage", "rate-limit", "compile", "gateway", "gateway"];
+const TWO_AUTHS: [&str; 8] = ["auth", "auth", "agent-streaming", "project-storage", "rate-limit", "compile", "gateway", "gateway"];
 /// Clients that work at the same time.
 const CLIENTS: usize = 3;
 /// The limit for all clients to do their work again, on a busy machine.
@@ -83,21 +88,25 @@ impl Forwarder {
 struct Place {
     role: &'static str,
     front: Forwarder,
+    /// The address of the replica of auth that it calls.
+    auth: SocketAddr,
     /// Of a gateway.
     previews: Option<Forwarder>,
     process: Option<(String, Child)>,
 }
 
 impl Place {
-    async fn new(role: &'static str) -> Result<Self> {
-        let previews = if role == "gateway" { Some(Forwarder::start().await?) } else { None };
-        Ok(Self { role, front: Forwarder::start().await?, previews, process: None })
+    /// Without an address of auth it is one.
+    async fn new(role: &'static str, auth: Option<SocketAddr>) -> Result<Self> {
+        let (front, previews) = (Forwarder::start().await?, if role == "gateway" { Some(Forwarder::start().await?) } else { None });
+        let auth = auth.unwrap_or(front.address);
+        Ok(Self { role, front, auth, previews, process: None })
     }
 
     /// Starts a process with these secrets, and sends new connections to it. The previous process, which still has the old ones, is returned.
     async fn replace(&mut self, launch: &Launch, secrets: (&str, Option<&str>)) -> Result<Option<(String, Child)>> {
         let address = free_address().await?;
-        let mut settings = vec![("BACKLOT_CLUSTER_SECRET", secrets.0.to_owned())];
+        let mut settings = vec![("BACKLOT_CLUSTER_SECRET", secrets.0.to_owned()), ("BACKLOT_AUTH_URL", format!("http://{}", self.auth))];
         settings.extend(secrets.1.map(|previous| ("BACKLOT_CLUSTER_SECRET_PREVIOUS", previous.to_owned())));
         if let Some(previews) = &self.previews {
             let listen = free_address().await?;
@@ -137,7 +146,8 @@ struct Rolling {
 }
 
 impl Rolling {
-    async fn start(name: &str) -> Result<Self> {
+    /// The replicas of auth come first. The others call one of them each, in turn.
+    async fn start(name: &str, roles: &[&'static str]) -> Result<Self> {
         let data = tempfile::tempdir()?;
         let policies = data.path().join("policies.yaml");
         std::fs::write(&policies, OPEN_POLICIES)?;
@@ -150,10 +160,11 @@ impl Rolling {
             .set("BACKLOT_EDGE_PER_SECOND", "100000")
             .set("BACKLOT_EDGE_BURST", "100000")
             .set("BACKLOT_DEMO_PACE", "1ms");
-        let mut places = Vec::new();
-        for role in ROLES.into_iter().chain(["gateway", "gateway"]) {
-            let place = Place::new(role).await?;
-            if role != "gateway" {
+        let mut places: Vec<Place> = Vec::new();
+        let auths = roles.iter().filter(|role| **role == "auth").count();
+        for (number, role) in roles.iter().copied().enumerate() {
+            let place = Place::new(role, places.get(number % auths).map(|auth| auth.front.address)).await?;
+            if !["auth", "gateway"].contains(&role) {
                 launch = launch
                     .set(&format!("BACKLOT_{}_URL", role.to_uppercase().replace('-', "_")), &format!("http://{}", place.front.address));
             }
@@ -309,7 +320,7 @@ async fn sign_in(person: &Person) -> Result<Person> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a13_work_goes_on_while_the_secret_of_all_roles_is_replaced() -> Result<()> {
-    let mut cluster = Rolling::start("secrets").await?;
+    let mut cluster = Rolling::start("secrets", &ONE_AUTH).await?;
     let rotate = async |cluster: &mut Rolling| {
         for round in &ROUNDS[1..] {
             for at in 0..cluster.places.len() {
@@ -326,23 +337,47 @@ async fn a13_work_goes_on_while_the_secret_of_all_roles_is_replaced() -> Result<
     cluster.end(outcome).await
 }
 
+/// Waits until each replica of auth publishes these keys. The first one signs.
+async fn publish(cluster: &Rolling, expected: &[&str]) -> Result<()> {
+    for place in cluster.places.iter().filter(|place| place.role == "auth") {
+        let auth = AuthServiceClient::new(grpc::connect(&format!("http://{}", place.front.address)).await?);
+        testing::eventually(AGAIN_WITHIN, async || {
+            let answer = auth.clone().get_key_set(GetKeySetRequest {}).await.ok()?;
+            let kids: Vec<_> = answer.into_inner().keys.into_iter().map(|key| key.kid).collect();
+            (kids == expected).then_some(())
+        })
+        .await;
+    }
+    Ok(())
+}
+
+/// The keys get older in the database. So each replica decides what is due: a new key, its first signature, the end of the old one.
 #[tokio::test(flavor = "multi_thread")]
 async fn a13_work_goes_on_while_the_signing_key_is_replaced() -> Result<()> {
-    let mut cluster = Rolling::start("signing").await?;
-    let rotate = async |cluster: &mut Rolling| {
+    let cluster = Rolling::start("signing", &TWO_AUTHS).await?;
+    let rotate = async || {
         let auth = pool(&cluster.database, "auth").await?;
-        let at = cluster.places.iter().position(|place| place.role == "auth").context("auth")?;
-        let first: String = sqlx::query_scalar("select kid from signing_keys").fetch_one(&auth).await?;
-        // A process decides at its start what is due: a new key, its first signature, the end of the old one.
-        for (passed, expected) in [("91 days", 2), ("16 minutes", 2), ("16 minutes", 1)] {
-            sqlx::query("update signing_keys set created_at = created_at - $1::text::interval").bind(passed).execute(&auth).await?;
-            cluster.replace(at, ROUNDS[0]).await?;
-            let kids: Vec<String> = sqlx::query_scalar("select kid from signing_keys").fetch_all(&auth).await?;
-            ensure!(kids.len() == expected, "{} keys after {passed}", kids.len());
-            ensure!(kids.contains(&first) == (expected == 2), "the old key stays until its tokens have ended");
-        }
-        Ok(())
+        let age = async |by: &str| {
+            let update = "update signing_keys set created_at = created_at - $1::text::interval";
+            sqlx::query(update).bind(by).execute(&auth).await
+        };
+        let old: String = sqlx::query_scalar("select kid from signing_keys").fetch_one(&auth).await?;
+        age("91 days").await?;
+        let new: String = testing::eventually(AGAIN_WITHIN, async || {
+            let select = sqlx::query_scalar("select kid from signing_keys where kid <> $1").bind(&old);
+            select.fetch_optional(&auth).await.ok().flatten()
+        })
+        .await;
+        publish(&cluster, &[&old, &new]).await?;
+        cluster.everybody_works().await?;
+        age("16 minutes").await?;
+        publish(&cluster, &[&new, &old]).await?;
+        // Afterwards no request has a token of the old key.
+        cluster.everybody_works().await?;
+        age("16 minutes").await?;
+        publish(&cluster, &[&new]).await?;
+        cluster.everybody_works().await
     };
-    let outcome = rotate(&mut cluster).await;
+    let outcome = rotate().await;
     cluster.end(outcome).await
 }
