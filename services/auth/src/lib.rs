@@ -19,7 +19,7 @@
 //! - [`email_change`]: another address of an account. [`takeover`]: an account whose address nobody has verified.
 //! - [`provider`]: GitHub and issuers of OpenID Connect; [`identity`]: sign-ins with them; [`invite`], [`invite_use`], [`invite_admin`]: invites to sign up.
 //! - [`mail`]: the mails: their queue, words and form, and how they are sent.
-//! - [`refused_proof`]: the log line of a wrong password, code or passkey.
+//! - [`refused_proof`]: the log line of a wrong password, code or passkey, and the mail about wrong second steps.
 //! - [`limit`]: what the policies `auth`, `auth-account`, `auth-guess`, `auth-challenge` and `service-accounts` count. [`stuffing`]: who may sign in
 //!   with a password, and the policies `auth-stuffing` and `auth-once`, which find sources that try a list of passwords; [`challenge`]: what a refused source may solve.
 //! - [`token`], [`rotation`], [`keyring`]: the content and signature of an access token; the schedule of its keys; the keys in memory.

@@ -121,13 +121,17 @@ pub(crate) async fn sign_in(
     let mut tx = store::begin(&app.pool).await?;
     // Answers of an account are checked one after the other, because of their counters.
     users::lock(&mut *tx, user).await?;
-    let by_password = match &first_step {
-        Some(hash) => pending_sign_ins::count_attempt(&mut *tx, hash, now).await?.ok_or(Error::SignInExpired)?,
-        None => false,
+    let attempt = match &first_step {
+        Some(hash) => Some(pending_sign_ins::count_attempt(&mut *tx, hash, now).await?.ok_or(Error::SignInExpired)?),
+        None => None,
     };
     let Some(id) = prove(app, &mut tx, context, (user, &answer, ceremony), now).await? else {
+        let is_told = refused_proof::tell_owner(&mut tx, context, &account, attempt.as_ref(), now).await?;
         // The attempt counts.
         store::commit(tx).await?;
+        if is_told {
+            app.mail_added.notify_one();
+        }
         refused_proof::log(context, Some(user), "passkey");
         return Err(Error::PasskeyInvalid);
     };
@@ -137,6 +141,7 @@ pub(crate) async fn sign_in(
     let is_new_device = account.has_known_addresses && !account.from_known_address;
     let mut details = vec![("passkey", id.to_string())];
     details.extend(first_step.map(|_| ("second_factor", Method::Passkey.name().to_owned())));
+    let by_password = attempt.is_some_and(|attempt| attempt.by_password);
     let methods = by_password.then_some(Method::Password).into_iter().chain([Method::Passkey]).collect();
     let origin = Origin::new(user_agent, context.client_address);
     let start = Start { origin, kind: Kind::SessionStarted, is_new_device, methods, details };

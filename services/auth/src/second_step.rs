@@ -76,10 +76,14 @@ pub(crate) async fn complete(app: &App, context: &Context, completion: Completio
     let mut tx = store::begin(&app.pool).await?;
     // Codes of an account are used one after the other. The account is locked before its pending sign-ins, as wherever they are made void.
     users::lock(&mut *tx, user).await?;
-    let by_password = pending_sign_ins::count_attempt(&mut *tx, &hash, now).await?.ok_or(Error::SignInExpired)?;
+    let attempt = pending_sign_ins::count_attempt(&mut *tx, &hash, now).await?.ok_or(Error::SignInExpired)?;
     let Some(method) = second_factor::use_code(app, &mut tx, user, Code::parse(&completion.code), now).await? else {
+        let is_told = refused_proof::tell_owner(&mut tx, context, &account, Some(&attempt), now).await?;
         // The attempt counts.
         store::commit(tx).await?;
+        if is_told {
+            app.mail_added.notify_one();
+        }
         refused_proof::log(context, Some(user), "code");
         return Err(Error::BadSecondFactor);
     };
@@ -87,7 +91,7 @@ pub(crate) async fn complete(app: &App, context: &Context, completion: Completio
     let is_new_device = account.has_known_addresses && !account.from_known_address;
     let origin = Origin::new(&completion.user_agent, context.client_address);
     let details = vec![("second_factor", method.name().to_owned())];
-    let methods = by_password.then_some(Method::Password).into_iter().chain([method]).collect();
+    let methods = attempt.by_password.then_some(Method::Password).into_iter().chain([method]).collect();
     let start = Start { origin, kind: Kind::SessionStarted, is_new_device, methods, details };
     let begun = begin_session(tx, context, account.user, start, now).await?;
     if is_new_device {

@@ -75,6 +75,7 @@ enum Content {
     IdentityLinked,
     IdentityUnlinked,
     PasskeyAdded(String),
+    SecondStepFailed(String),
 }
 
 impl Content {
@@ -96,6 +97,7 @@ impl Content {
             Self::FactorAdded => Notice::FactorAdded(at),
             Self::FactorRemoved => Notice::FactorRemoved(at),
             Self::PasskeyAdded(network) => Notice::PasskeyAdded(network, at),
+            Self::SecondStepFailed(network) => Notice::SecondStepFailed(network, at),
             Self::ChangeEmailAttempt => Notice::ChangeEmailAttempt,
             Self::EmailChanged => Notice::EmailChanged(at),
             Self::IdentityLinked => Notice::IdentityLinked(at),
@@ -214,6 +216,7 @@ impl Delivery {
             (Kind::IdentityLinked, Some(_)) => Content::IdentityLinked,
             (Kind::IdentityUnlinked, Some(_)) => Content::IdentityUnlinked,
             (Kind::PasskeyAdded, Some(_)) => Content::PasskeyAdded(self.address_with_place(mail)),
+            (Kind::SecondStepFailed, Some(_)) => Content::SecondStepFailed(self.address_with_place(mail)),
             _ => return Ok(None),
         };
         Ok(account.and_then(stored_address).map(|to| (to, content)))

@@ -40,10 +40,12 @@ pub(crate) enum Kind {
     IdentityLinked,
     IdentityUnlinked,
     PasskeyAdded,
+    /// Somebody did the first step of a sign-in and failed at the second one.
+    SecondStepFailed,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 17] = [
+    pub(crate) const ALL: [Self; 18] = [
         Self::SignUp,
         Self::Verify,
         Self::Reset,
@@ -61,6 +63,7 @@ impl Kind {
         Self::IdentityLinked,
         Self::IdentityUnlinked,
         Self::PasskeyAdded,
+        Self::SecondStepFailed,
     ];
 
     /// As the column spells it.
@@ -83,6 +86,7 @@ impl Kind {
             Self::IdentityLinked => "identity_linked",
             Self::IdentityUnlinked => "identity_unlinked",
             Self::PasskeyAdded => "passkey_added",
+            Self::SecondStepFailed => "second_step_failed",
         }
     }
 
@@ -106,7 +110,8 @@ impl Kind {
             | Self::EmailChanged
             | Self::IdentityLinked
             | Self::IdentityUnlinked
-            | Self::PasskeyAdded => false,
+            | Self::PasskeyAdded
+            | Self::SecondStepFailed => false,
         }
     }
 }

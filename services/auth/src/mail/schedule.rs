@@ -55,9 +55,14 @@ pub(crate) fn may_send(kind: Kind, is_verified: bool, sent: i64, usable: i64) ->
         | Kind::PasskeyAdded
         | Kind::IdentityLinked
         | Kind::IdentityUnlinked => true,
-        Kind::SignUp | Kind::Verify | Kind::Reset | Kind::NewDevice | Kind::AccountDeleted | Kind::ChangeEmail | Kind::EmailChanged => {
-            false
-        }
+        Kind::SignUp
+        | Kind::Verify
+        | Kind::Reset
+        | Kind::NewDevice
+        | Kind::AccountDeleted
+        | Kind::ChangeEmail
+        | Kind::EmailChanged
+        | Kind::SecondStepFailed => false,
     };
     (is_of_owner && is_verified) || sent < MAX_IN_WINDOW || (kind == Kind::Reset && usable == 0)
 }
@@ -86,8 +91,8 @@ mod tests {
 
     #[test]
     fn a_recipient_gets_three_mails_of_a_kind_in_a_window() {
-        use Kind::{AccountDeleted, ChangeEmail, EmailChanged, NewDevice, Reset, SignUp, Verify};
-        let always_limited = [SignUp, Verify, Reset, NewDevice, AccountDeleted, ChangeEmail, EmailChanged];
+        use Kind::{AccountDeleted, ChangeEmail, EmailChanged, NewDevice, Reset, SecondStepFailed, SignUp, Verify};
+        let always_limited = [SignUp, Verify, Reset, NewDevice, AccountDeleted, ChangeEmail, EmailChanged, SecondStepFailed];
         for (kind, is_verified) in Kind::ALL.into_iter().flat_map(|kind| [(kind, false), (kind, true)]) {
             assert!(may_send(kind, is_verified, 0, 0) && may_send(kind, is_verified, 2, 2), "{kind:?}");
             let is_limited = !is_verified || always_limited.contains(&kind);

@@ -39,6 +39,7 @@ pub(crate) enum Notice<'a> {
     IdentityLinked(OffsetDateTime),
     IdentityUnlinked(OffsetDateTime),
     PasskeyAdded(&'a str, OffsetDateTime),
+    SecondStepFailed(&'a str, OffsetDateTime),
 }
 
 /// The words of a mail: paragraphs, a link, and more paragraphs. No text is escaped yet.
@@ -106,6 +107,7 @@ impl Notice<'_> {
             Self::IdentityLinked(at) => identity_changed(true, &name, *at, site),
             Self::IdentityUnlinked(at) => identity_changed(false, &name, *at, site),
             Self::PasskeyAdded(network, at) => passkey_added(&name, network, *at, site),
+            Self::SecondStepFailed(network, at) => second_step_failed(&name, network, *at, site),
         }
     }
 }
@@ -162,6 +164,27 @@ fn new_device(name: &str, network: &str, at: OffsetDateTime, site: &Url) -> Word
         ],
         link: ("Set a new password", page(site, "account/reset", None)),
         after: Vec::new(),
+    }
+}
+
+fn second_step_failed(name: &str, network: &str, at: OffsetDateTime, site: &Url) -> Words {
+    Words {
+        subject: "Somebody may have your password".into(),
+        before: vec![
+            format!(
+                "Somebody did the first step of a sign-in to your account for {name}, and failed at the second one several times, at last at {}, \
+                 from the address {network}, which is new.",
+                moment(at)
+            ),
+            "If this was not you, somebody has your password, or an account at a provider that you sign in with. The second step has kept them \
+             out. Set a new password now. All devices are then signed out."
+                .into(),
+        ],
+        link: ("Set a new password", page(site, "account/reset", None)),
+        after: vec![format!(
+            "If you sign in with an account at a provider, look at {}, and change the password at that provider, too.",
+            page(site, "account/identities", None)
+        )],
     }
 }
 
@@ -379,6 +402,7 @@ mod tests {
             (Notice::ProgramSignedIn("192.0.2.1", OffsetDateTime::UNIX_EPOCH), "https://apps.example:8443/account/sessions"),
             (Notice::AccountDeleted(OffsetDateTime::UNIX_EPOCH), "https://apps.example:8443/"),
             (Notice::PasskeyAdded("192.0.2.1", OffsetDateTime::UNIX_EPOCH), "https://apps.example:8443/account/reset"),
+            (Notice::SecondStepFailed("192.0.2.1", OffsetDateTime::UNIX_EPOCH), "https://apps.example:8443/account/reset"),
             (Notice::FactorAdded(OffsetDateTime::UNIX_EPOCH), "https://apps.example:8443/account/reset"),
             (Notice::FactorRemoved(OffsetDateTime::UNIX_EPOCH), "https://apps.example:8443/account/reset"),
             (Notice::ChangeEmail(&token), "https://apps.example:8443/account/new-email?token=abc-_1"),

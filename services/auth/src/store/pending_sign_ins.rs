@@ -8,6 +8,14 @@ use time::OffsetDateTime;
 use super::StoreError;
 use crate::code::MAX_ATTEMPTS;
 
+/// One attempt at the second step of a sign-in.
+pub(crate) struct Attempt {
+    /// Whether the first step was the password.
+    pub(crate) by_password: bool,
+    /// Attempts at all stored sign-ins of the account that were not completed, with this one.
+    pub(crate) of_account: i64,
+}
+
 /// Returns false if the account is disabled. As with a session, the lock of its row lets a change that disables it wait.
 pub(crate) async fn insert(
     db: impl PgExecutor<'_>,
@@ -37,11 +45,18 @@ pub(crate) async fn user_of(db: impl PgExecutor<'_>, token_hash: &[u8; 32], now:
     Ok(query("select pending_sign_ins", select.fetch_optional(db)).await?.map(UserId))
 }
 
-/// Counts an attempt. Returns whether the first step was the password; `None` if there is no attempt left, or if the sign-in was completed or
-/// has expired.
-pub(crate) async fn count_attempt(db: impl PgExecutor<'_>, token_hash: &[u8; 32], now: OffsetDateTime) -> Result<Option<bool>, StoreError> {
-    let update = sqlx::query_scalar!(
-        "update pending_sign_ins set attempts = attempts + 1 where token_hash = $1 and expires_at > $2 and attempts < $3 returning by_password",
+/// Counts an attempt; `None` if there is none left, or if the sign-in was completed or has expired. The account must be locked, so that each
+/// attempt has another number.
+pub(crate) async fn count_attempt(
+    db: impl PgExecutor<'_>,
+    token_hash: &[u8; 32],
+    now: OffsetDateTime,
+) -> Result<Option<Attempt>, StoreError> {
+    // The sum is that of before the statement.
+    let update = sqlx::query_as!(
+        Attempt,
+        r#"update pending_sign_ins s set attempts = s.attempts + 1 where s.token_hash = $1 and s.expires_at > $2 and s.attempts < $3
+           returning s.by_password, (select sum(o.attempts) from pending_sign_ins o where o.user_id = s.user_id) + 1 as "of_account!""#,
         token_hash.as_slice(),
         now,
         MAX_ATTEMPTS,

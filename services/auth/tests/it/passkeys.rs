@@ -349,6 +349,22 @@ async fn a_passkey_is_the_second_step_of_a_sign_in() {
 }
 
 #[tokio::test]
+async fn the_owner_learns_of_every_fifth_wrong_passkey_from_a_new_address() {
+    let site = Site::start().await;
+    verify_all(&site.cluster).await;
+    let thief = site.replica.gateway_for("203.0.113.9");
+    let mut fake = Authenticator::at(ORIGIN);
+    (fake.id, fake.user, fake.counter) = (site.device.id.clone(), site.device.user.clone(), 100);
+    for _ in 0..5 {
+        assert_ne!(site.mailbox.last(&site.cluster).await.subject, "Somebody may have your password");
+        let fault = thief.sign_in(EMAIL, PASSWORD).await.expect_err("a second step");
+        let asked = thief.ask_for_second_step(&fault.metadata["sign_in_token"]).await.expect("a question");
+        refused(thief.finish(&asked.ceremony_token, fake.get(&asked.options)).await, ErrorCode::Unauthenticated, "PASSKEY_INVALID");
+    }
+    assert_eq!(site.mailbox.last(&site.cluster).await.subject, "Somebody may have your password");
+}
+
+#[tokio::test]
 async fn a_passkey_proves_again_who_somebody_is() {
     let mut site = Site::start().await;
     let gateway = site.gateway.clone();

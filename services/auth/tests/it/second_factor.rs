@@ -383,6 +383,43 @@ async fn guesses_of_codes_are_limited_and_lock_nobody_out() {
     owner.verify_sign_in(&token, &enrolled.code(0)).await.expect("the person is not locked out");
 }
 
+/// Tries wrong codes at one sign-in. The answer is the same for each.
+async fn fail(client: &Client, codes: usize) {
+    let token = client.first_step(PASSWORD).await;
+    for _ in 0..codes {
+        let fault = client.verify_sign_in(&token, "000000").await.expect_err("wrong");
+        assert_eq!((fault.reason.as_str(), fault.message.as_str()), ("BAD_SECOND_FACTOR", "the code is wrong or was used before"));
+    }
+}
+
+#[tokio::test]
+async fn the_owner_learns_of_every_fifth_wrong_code_from_a_new_address() {
+    let (cluster, mailbox) = (Cluster::start().await, Mailbox::new());
+    let replica = mailbox.auth(&cluster, &[]).await;
+    let (owner, thief) = (replica.gateway_for("198.51.100.7"), replica.gateway_for("203.0.113.9"));
+    enrol(&owner).await;
+    let warnings = async || {
+        let mails = mailbox.settled(&cluster).await;
+        mails.into_iter().filter(|mail| mail.subject == "Somebody may have your password").collect::<Vec<_>>()
+    };
+    fail(&thief, 5).await;
+    assert!(warnings().await.is_empty(), "an address that nobody has verified may belong to somebody else");
+    verify_all(&cluster).await;
+    fail(&owner, 5).await;
+    assert!(warnings().await.is_empty(), "a person who mistypes");
+    fail(&thief, 4).await;
+    assert!(warnings().await.is_empty(), "four");
+    // A new sign-in does not hide them.
+    fail(&thief, 1).await;
+    let [warning] = &warnings().await[..] else { panic!("one mail") };
+    assert_eq!((warning.to.as_str(), warning.link()), (EMAIL, "https://apps.example/account/reset"));
+    assert!(warning.raw.replace("\r\n", " ").contains("from the address 203.0.113.9, which is new."), "{}", warning.raw);
+    for _ in 0..4 {
+        fail(&thief, 5).await;
+    }
+    assert_eq!(warnings().await.len(), 3, "in an hour");
+}
+
 #[tokio::test]
 async fn a_reset_of_the_password_keeps_an_older_factor_of_a_verified_account_only() {
     let (cluster, mailbox) = (Cluster::start().await, Mailbox::new());
