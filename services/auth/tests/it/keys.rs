@@ -1,6 +1,6 @@
 use auth::testing::{Keyring, Session, User, claims};
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
-use chassis::{clock::now, identity::Caller, secret::ClusterSecret, testing::eventually};
+use chassis::{clock::now, identity::Caller, secret::ClusterSecret, testing::{Lines, eventually}};
 use futures::future::join_all;
 use proto::auth::{GetKeySetRequest, JsonWebKey};
 use time::Duration;
@@ -169,6 +169,30 @@ async fn a_replica_that_did_not_replace_the_key_signs_with_the_new_one() {
     publishes(&other, &[replaced.kid, next.kid]).await;
     let last = Admin::of(&one).replace_signing_key(true).await;
     publishes(&other, &[last.kid]).await;
+}
+
+/// The refresh of a minute later loads the key. An error would say that nothing was replaced.
+#[tokio::test]
+async fn a_replacement_succeeds_although_the_process_cannot_load_the_key_yet() {
+    let lines = Lines::collect();
+    let cluster = Cluster::start().await;
+    let replica = cluster.auth().await;
+    let pool = &cluster.database.pool;
+    // The start has made the first key.
+    assert_eq!(key_set(&replica).await.len(), 1);
+    // The transaction of the replacement hides the table, so that the process finds no keys after it.
+    for sql in [
+        "create function hide_the_keys() returns trigger language plpgsql security definer as $$
+         begin alter table signing_keys rename to hidden; return null; end $$",
+        "create trigger hide_the_keys after insert on audit_events for each row execute function hide_the_keys()",
+    ] {
+        sqlx::query(sql).execute(pool).await.expect("a trigger");
+    }
+    let replaced = Admin::of(&replica).replace_signing_key(false).await;
+    let kids: Vec<String> = sqlx::query_scalar("select kid from hidden order by created_at").fetch_all(pool).await.expect("keys");
+    assert_eq!((kids.len(), kids.last()), (2, Some(&replaced.kid)));
+    let warned = lines.of("the signing key was replaced, and this process loads the new one with its next refresh");
+    assert_eq!(warned.len(), 1, "{warned:?}");
 }
 
 /// Whoever writes to the database has swapped the sealed private keys. No token is signed with a key under the name of another one.
