@@ -13,6 +13,7 @@ mod process;
 mod report;
 mod sampling;
 pub mod scrub;
+mod scrub_span;
 mod throttle;
 
 use std::{sync::OnceLock, time::Duration};

@@ -13,7 +13,7 @@ use opentelemetry_sdk::{
 use tokio::runtime::Runtime;
 use uuid::Uuid;
 
-use super::{Config, Protocol, origin, sampling::RequestSampler};
+use super::{Config, Protocol, origin, sampling::RequestSampler, scrub_span::scrub_span};
 
 /// A unique id of this process.
 static INSTANCE: LazyLock<Uuid> = LazyLock::new(Uuid::new_v4);
@@ -111,7 +111,7 @@ fn resource(service: &'static str, environment: &str) -> Resource {
         .build()
 }
 
-/// Exports each span under the service that it belongs to. An exporter has one resource, so there is one exporter for each service of
+/// Exports each span without secrets, under the service that it belongs to. An exporter has one resource, so there is one exporter for each service of
 /// the process.
 #[derive(Debug)]
 struct PerService {
@@ -135,7 +135,7 @@ impl SpanExporter for PerService {
         let mut by_service: HashMap<Option<&'static str>, Vec<SpanData>> = HashMap::new();
         for span in batch {
             let service = service_of(&span).filter(|service| self.others.contains_key(service));
-            by_service.entry(service).or_default().push(span);
+            by_service.entry(service).or_default().push(scrub_span(span));
         }
         let mut result = Ok(());
         for (service, spans) in by_service {

@@ -1,4 +1,4 @@
-//! Removes texts that look like secrets from log lines and reports: bearer tokens, keys, session cookies, passwords in URLs. This is a
+//! Removes texts that look like secrets from log lines, reports and spans: bearer tokens, keys, session cookies, passwords in URLs. This is a
 //! second line of defence: code should not log secrets in the first place.
 
 use std::borrow::Cow;
