@@ -41,11 +41,12 @@ mod tests {
     use proto::project_storage::{ListMessagesResponse, LoadProjectResponse, Revision};
 
     #[test]
-    fn an_empty_list_is_written() {
+    fn required_fields_are_written_without_a_value() {
         let written = |message: &dyn Fn() -> serde_json::Result<serde_json::Value>| message().unwrap();
         let page = written(&|| serde_json::to_value(ListMessagesResponse::default()));
         assert_eq!(page, serde_json::json!({ "messages": [] }));
         let load = written(&|| serde_json::to_value(LoadProjectResponse { revision: Some(Revision::default()), ..Default::default() }));
-        assert_eq!(load, serde_json::json!({ "revision": { "parentIds": [], "labels": [] }, "files": [] }));
+        let revision = serde_json::json!({ "id": "", "number": 0, "parentIds": [], "actor": "ACTOR_UNSPECIFIED", "labels": [] });
+        assert_eq!(load, serde_json::json!({ "revision": revision, "files": [] }));
     }
 }

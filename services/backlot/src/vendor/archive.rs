@@ -210,7 +210,8 @@ mod tests {
         for length in [0, 100, 1_000, 2_000, PART, PART + 2_000, bytes.len() - 2_048] {
             assert!(parts_of(&bytes[..length]).is_err(), "{length} of {} bytes", bytes.len());
         }
-        let mut other = Writer::new(Vec::new()).expect("an archive");
+        // A tar archive of something else.
+        let mut other = Writer { tar: Builder::new(Vec::new()), packages: 0 };
         other.text("readme.json", &First { format: 1 }).expect("an entry");
         let (bytes, _) = other.finish().expect("an end");
         assert!(format!("{:#}", parts_of(&bytes).expect_err("another entry")).contains("readme.json"));
