@@ -63,6 +63,8 @@ pub async fn install<R: Registry>(
 
 async fn read<R: Registry>(package: &Package, registry: &R, limits: &Limits) -> Result<Files, Error> {
     let label = format!("{}@{}", package.name, package.version);
+    // Nothing is requested that could not be checked.
+    tarball::required(&label, package.integrity.as_ref())?;
     match registry.tarball(&package.name, &package.version).await {
         Ok(bytes) => tarball::unpack(&label, &bytes, package.integrity.as_ref(), limits),
         Err(RegistryError::NotFound) => Err(Error::NoPackage { package: label, by: String::new() }),

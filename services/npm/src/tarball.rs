@@ -39,10 +39,9 @@ pub fn unpack(package: &str, tarball: &[u8], integrity: Option<&Integrity>, limi
     if tarball.len() > limits.packed_bytes {
         return Err(Error::too_large(&format!("the tarball of {package}"), limits.packed_bytes as u64, "bytes"));
     }
-    let wrong = |problem: &str| Error::Integrity { package: package.clone(), problem: problem.to_owned() };
-    let integrity = integrity.ok_or_else(|| wrong("neither the registry nor the lock file has a hash of the tarball"))?;
-    if !integrity.matches(tarball) {
-        return Err(wrong("the tarball does not have the hash that was published"));
+    if !required(package, integrity)?.matches(tarball) {
+        let problem = "the tarball does not have the hash that was published".to_owned();
+        return Err(Error::Integrity { package: package.clone(), problem });
     }
     let limit = limits.unpacked_bytes.min(FREE_BYTES.saturating_add(limits.ratio.saturating_mul(tarball.len() as u64)));
     let mut archive = Archive::new(Limited { inner: MultiGzDecoder::new(tarball), left: limit });
@@ -56,6 +55,12 @@ pub fn unpack(package: &str, tarball: &[u8], integrity: Option<&Integrity>, limi
         reading.read(entry)?;
     }
     Ok(reading.files)
+}
+
+/// The hash of a tarball, which every package must have. `package` is for errors.
+pub(crate) fn required<'i>(package: &str, integrity: Option<&'i Integrity>) -> Result<&'i Integrity, Error> {
+    let problem = || "neither the registry nor the lock file has a hash of the tarball".to_owned();
+    integrity.ok_or_else(|| Error::Integrity { package: shown(package), problem: problem() })
 }
 
 struct Reading<'a> {

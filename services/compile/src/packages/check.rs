@@ -82,13 +82,14 @@ impl Packages {
 
     async fn checked(&self, key: &[u8], imports: &ImportRequest<'_>, makes_bundle: bool) -> Result<PagePackages, Stop> {
         let _lock = self.locks.lock(key).await;
-        if makes_bundle {
-            return self.attempt(key, imports).await;
-        }
         let (tree, notes) = self.resolution(key, imports).await?;
         let plan = Plan::new(&tree, imports.specifiers);
-        let mut provided = self.kept(&tree, &plan, imports).await?.unwrap_or_default();
+        let mut provided = match makes_bundle {
+            true => self.bundled(&tree, &plan, imports).await?,
+            false => self.kept(&tree, &plan, imports).await?.unwrap_or_default(),
+        };
         refusal::add(&mut provided.findings, refusal::notes(&notes, &plan, &imports.texts.manifest));
+        refusal::leave_out_brought_along(&mut provided.findings, &plan);
         Ok(provided)
     }
 

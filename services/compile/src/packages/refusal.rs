@@ -144,6 +144,15 @@ pub(super) fn native(packages: &[String], plan: &Plan, manifest: &[u8]) -> Vec<F
     found.map(|finding| no_browser(&finding, plan, manifest)).collect()
 }
 
+/// Leaves out warnings about files of packages that no module of the page imports. They may never run.
+pub(super) fn leave_out_brought_along(findings: &mut Vec<Finding>, plan: &Plan) {
+    let of_own = |finding: &Finding| {
+        let file = finding.file.rsplit_once("node_modules/");
+        file.is_none_or(|(_, file)| is_imported(plan, package_of(file)))
+    };
+    findings.retain(|finding| !finding.is_warning || of_own(finding));
+}
+
 /// Adds findings that are not there.
 pub(super) fn add(findings: &mut Vec<Finding>, more: Vec<Finding>) {
     for finding in more {

@@ -164,4 +164,10 @@ async fn a_package_for_servers_is_named_with_what_to_use_instead() {
     let text = code(&replica, &page).await;
     assert!(!page.html.is_empty() && text.contains("Use instead: import the file, or fetch it from public/."), "{text}");
     assert!(upstream.requests().contains(&tarball_path("reader", "1.0.0")));
+
+    // What another package imports may never run, so that a check does not mention it.
+    upstream.publish("wraps", "1.0.0", &json!({"dependencies": {"reader": "1"}}), &module("export { read } from 'reader';"));
+    let own = project(&of(&json!({"wraps": "1"}), &json!({})), &["wraps"]);
+    assert_eq!(check(&replica, &own).await, []);
+    assert_eq!(brief(&replica.build(&own).await.expect("a page").page.findings), ["UNSUPPORTED node_modules/reader/index.js:1"]);
 }
