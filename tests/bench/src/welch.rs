@@ -25,6 +25,8 @@ use crate::{
 const SAMPLES: usize = 5_000;
 /// The first calls, which are not counted.
 const WARM_UP: usize = 200;
+/// Accounts, and addresses without one, that sign-ins try in turn. Both are tried equally often, because a limit keeps a count of each.
+const ADDRESSES: u32 = 50;
 /// A larger t is a difference that an attacker could measure.
 const MAX_T: f64 = 4.5;
 /// The part of all times that counts. The longest ones come from other work of the machine and hide small differences.
@@ -71,6 +73,7 @@ pub(crate) async fn measure(environment: &Environment, upstream: &str, policies:
     ];
     let process = environment.role("welch-auth", "auth", &settings).await?;
     let mut client = auth(&process.url, &cluster)?;
+    create_accounts(&cluster).await?;
     let mut random = StdRng::seed_from_u64(7);
     let mut number = 0;
     for (call, name) in Call::ALL {
@@ -80,7 +83,12 @@ pub(crate) async fn measure(environment: &Environment, upstream: &str, policies:
             // In random order, so that what one call leaves to do delays both kinds.
             let kind = usize::from(random.random::<bool>());
             number += 1;
-            let email = if kind == 0 { cluster.person.email.clone() } else { format!("nobody{number}@example.org") };
+            let email = match (call, kind) {
+                (Call::SignIn, 0) => format!("person{}@example.org", number % ADDRESSES),
+                (Call::SignIn, _) => format!("nobody{}@example.org", number % ADDRESSES),
+                (_, 0) => cluster.person.email.clone(),
+                (_, _) => format!("nobody{number}@example.org"),
+            };
             let started = Instant::now();
             call.make(&mut client, email, number).await?;
             times[kind].push(started.elapsed().as_secs_f64());
@@ -88,6 +96,20 @@ pub(crate) async fn measure(environment: &Environment, upstream: &str, policies:
         let [known, unknown] = times.map(|times| times[WARM_UP..].to_vec());
         let t = welch(&known, &unknown).abs();
         table.row(format!("Welch's t of a {name}, known and unknown address"), Unit::Factor, (MAX_T, t), Goal::Bound(MAX_T));
+    }
+    Ok(())
+}
+
+/// Signs up the accounts whose sign-ins are measured.
+async fn create_accounts(cluster: &Cluster) -> Result<()> {
+    let mut client = auth(&cluster.grpc.auth, cluster)?;
+    for number in 0..ADDRESSES {
+        let request = SignUpRequest {
+            email: format!("person{number}@example.org"),
+            password: format!("correct horse battery of person {number}"),
+            ..Default::default()
+        };
+        client.sign_up(at(number).request(request)).await?;
     }
     Ok(())
 }

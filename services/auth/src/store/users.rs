@@ -39,17 +39,21 @@ macro_rules! select_credentials {
     ($condition:tt, $address:expr, $($value:expr),+) => {
         sqlx::query_as!(
             CredentialsRow,
-            r#"select u.id, u.email, u.display_name, u.plan, u.created_at, u.password_hash, u.disabled_at is not null as "is_disabled!",
-                  exists (select from user_addresses a where a.user_id = u.id and a.address = $1) as "from_known_address!",
-                  (u.verified_at is not null and exists (select from user_addresses a where a.user_id = u.id)) as "has_known_addresses!"
-               from users u where "# + $condition,
+            r#"select u.id as "id?", u.email as "email?", u.display_name as "display_name?", u.plan as "plan?", u.created_at as "created_at?",
+                  u.password_hash as "password_hash?", u.disabled_at is not null as "is_disabled!",
+                  exists (select from user_addresses a where a.user_id = coalesce(u.id, '00000000-0000-0000-0000-000000000000')
+                          and a.address = $1) as "from_known_address!",
+                  (exists (select from user_addresses a where a.user_id = coalesce(u.id, '00000000-0000-0000-0000-000000000000'))
+                   and u.verified_at is not null) as "has_known_addresses!"
+               from (values (true)) as one (is_there) left join lateral (select * from users u where "# + $condition + ") u on true",
             $address,
             $($value),+
         )
     };
 }
 
-/// All that a sign-in needs, in one query. The account with exactly this spelling comes before another one with the same identity:
+/// All that a sign-in needs, in one query, which does the same work and returns a row also if there is no account: the time of a sign-in must not
+/// tell. The account with exactly this spelling comes before another one with the same identity:
 /// rows from before addresses were normalised may have both.
 pub(crate) async fn credentials(db: impl PgExecutor<'_>, email: &EmailLookup, address: &str) -> Result<Option<Credentials>, StoreError> {
     let select = select_credentials!(
@@ -58,21 +62,22 @@ pub(crate) async fn credentials(db: impl PgExecutor<'_>, email: &EmailLookup, ad
         email.key,
         email.identity
     );
-    query("select users", select.fetch_optional(db)).await?.map(CredentialsRow::credentials).transpose()
+    query("select users", select.fetch_one(db)).await?.credentials()
 }
 
 /// The same for an account that is known.
 pub(crate) async fn credentials_of(db: impl PgExecutor<'_>, id: UserId, address: &str) -> Result<Option<Credentials>, StoreError> {
     let select = select_credentials!("u.id = $2", address, id.0);
-    query("select users", select.fetch_optional(db)).await?.map(CredentialsRow::credentials).transpose()
+    query("select users", select.fetch_one(db)).await?.credentials()
 }
 
+/// Without an account only the last three have values.
 struct CredentialsRow {
-    id: Uuid,
-    email: String,
-    display_name: String,
-    plan: String,
-    created_at: OffsetDateTime,
+    id: Option<Uuid>,
+    email: Option<String>,
+    display_name: Option<String>,
+    plan: Option<String>,
+    created_at: Option<OffsetDateTime>,
     password_hash: Option<String>,
     is_disabled: bool,
     from_known_address: bool,
@@ -80,16 +85,19 @@ struct CredentialsRow {
 }
 
 impl CredentialsRow {
-    fn credentials(self) -> Result<Credentials, StoreError> {
-        let plan = plan_named(&self.plan)?;
-        let user = User { id: UserId(self.id), email: self.email, display_name: self.display_name, plan, created_at: self.created_at };
-        Ok(Credentials {
-            user,
+    fn credentials(self) -> Result<Option<Credentials>, StoreError> {
+        let (Some(id), Some(email), Some(display_name), Some(plan), Some(created_at)) =
+            (self.id, self.email, self.display_name, self.plan, self.created_at)
+        else {
+            return Ok(None);
+        };
+        Ok(Some(Credentials {
+            user: User { id: UserId(id), email, display_name, plan: plan_named(&plan)?, created_at },
             password_hash: self.password_hash,
             is_disabled: self.is_disabled,
             from_known_address: self.from_known_address,
             has_known_addresses: self.has_known_addresses,
-        })
+        }))
     }
 }
 
