@@ -1,6 +1,11 @@
 use auth::testing::{Keyring, Session, User, claims};
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
-use chassis::{clock::now, identity::Caller, secret::ClusterSecret, testing::{Lines, eventually}};
+use chassis::{
+    clock::now,
+    identity::Caller,
+    secret::ClusterSecret,
+    testing::{Lines, eventually},
+};
 use futures::future::join_all;
 use proto::auth::{GetKeySetRequest, JsonWebKey};
 use time::Duration;
