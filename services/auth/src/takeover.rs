@@ -15,9 +15,9 @@ use crate::{
     user::Account,
 };
 
-/// Gives the account to the person who owns its address, with the name of the person: whatever could sign in to it ends. The tokens of its links stay; the caller deletes
-/// them. Returns the sessions that ended. Their end has to be reported last in the transaction. `None` if somebody has verified the address, or
-/// an operator has disabled the account.
+/// Gives the account to the person who owns its address, with the name of the person: whatever could sign in to it ends. The tokens of its links
+/// stay; the caller deletes them. Returns the sessions that ended. Their end has to be reported last in the transaction. `None` if somebody has
+/// verified the address, or an operator has disabled the account.
 ///
 /// # Errors
 /// The database failed.

@@ -52,9 +52,9 @@ macro_rules! select_credentials {
     };
 }
 
-/// All that a sign-in needs, in one query, which does the same work and returns a row also if there is no account: the time of a sign-in must not
-/// tell. The account with exactly this spelling comes before another one with the same identity:
-/// rows from before addresses were normalised may have both.
+/// All that a sign-in needs, in one query. The query does the same work and returns a row also without an account, because the time of a sign-in
+/// must not tell which addresses have one. The account with exactly this spelling comes before another one with the same identity: rows from
+/// before addresses were normalised may have both.
 pub(crate) async fn credentials(db: impl PgExecutor<'_>, email: &EmailLookup, address: &str) -> Result<Option<Credentials>, StoreError> {
     let select = select_credentials!(
         "(u.email_key = $2 or u.email_identity = $3) order by u.email_key = $2 desc limit 1",

@@ -111,8 +111,8 @@ fn resource(service: &'static str, environment: &str) -> Resource {
         .build()
 }
 
-/// Exports each span without secrets, under the service that it belongs to. An exporter has one resource, so there is one exporter for each service of
-/// the process.
+/// Exports each span without secrets, under the service that it belongs to. An exporter has one resource, so there is one exporter for each
+/// service of the process.
 #[derive(Debug)]
 struct PerService {
     role: OtlpExporter,
