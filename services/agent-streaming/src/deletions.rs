@@ -53,8 +53,8 @@ impl DeletionLog for Projects {
         delete(&self.0.db, entry).await
     }
 
-    async fn acknowledge(&self, ids: Vec<u64>) -> Result<(), Fault> {
-        self.0.upstream.acknowledge_deletions(ids).await
+    async fn acknowledge(&self, id: u64) -> Result<(), Fault> {
+        self.0.upstream.acknowledge_deletions(id).await
     }
 }
 
@@ -84,8 +84,8 @@ impl DeletionLog for Accounts {
         Ok(delete_account(&self.0, user).await? && entry.is_final)
     }
 
-    async fn acknowledge(&self, ids: Vec<u64>) -> Result<(), Fault> {
-        self.0.upstream.acknowledge_account_deletions(ids).await
+    async fn acknowledge(&self, id: u64) -> Result<(), Fault> {
+        self.0.upstream.acknowledge_account_deletions(id).await
     }
 }
 

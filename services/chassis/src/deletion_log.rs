@@ -1,5 +1,6 @@
 //! Follows a log of deletions that another service has. Every replica does so. A deletion is acknowledged when nothing of it is left here;
-//! until then it is carried out again at each read, so a process can be killed at any moment.
+//! until then it is carried out again at each read, so a process can be killed at any moment. What a read has done until then stays done,
+//! because each deletion is acknowledged before the next one begins.
 
 use std::time::Duration;
 
@@ -26,8 +27,8 @@ pub trait DeletionLog: Send + Sync {
     /// Deletes what the entry is about. Returns `false` if it has to be repeated.
     fn carry_out(&self, entry: &Self::Entry) -> impl Future<Output = Result<bool, Self::Error>> + Send;
 
-    /// Tells the other service that nothing of these entries is left.
-    fn acknowledge(&self, ids: Vec<u64>) -> impl Future<Output = Result<(), Fault>> + Send;
+    /// Tells the other service that nothing of this entry is left.
+    fn acknowledge(&self, id: u64) -> impl Future<Output = Result<(), Fault>> + Send;
 }
 
 /// Why the log could not be followed.
@@ -61,16 +62,12 @@ pub async fn carry_out<L: DeletionLog>(log: &L) -> Result<(), FollowError<L::Err
         let page = log.page(after).await.map_err(FollowError::Log)?;
         let Some(last) = page.last() else { return failure.map_or(Ok(()), |error| Err(FollowError::Deletion(error))) };
         after = L::id(last);
-        let mut done = Vec::new();
         for entry in &page {
             match log.carry_out(entry).await {
-                Ok(true) => done.push(L::id(entry)),
+                Ok(true) => log.acknowledge(L::id(entry)).await.map_err(FollowError::Log)?,
                 Ok(false) => {}
                 Err(error) => failure = Some(error),
             }
-        }
-        if !done.is_empty() {
-            log.acknowledge(done).await.map_err(FollowError::Log)?;
         }
     }
 }
@@ -82,11 +79,23 @@ mod tests {
         sync::{Mutex, PoisonError},
     };
 
+    use futures::FutureExt as _;
+
     use super::*;
 
     /// Entries 1 to 5, two a page. The second one has to be repeated, and the third one fails.
     #[derive(Default)]
-    struct Log(Mutex<Vec<u64>>);
+    struct Log {
+        acknowledged: Mutex<Vec<u64>>,
+        /// The deletion of this entry does not end.
+        endless: Option<u64>,
+    }
+
+    impl Log {
+        fn acknowledged(&self) -> Vec<u64> {
+            self.acknowledged.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        }
+    }
 
     impl DeletionLog for Log {
         type Entry = u64;
@@ -101,11 +110,14 @@ mod tests {
         }
 
         async fn carry_out(&self, entry: &u64) -> Result<bool, io::Error> {
+            if self.endless == Some(*entry) {
+                std::future::pending::<()>().await;
+            }
             if *entry == 3 { Err(io::Error::other("three")) } else { Ok(*entry != 2) }
         }
 
-        async fn acknowledge(&self, ids: Vec<u64>) -> Result<(), Fault> {
-            self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(ids);
+        async fn acknowledge(&self, id: u64) -> Result<(), Fault> {
+            self.acknowledged.lock().unwrap_or_else(PoisonError::into_inner).push(id);
             Ok(())
         }
     }
@@ -115,6 +127,16 @@ mod tests {
         let log = Log::default();
         let failure = carry_out(&log).await.expect_err("the third one");
         assert!(matches!(failure, FollowError::Deletion(error) if error.to_string() == "three"));
-        assert_eq!(*log.0.lock().unwrap_or_else(PoisonError::into_inner), [1, 4, 5]);
+        assert_eq!(log.acknowledged(), [1, 4, 5]);
+    }
+
+    #[tokio::test]
+    async fn a_read_that_does_not_end_keeps_what_it_has_done() {
+        let log = Log { endless: Some(5), ..Log::default() };
+        assert!(carry_out(&log).now_or_never().is_none(), "the last one does not end");
+        assert_eq!(log.acknowledged(), [1, 4]);
+        let log = Log { endless: Some(2), ..Log::default() };
+        assert!(carry_out(&log).now_or_never().is_none());
+        assert_eq!(log.acknowledged(), [1], "the other one of the page is acknowledged");
     }
 }

@@ -43,8 +43,8 @@ impl DeletionLog for Accounts {
         Ok(accounts::delete(&self.pool, user).await? && entry.is_final)
     }
 
-    async fn acknowledge(&self, ids: Vec<u64>) -> Result<(), Fault> {
-        let request = Context::background().request(AcknowledgeAccountDeletionsRequest { ids });
+    async fn acknowledge(&self, id: u64) -> Result<(), Fault> {
+        let request = Context::background().request(AcknowledgeAccountDeletionsRequest { ids: vec![id] });
         self.auth.clone().acknowledge_account_deletions(request).await.map(drop).map_err(|status| Fault::from_status(&status))
     }
 }
