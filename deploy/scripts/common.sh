@@ -257,16 +257,17 @@ need_archives() {
     need_packages tests/archives/packages.txt "$archives_folder" "the published packages that the tests import"
 }
 
-# Lets the npm that services/npm/tests/answers pins resolve the dependency sets of services/npm/tests, and stores its answers with the
-# packuments in a folder that is named by the sets and the scripts. Sets answers_folder.
+# Lets the npm that services/npm/tests/answers pins resolve the dependency sets of services/npm/tests and those of `backlot vendor warm`, and
+# stores its answers with the packuments in a folder that is named by the sets and the scripts. Sets answers_folder.
 need_npm_answers() {
     { have npm && have node; } || add_package npm node || fail "npm is needed for its answers: install Node.js"
-    answers_folder="$cache/npm-answers-$(cat services/npm/tests/answers/* services/npm/tests/sets/*.json | cksum | cut -d ' ' -f 1)"
+    local sets=services/npm/tests/sets warm=services/backlot/data/warm.json
+    answers_folder="$cache/npm-answers-$(cat services/npm/tests/answers/* "$sets"/*.json "$warm" | cksum | cut -d ' ' -f 1)"
     [[ -f "$answers_folder/complete" ]] && return
     # Answers of different days may differ.
     rm -rf "$answers_folder"
     say "asking npm for the packages of the dependency sets"
-    node services/npm/tests/answers/fetch.mjs services/npm/tests/sets "$answers_folder" >&2
+    node services/npm/tests/answers/fetch.mjs "$sets" "$warm" "$answers_folder" >&2
     touch "$answers_folder/complete"
 }
 

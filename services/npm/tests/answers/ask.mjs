@@ -1,9 +1,9 @@
 // Asks an npm for its answer on each dependency set (see fetch.mjs).
-//   node ask.mjs NPM SETS FOLDER
+//   node ask.mjs NPM SETS WARM FOLDER
 // NPM is the folder of the package npm.
 
 import { spawnSync } from 'node:child_process'
-import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -15,7 +15,7 @@ const MANIFEST_FIELDS = [
   'deprecated', 'engines', 'os', 'cpu', 'libc', 'hasInstallScript', 'acceptDependencies'
 ]
 
-const [npm, sets, folder] = process.argv.slice(2)
+const [npm, sets, warm, folder] = process.argv.slice(2)
 const packuments = join(folder, 'packuments')
 mkdirSync(packuments, { recursive: true })
 
@@ -32,16 +32,23 @@ async function settings () {
   return { ...config.flat, fullMetadata: true, preferOffline: true }
 }
 
+// The sets by name, each a package.json: those of the folder, and those of the list of `backlot vendor warm`.
+function named () {
+  const own = readdirSync(sets).sort().map((file) => [file.replace(/\.json$/, ''), JSON.parse(readFileSync(join(sets, file), 'utf8'))])
+  const warmed = JSON.parse(readFileSync(warm, 'utf8')).map(({ name, manifest }) => [`warm-${name.replaceAll(' ', '-')}`, manifest])
+  return [...own, ...warmed]
+}
+
 // npm's lock file, or `{"error": CODE}` if npm refuses the set.
-function lock (file, ...more) {
+function lock (set, manifest, ...more) {
   const project = mkdtempSync(join(tmpdir(), 'backlot-npm-'))
   try {
-    copyFileSync(file, join(project, 'package.json'))
+    writeFileSync(join(project, 'package.json'), JSON.stringify(manifest, null, 2))
     const args = ['install', '--package-lock-only', '--ignore-scripts', '--no-audit', '--no-fund', '--silent', '--prefer-offline', '--json', ...more]
     const { status, stdout } = spawnSync(process.execPath, [join(npm, 'bin/npm-cli.js'), ...args], { cwd: project, encoding: 'utf8' })
     if (status === 0) return readFileSync(join(project, 'package-lock.json'), 'utf8')
     const error = JSON.parse(stdout).error.code
-    if (!REFUSALS.includes(error)) throw new Error(`${file}: npm ends with ${error}`)
+    if (!REFUSALS.includes(error)) throw new Error(`${set}: npm ends with ${error}`)
     return JSON.stringify({ error })
   } finally {
     rmSync(project, { recursive: true })
@@ -115,12 +122,10 @@ async function closure (requests) {
 }
 
 writeFileSync(join(folder, 'node-version'), process.version)
-for (const file of readdirSync(sets).sort()) {
-  const set = file.replace(/\.json$/, '')
-  const answer = lock(join(sets, file))
+for (const [set, project] of named()) {
+  const answer = lock(set, project)
   writeFileSync(join(folder, `${set}.lock.json`), answer)
-  if (JSON.parse(answer).error === 'ERESOLVE') writeFileSync(join(folder, `${set}.forced.json`), lock(join(sets, file), '--force'))
-  const project = JSON.parse(readFileSync(join(sets, file), 'utf8'))
+  if (JSON.parse(answer).error === 'ERESOLVE') writeFileSync(join(folder, `${set}.forced.json`), lock(set, project, '--force'))
   const own = ['dependencies', 'devDependencies', 'optionalDependencies', 'peerDependencies'].flatMap((list) => Object.entries(project[list] ?? {}))
   const referenced = (value) => value.startsWith('$') ? own.find(([name]) => name === value.slice(1))?.[1] ?? '*' : value
   await closure([...own, ...overridden(project.overrides).map(([name, value]) => [name, referenced(value)])])

@@ -1,4 +1,4 @@
-//! The answers of the crate and of npm itself for the dependency sets in `tests/sets`.
+//! The answers of the crate and of npm itself for the dependency sets in `tests/sets`, and for those that `backlot vendor warm` keeps.
 //!
 //! `make test` lets the npm that `tests/answers/package.json` pins write a lock file for each set, and stores it with the packuments in a
 //! folder of its cache (`deploy/scripts/common.sh`). Without that folder the tests make it in a temporary one, which takes minutes.
@@ -17,6 +17,8 @@ use serde_json::Value;
 use crate::registry::Folder;
 
 const SETS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/sets");
+/// The list of `backlot vendor warm`.
+const WARM: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../backlot/data/warm.json");
 
 static ANSWERS: LazyLock<PathBuf> = LazyLock::new(|| {
     #[allow(clippy::disallowed_methods, reason = "a setting of the tests, not of a service")]
@@ -27,7 +29,7 @@ static ANSWERS: LazyLock<PathBuf> = LazyLock::new(|| {
 fn fetch() -> PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("npm-answers");
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/answers/fetch.mjs");
-    let status = Command::new("node").arg(script).arg(SETS).arg(&folder).status().expect("node");
+    let status = Command::new("node").arg(script).args([SETS, WARM]).arg(&folder).status().expect("node");
     assert!(status.success(), "npm does not answer");
     folder
 }
@@ -37,16 +39,26 @@ fn options() -> Options {
     Options { node: Version::parse(node.trim()).expect("a version"), ..Options::default() }
 }
 
-fn package(set: &str) -> PackageJson {
-    let text = std::fs::read(Path::new(SETS).join(format!("{set}.json"))).expect("a set");
-    PackageJson::parse(&text, &Limits::default()).expect("a package.json")
+fn package(text: &[u8]) -> PackageJson {
+    PackageJson::parse(text, &Limits::default()).expect("a package.json")
 }
 
-fn sets() -> Vec<String> {
-    let files = std::fs::read_dir(SETS).expect("the sets").map(|entry| entry.expect("a set").file_name().into_string().expect("UTF-8"));
-    let mut sets: Vec<_> = files.filter_map(|file| file.strip_suffix(".json").map(str::to_owned)).collect();
-    sets.sort();
+/// The sets of the folder by name, and those of the list.
+fn sets() -> BTreeMap<String, PackageJson> {
+    let mut sets = warm_sets();
+    for entry in std::fs::read_dir(SETS).expect("the sets") {
+        let path = entry.expect("a set").path();
+        let name = path.file_stem().and_then(|name| name.to_str()).expect("UTF-8");
+        sets.insert(name.to_owned(), package(&std::fs::read(&path).expect("a set")));
+    }
     sets
+}
+
+/// The sets of the list, with the names that `ask.mjs` gives them.
+fn warm_sets() -> BTreeMap<String, PackageJson> {
+    let list: Vec<Value> = serde_json::from_slice(&std::fs::read(WARM).expect("the list")).expect("JSON");
+    let name = |set: &Value| format!("warm-{}", set["name"].as_str().expect("a name").replace(' ', "-"));
+    list.iter().map(|set| (name(set), package(set["manifest"].to_string().as_bytes()))).collect()
 }
 
 fn lock(set: &str) -> Vec<u8> {
@@ -121,8 +133,8 @@ fn code(error: &npm::Error) -> &'static str {
 async fn every_set_has_the_packages_and_places_of_npm() {
     let registry = Folder(ANSWERS.join("packuments"));
     let (mut failed, mut compared) = (Vec::new(), 0);
-    for set in sets() {
-        let ours = resolve(&package(&set), None, &registry, &options()).await;
+    for (set, package) in sets() {
+        let ours = resolve(&package, None, &registry, &options()).await;
         match (ours, places_of_npm(&lock(&set))) {
             (Ok(ours), Ok(npms)) => {
                 let differences = differences(&places(&ours.tree), &npms);
@@ -140,13 +152,25 @@ async fn every_set_has_the_packages_and_places_of_npm() {
 }
 
 #[tokio::test]
+async fn no_set_of_the_warm_list_is_refused() {
+    let (registry, sets) = (Folder(ANSWERS.join("packuments")), warm_sets());
+    assert!(sets.len() >= 9, "{:?}", sets.keys());
+    for (set, package) in sets {
+        let resolved = resolve(&package, None, &registry, &options()).await.unwrap_or_else(|error| panic!("{set}: {error}"));
+        let asked = package.dependencies.iter().chain(&package.dev_dependencies).map(|(name, _)| name);
+        let absent: Vec<_> = asked.filter(|name| !resolved.tree.dependencies.contains_key(*name)).collect();
+        assert!(absent.is_empty(), "{set}: {absent:?}");
+    }
+}
+
+#[tokio::test]
 async fn conflicts_of_peers_are_settled_as_npm_settles_them_by_force() {
     let registry = Folder(ANSWERS.join("packuments"));
     let options = Options { accepts_peer_conflicts: true, ..options() };
     let mut compared = 0;
-    for set in sets() {
+    for (set, package) in sets() {
         let Ok(forced) = std::fs::read(ANSWERS.join(format!("{set}.forced.json"))) else { continue };
-        let ours = resolve(&package(&set), None, &registry, &options).await.unwrap_or_else(|error| panic!("{set}: {error}"));
+        let ours = resolve(&package, None, &registry, &options).await.unwrap_or_else(|error| panic!("{set}: {error}"));
         let differences = differences(&places(&ours.tree), &places_of_npm(&forced).expect("a lock file"));
         assert!(differences.is_empty(), "{set}:\n  {}", differences.join("\n  "));
         assert!(ours.findings.iter().any(|finding| finding.code == npm::Code::PeerConflict), "{set}: {:?}", ours.findings);
@@ -158,13 +182,13 @@ async fn conflicts_of_peers_are_settled_as_npm_settles_them_by_force() {
 #[tokio::test]
 async fn a_lock_file_of_npm_gives_its_own_tree_without_a_registry() {
     let registry = Folder(PathBuf::new());
-    for set in sets() {
+    for (set, package) in sets() {
         let (bytes, Ok(mut npms)) = (lock(&set), places_of_npm(&lock(&set))) else { continue };
         // npm removes these when it reads its file.
         let document: Value = serde_json::from_slice(&bytes).expect("JSON");
         npms.retain(|path, _| document["packages"][path]["extraneous"] != true);
         let lock = Lock::parse("package-lock.json", &bytes, &Limits::default()).expect("a lock file");
-        let ours = resolve(&package(&set), Some(&lock), &registry, &options()).await.unwrap_or_else(|error| panic!("{set}: {error}"));
+        let ours = resolve(&package, Some(&lock), &registry, &options()).await.unwrap_or_else(|error| panic!("{set}: {error}"));
         let differences = differences(&places(&ours.tree), &npms);
         assert!(differences.is_empty(), "{set}:\n  {}", differences.join("\n  "));
         let differs = |finding: &&npm::Finding| finding.code == npm::Code::LockDiffers;
@@ -191,15 +215,15 @@ async fn the_versions_that_were_looked_at_are_enough_to_resolve_again() {
     let registry = Folder(ANSWERS.join("packuments"));
     let options = Options { accepts_peer_conflicts: true, ..options() };
     let (mut failed, mut compared) = (Vec::new(), 0);
-    for set in sets() {
-        let Ok(whole) = resolve(&package(&set), None, &registry, &options).await else { continue };
+    for (set, package) in sets() {
+        let Ok(whole) = resolve(&package, None, &registry, &options).await else { continue };
         let mut kept = Kept(BTreeMap::new());
         for (name, version) in &whole.considered {
             let Ok(packument) = registry.packument(name).await else { continue };
             let excerpt = Excerpt::of(name, version, &packument, &Limits::default()).expect("a packument");
             kept.0.entry(name.clone()).or_default().extend(excerpt);
         }
-        match resolve(&package(&set), None, &kept, &options).await {
+        match resolve(&package, None, &kept, &options).await {
             Ok(again) => {
                 let differences = differences(&places(&again.tree), &places(&whole.tree));
                 if !differences.is_empty() {

@@ -1,5 +1,5 @@
 //! The Vue starter and the shop on a machine without a registry, with the packages that another one has exported. `BACKLOT_WARM_ALL` lets the
-//! other one keep every set of `vendor warm`, which takes several minutes.
+//! other one keep every set of `vendor warm`, which takes several minutes. `make fuzz` sets it; `services/npm/tests/it/npm.rs` resolves every set.
 
 use std::{collections::BTreeSet, path::Path};
 
