@@ -18,7 +18,7 @@ use test_support::{
 use tokio::process::Command;
 
 use crate::{
-    frameworks,
+    frameworks, many_modules,
     scripted::{self, held, refused},
 };
 
@@ -43,14 +43,27 @@ async fn what_a_preview_stores_survives_a_revision() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_typescript_project_runs_in_the_browser() -> Result<()> {
-    let cluster = Cluster::with(&[("BACKLOT_COMPILER", &chassis::testing::compiler().to_string_lossy())]).await?;
+async fn typescript_projects_run_in_the_browser_also_one_of_two_thousand_modules() -> Result<()> {
+    let compiler = chassis::testing::compiler().to_string_lossy();
+    let settings = [
+        ("BACKLOT_COMPILER", &*compiler),
+        // Other tests run beside this one.
+        ("BACKLOT_COMPILE_WORKER_TIMEOUT", "300s"),
+        ("BACKLOT_COMPILE_BUILD_TIMEOUT", "600s"),
+        // What an address may send at once is as shipped. A slow page gets hardly more.
+        ("BACKLOT_EDGE_BURST", ""),
+        ("BACKLOT_EDGE_PER_SECOND", "1"),
+    ];
+    let cluster = Cluster::with(&settings).await?;
     let person = cluster.person().await?;
     let saved = person.post("/api/projects/save", json!({ "draftId": "d", "changes": vite::changes() })).await?;
     let project = saved["project"]["id"].as_str().context("no project")?;
     let preview = person.post(&format!("/api/projects/{project}/previews"), json!({})).await?;
     let mut command = command("compiled.mjs");
     command.env("BACKLOT_PREVIEW", preview["url"].as_str().context("no preview")?);
+    let many = many_modules::open(&person).await?;
+    command.env("BACKLOT_LARGE_PREVIEW", many.preview).env("BACKLOT_LARGE_HEADING", many.heading);
+    command.env("BACKLOT_LARGE_MODULES", many.modules.to_string());
     run_command(command, &Gates::default()).await?;
     cluster.stop().await
 }

@@ -4,4 +4,5 @@ mod browser;
 mod chat;
 mod frameworks;
 mod hot;
+mod many_modules;
 mod scripted;
