@@ -17,9 +17,9 @@ export BACKLOT_FUZZ_CASES="$((${CASES:-20000} * 10))"
 cargo test --quiet -p fuzz --test targets
 cargo test --quiet -p project-storage --lib archive::read::fuzz
 cargo test --quiet -p npm --test it fuzz::
-# Hostile source files in workers of the compiler, and changed ones, one for each two requests. Optimised, because only then a file has the time
-# of an installation, and the kernel kills a worker after three seconds.
-BACKLOT_MUTATIONS="$((${CASES:-20000} / 2))" cargo test --release --quiet -p compiler --test it -- --nocapture mutated_files hostile::
+# Hostile source files and packages in workers of the compiler, and changed files, one for each two requests. Optimised, because only then a file
+# has the time of an installation, and the kernel kills a worker after three seconds.
+BACKLOT_MUTATIONS="$((${CASES:-20000} / 2))" cargo test --release --quiet -p compiler --test it -- --nocapture mutated_files hostile:: hostile_packages::
 BACKLOT_LONG=1 cargo test --quiet -p compiler --test sandbox
 # Sequences of operations on projects, compared with a reference, one for each hundred requests.
 BACKLOT_MODEL_CASES="$((${CASES:-20000} / 100))" cargo test --quiet -p project-storage --test it model::

@@ -101,6 +101,7 @@ fn main() -> ExitCode {
         Some("attempt in a bundler") => run_bundler(|_| attempt()),
         Some("attempt in a thread of a bundler") => run_bundler(|_| rayon::broadcast(|_| attempt()).into_iter().collect()),
         Some("hang") => run(hang, NO_FILE_TIME),
+        Some("hang in a bundler") => run_bundler(|_| hang()),
         Some("hang in a file") => run(hang, FILE_TIME),
         Some("files") => run(files, FILE_TIME),
         Some("fill") => run(fill, NO_FILE_TIME),
@@ -159,7 +160,9 @@ fn check() -> ExitCode {
     let error = outgrown();
     assert!(matches!(error, Error::OutOfMemory { file: None }), "{error}");
     if env::var_os("BACKLOT_LONG").is_some() {
-        assert_eq!(start("hang").status.signal(), Some(libc::SIGXCPU), "the limit of processor time");
+        for work in ["hang", "hang in a bundler"] {
+            assert_eq!(start(work).status.signal(), Some(libc::SIGXCPU), "the limit of processor time: {work}");
+        }
     }
     ExitCode::SUCCESS
 }

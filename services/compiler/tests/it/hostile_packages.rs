@@ -1,11 +1,13 @@
-//! Hostile packages in workers that bundle them, and that build a site with them. Each has an answer or a typed error.
+//! Hostile packages in workers that bundle them, and that build a site with them. Each has an answer or a typed error. A worker that bundles has no
+//! limit for one file and 20 seconds of processor time, but in the release profile, in which `make fuzz` runs these tests, the kernel kills it after
+//! three, as it kills the workers of hostile sources.
 
 use compiler_client::{
     message::{File, PackagesRequest, Request, SiteRequest},
     worker::Error,
 };
 
-use crate::support::{file, workers};
+use crate::support::{bounded, file};
 
 /// A large number of bytes on one line.
 const LINE: usize = 48 << 20;
@@ -45,7 +47,7 @@ impl Case {
         ];
         let files = tree.iter().map(|(path, text)| file(path, text.as_bytes())).collect();
         let site = SiteRequest { tree: Some(Request { files, ..Request::default() }), packages: self.packages() };
-        [workers().bundle(&bundle).await.map(drop), workers().build_site(&site).await.map(drop)]
+        [bounded().bundle(&bundle).await.map(drop), bounded().build_site(&site).await.map(drop)]
     }
 }
 
@@ -118,6 +120,6 @@ async fn style_sheets_that_import_each_other_end_in_a_site() {
     files.extend((0..60).map(|at| (format!("f{at}.css"), import(at))));
     let files = files.iter().map(|(path, text)| file(path, text.as_bytes())).collect();
     let site = SiteRequest { tree: Some(Request { files, ..Request::default() }), ..SiteRequest::default() };
-    let answer = workers().build_site(&site).await.expect("a site");
+    let answer = bounded().build_site(&site).await.expect("a site");
     assert!(!answer.files.is_empty(), "{:#?}", answer.findings);
 }
