@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# `make run`: builds and starts a cluster from a fresh clone.
+# `make run`: builds and starts a cluster from a fresh clone. The compiler of previews is built while the cluster runs.
 source "$(dirname "$0")/common.sh"
 
 need_cargo
@@ -31,6 +31,45 @@ else
 fi
 need_compiler
 cargo build -p backlot
-# By itself, so that the crates of both are not built once more with the features of the other.
-cargo build -p compiler --bin backlot-compiler
+
+# build_previews CLUSTER: builds the compiler of previews, unless cargo finds that it is up to date. compile looks for the executable at each
+# build of a page, so the cluster, which is the process CLUSTER, uses it as soon as it is there. The build ends when the cluster does.
+build_previews() {
+    local executable="$target/debug/backlot-compiler" seconds=0 announced="" status=0 build
+    if [[ ! -x "$executable" ]]; then
+        say "previews: the compiler is being built, which takes some minutes; until then only projects of plain files have previews"
+        announced=yes
+    fi
+    # Quiet, because the cluster writes its log meanwhile; errors are printed. With a process group of its own, so that one signal also reaches the
+    # processes that cargo has started.
+    set -m
+    nice cargo build --quiet -p compiler --bin backlot-compiler </dev/null &
+    build=$!
+    set +m
+    # Ctrl-C, and a terminal that is closed.
+    trap 'kill -- "-$build" 2>/dev/null || true; exit' HUP INT TERM
+    while kill -0 "$build" 2>/dev/null; do
+        kill -0 "$1" 2>/dev/null || {
+            kill -- "-$build" 2>/dev/null || true
+            return
+        }
+        # cargo has found work to do, if it takes longer than a look at the files.
+        if [[ -z "$announced" ]] && ((seconds >= 5)); then
+            say "previews: the compiler is being built anew; until then pages are compiled by the old one"
+            announced=yes
+        fi
+        sleep 1
+        seconds=$((seconds + 1))
+    done
+    wait "$build" || status=$?
+    if ((status)); then
+        say "previews: the compiler could not be built; the cluster goes on without it: build it with cargo build -p compiler --bin backlot-compiler"
+    elif [[ -n "$announced" ]]; then
+        say "previews: ready"
+    fi
+}
+
+# By itself, so that the crates of both are not built once more with the features of the other. Not a child of the cluster, which would not wait
+# for its end.
+(build_previews "$$" &)
 exec "$target/debug/backlot" up

@@ -5,6 +5,7 @@ mod compose;
 mod image;
 mod install;
 mod monitoring;
+mod run;
 mod scripts;
 mod tls;
 

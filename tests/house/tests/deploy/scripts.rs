@@ -39,7 +39,7 @@ async fn osv(vulnerabilities: HashMap<&'static str, &'static str>) -> Result<Str
 }
 
 /// Creates a folder of shell scripts, for the beginning of the PATH.
-fn programs(scripts: &[(&str, &str)]) -> Result<tempfile::TempDir> {
+pub(crate) fn programs(scripts: &[(&str, &str)]) -> Result<tempfile::TempDir> {
     let folder = tempfile::tempdir()?;
     for (name, text) in scripts {
         let path = folder.path().join(name);
