@@ -54,7 +54,7 @@ pub(crate) enum Command {
     },
     /// List the packages that are kept, and the sets of packages that are bundled.
     List,
-    /// Keep and bundle the packages of the starters, and keep those that generated projects use most.
+    /// Keep and bundle the packages of the starters, and keep others that generated projects often use.
     Warm {
         /// Only the sets with this name. It can be given more than once.
         #[arg(long = "set", value_name = "NAME")]
