@@ -175,7 +175,8 @@ async fn a4_of_fifty_step_ups_of_one_session_one_succeeds() {
     let (done, refused): (Vec<_>, Vec<_>) = within_a_minute(tries).await.into_iter().partition(Result::is_ok);
     assert_eq!(done.len(), 1);
     for fault in refused.into_iter().map(|result| result.expect_err("refused")) {
-        assert!(matches!(fault.reason.as_str(), "SESSION_ENDED" | "UNAVAILABLE" | "SHARE_EXHAUSTED"), "{fault:?}");
+        // One address uses only its share of the threads for passwords. The race itself has one answer.
+        assert!(matches!(fault.reason.as_str(), "SESSION_ENDED" | "SHARE_EXHAUSTED"), "{fault:?}");
     }
     let left: i64 = sqlx::query_scalar("select count(*) from sessions").fetch_one(&cluster.database.pool).await.expect("count");
     assert_eq!(left, 1);
