@@ -74,6 +74,18 @@ async fn a_token_of_a_key_that_auth_has_retired_is_refused_after_the_age_of_the_
 }
 
 #[tokio::test]
+async fn the_first_token_of_a_new_key_is_valid_although_an_unknown_key_was_looked_up_just_before() {
+    let (issuer, stale) = (Issuer::start().await, Issuer::start().await);
+    let verifier = verifier(&issuer);
+    // auth answers as a replica does that has not loaded the new key yet.
+    issuer.publish(Some(vec![JsonWebKey { kid: "earlier".into(), ..stale.public() }]));
+    let token = issuer.token(UserId::generate(), Plan::Pro);
+    refused(&verifier, "a token of a key that is not published", &token).await;
+    issuer.publish(Some(vec![issuer.public()]));
+    verifier.user(&token).await.expect("the key is published");
+}
+
+#[tokio::test]
 async fn the_known_keys_stay_for_an_hour_while_auth_does_not_answer() {
     let issuer = Issuer::start().await;
     let verifier = verifier(&issuer);

@@ -22,8 +22,11 @@ const MAX_AGE_WITHOUT_AUTH: Duration = Duration::from_secs(60 * 60);
 const PATIENCE: Duration = Duration::from_secs(1);
 /// The pause after an attempt to read them again that failed.
 const RETRY_AFTER: Duration = Duration::from_secs(10);
-/// The least time between two requests because of unknown key ids.
+/// The least time between two requests because of unknown key ids, on average.
 const LOOK_UP_AFTER: Duration = Duration::from_secs(1);
+/// So many of these requests need no time between them. A key that signs at once is then known at its first token, although shortly before
+/// somebody has sent the id of no key, or a replica of auth has answered that did not have the key yet.
+const LOOK_UPS_AT_ONCE: u32 = 5;
 
 pub(super) struct RemoteKeys {
     me: Caller,
@@ -40,6 +43,8 @@ struct Times {
     fetched: Option<Instant>,
     /// When an attempt to read them again failed.
     failed: Option<Instant>,
+    /// The end of the time that the requests so far would take at one each [`LOOK_UP_AFTER`].
+    paced: Option<Instant>,
 }
 
 impl Times {
@@ -52,6 +57,19 @@ impl Times {
     fn are_due(self, now: Instant) -> bool {
         let may_ask = self.failed.is_none_or(|at| now.saturating_duration_since(at) >= RETRY_AFTER);
         may_ask && self.are_older_than(MAX_AGE, now)
+    }
+
+    /// Whether a check of a token that has met an unknown key id at `met` may read the keys: they were read before, and not too often.
+    fn may_look_up(self, met: Instant, now: Instant) -> bool {
+        let are_from_before = self.fetched.is_none_or(|at| at < met);
+        let ahead = self.paced.map_or(Duration::ZERO, |at| at.saturating_duration_since(now));
+        are_from_before && ahead <= LOOK_UP_AFTER * (LOOK_UPS_AT_ONCE - 1)
+    }
+
+    /// After auth has answered what it was asked at `asked`.
+    fn after_answer(self, asked: Instant) -> Self {
+        let paced = self.paced.map_or(asked, |at| at.max(asked)) + LOOK_UP_AFTER;
+        Self { fetched: Some(asked), failed: None, paced: Some(paced) }
     }
 }
 
@@ -88,12 +106,13 @@ impl RemoteKeys {
         Ok(())
     }
 
-    /// Reads the keys because one is not known.
+    /// Reads the keys because one is not known, unless they were read often in the last seconds: ids of no key must not load auth.
     ///
     /// # Errors
     /// UNAVAILABLE if auth does not answer.
     pub(super) async fn look_up(&self) -> Result<(), Fault> {
-        self.fetch_if(|times| times.fetched.is_none_or(|at| at.elapsed() >= LOOK_UP_AFTER)).await
+        let met = Instant::now();
+        self.fetch_if(|times| times.may_look_up(met, Instant::now())).await
     }
 
     /// Reads the keys, unless a concurrent check has read them.
@@ -108,7 +127,7 @@ impl RemoteKeys {
         let answer = AuthServiceClient::new(self.channel.clone()).get_key_set(request).await;
         let set = answer.map_err(|status| self.unavailable(status.message()))?.into_inner();
         self.published.send_replace(set.keys);
-        *self.times() = Times { fetched: Some(asked), failed: None };
+        *self.times() = times.after_answer(asked);
         Ok(())
     }
 
@@ -117,7 +136,7 @@ impl RemoteKeys {
     pub(super) fn age(&self, by: Duration) {
         let mut times = self.times();
         let earlier = |at: Option<Instant>| at.and_then(|at| at.checked_sub(by));
-        *times = Times { fetched: earlier(times.fetched), failed: earlier(times.failed) };
+        *times = Times { fetched: earlier(times.fetched), failed: earlier(times.failed), paced: earlier(times.paced) };
     }
 
     fn times(&self) -> MutexGuard<'_, Times> {
@@ -138,7 +157,7 @@ mod tests {
     fn keys_are_due_at_their_age_and_then_after_each_pause() {
         let start = Instant::now();
         assert!(!Times::default().are_due(start), "none are known");
-        let fetched = Times { fetched: Some(start), failed: None };
+        let fetched = Times { fetched: Some(start), ..Times::default() };
         for (times, after, is_due) in [
             (fetched, Duration::ZERO, false),
             (fetched, MAX_AGE - Duration::from_millis(1), false),
@@ -150,5 +169,33 @@ mod tests {
         }
         assert!(!fetched.are_older_than(MAX_AGE_WITHOUT_AUTH, start + MAX_AGE_WITHOUT_AUTH - Duration::from_millis(1)));
         assert!(fetched.are_older_than(MAX_AGE_WITHOUT_AUTH, start + MAX_AGE_WITHOUT_AUTH));
+    }
+
+    #[test]
+    fn unknown_key_ids_are_looked_up_at_once_but_not_often() {
+        let start = Instant::now();
+        let at = |milliseconds| start + Duration::from_millis(milliseconds);
+        let mut times = Times::default();
+        let mut look_up = |now: Instant| {
+            let may = times.may_look_up(now, now);
+            times = if may { times.after_answer(now) } else { times };
+            may
+        };
+        let flood = (1..=1_000).filter(|millisecond| look_up(at(*millisecond))).count();
+        assert_eq!(flood, 5, "requests of the first second");
+        let flood = (1_001..=61_000).filter(|millisecond| look_up(at(*millisecond))).count();
+        assert_eq!(flood, 60, "one each second from then on");
+        let pause = (70_000..70_003).filter(|millisecond| look_up(at(*millisecond))).count();
+        assert_eq!(pause, 3, "each at once after a pause");
+    }
+
+    #[test]
+    fn checks_at_the_same_time_share_one_answer() {
+        let start = Instant::now();
+        let [before, after] = [1, 2].map(|second| start + Duration::from_secs(second));
+        let times = Times::default().after_answer(before);
+        assert!(!times.may_look_up(start, after), "it has waited for this answer");
+        assert!(!times.may_look_up(before, after));
+        assert!(times.may_look_up(after, after), "the key may be newer than the answer");
     }
 }
