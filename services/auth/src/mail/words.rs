@@ -338,10 +338,14 @@ fn account_deleted(name: &str, at: OffsetDateTime, site: &Url) -> Words {
                  devices and programs are signed out.",
                 moment(at)
             ),
-            "This cannot be undone. You can sign up again with this address.".into(),
+            "This cannot be undone. You can sign up again with this address, unless it is that of another account now.".into(),
         ],
         link: ("Open the site", page(site, "", None)),
-        after: vec!["If this was not you, tell the operator of the site.".into()],
+        after: vec![
+            "An account with an address that nobody has confirmed is also deleted when somebody confirms the address for another account."
+                .into(),
+            "If this was not you, tell the operator of the site.".into(),
+        ],
     }
 }
 
@@ -442,6 +446,13 @@ mod tests {
             let words = notice.words(&site());
             assert!(words.before.iter().chain(&words.after).any(|text| text.contains(expected)), "{words:?}");
         }
+    }
+
+    #[test]
+    fn a_mail_about_a_deleted_account_says_that_another_one_may_have_the_address() {
+        let words = Notice::AccountDeleted(OffsetDateTime::UNIX_EPOCH).words(&site());
+        assert!(words.before[1].contains("unless it is that of another account now"), "{words:?}");
+        assert!(words.after[0].ends_with("when somebody confirms the address for another account."), "{words:?}");
     }
 
     #[test]

@@ -391,6 +391,10 @@ async fn an_account_that_nobody_has_verified_yields_its_address_to_a_change() {
     let logged = "select count(*) from account_deletions where not only_keys";
     let logged: i64 = sqlx::query_scalar(logged).fetch_one(&fixture.cluster.database.pool).await.expect("count");
     assert_eq!(logged, 2, "the services delete what the accounts had");
+    let events = "select count(*) from audit_events e join users u on u.id::text = e.actor_id
+                  where e.kind = 'user.deleted' and e.user_id <> u.id and u.email like 'new-%'";
+    let events: i64 = sqlx::query_scalar(events).fetch_one(&fixture.cluster.database.pool).await.expect("count");
+    assert_eq!(events, 2, "the log has who took the address");
 }
 
 /// Each waits for the other's account, so both are locked in one order.
