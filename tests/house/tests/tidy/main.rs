@@ -4,6 +4,7 @@ mod circles;
 mod defences;
 mod dependencies;
 mod documents;
+mod live_tests;
 mod reasons;
 mod security;
 mod sizes;

@@ -1,15 +1,11 @@
 //! The tables of docs/threats.md and docs/asvs.md. A row that names a test names one that exists and runs, and each other row has a reason.
 //! Rows of the programme of security tests have tests of their names.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fs,
-};
+use std::{collections::BTreeSet, fs};
 
-use house::{
-    root,
-    source::{File, rust_files},
-};
+use house::root;
+
+use crate::live_tests::Files;
 
 /// A table: its page, what the id of a row begins with, and its columns. The last two are the state, and the test or the reason.
 struct Table {
@@ -95,30 +91,6 @@ fn all_rows() -> Vec<Row> {
     [THREATS, ASVS].iter().flat_map(rows).collect()
 }
 
-/// Whether a function of a file is a test that runs: it has the attribute, and is not ignored.
-fn is_live_test(text: &str, name: &str) -> bool {
-    let declaration = format!("fn {name}(");
-    let lines: Vec<_> = text.lines().map(str::trim).collect();
-    let is_declared = |line: &&str| line.strip_prefix("async ").unwrap_or(line).starts_with(&declaration);
-    lines.iter().enumerate().filter(|(_, line)| is_declared(line)).any(|(at, _)| {
-        let above = lines[..at].iter().rev().take_while(|line| line.starts_with("#[") || line.starts_with("//"));
-        let attributes: Vec<_> = above.filter(|line| line.starts_with("#[")).collect();
-        let is_test = attributes.iter().any(|line| ["#[test]", "#[tokio::test"].iter().any(|start| line.starts_with(start)));
-        is_test && !attributes.iter().any(|line| line.starts_with("#[ignore"))
-    })
-}
-
-/// Whether the file is a test program of its own, whose `main` cargo runs.
-fn is_test_program(path: &str) -> bool {
-    let Some((folder, file)) = path.split_once("/tests/") else { return false };
-    let manifest = fs::read_to_string(root().join(folder).join("Cargo.toml")).unwrap_or_default();
-    let name = format!("name = \"{}\"", file.trim_end_matches(".rs"));
-    manifest.split("[[test]]").skip(1).any(|section| {
-        let own = section.split("\n[").next().unwrap_or_default();
-        own.contains(&name) && own.contains("harness = false")
-    })
-}
-
 #[test]
 fn every_row_has_a_state_and_a_test_or_a_reason() {
     let problem = |row: &Row| match row.state() {
@@ -133,15 +105,11 @@ fn every_row_has_a_state_and_a_test_or_a_reason() {
 
 #[test]
 fn every_test_that_a_row_names_exists_and_runs() {
-    let sources: BTreeMap<_, _> = rust_files().into_iter().map(|File { path, text }| (path, text)).collect();
-    let exists = |path: &str, name: &str| {
-        let is_program = name == "main" && is_test_program(path);
-        is_program || sources.get(path).is_some_and(|text| is_live_test(text, name))
-    };
+    let files = Files::of_repository();
     let (rows, mut problems) = (all_rows(), Vec::new());
     for row in &rows {
-        let missing = row.code().filter_map(test_of).filter(|(path, name)| !exists(path, name));
-        problems.extend(missing.map(|(path, name)| row.has(&format!("there is no test {path}::{name}"))));
+        let missing = row.code().filter_map(test_of).filter(|(path, name)| !files.has_live_test(path, name));
+        problems.extend(missing.map(|(path, name)| row.has(&format!("there is no test {path}::{name} that runs"))));
     }
     none(problems);
 }
@@ -190,48 +158,12 @@ fn the_requirements_of_asvs_are_complete_and_in_order() {
 
 #[test]
 fn every_row_of_the_programme_has_a_live_test_of_its_name() {
-    let files = rust_files();
-    let has_test = |File { text, .. }: &File, row: u32| {
+    let files = Files::of_repository();
+    let has_test = |(path, text): (&str, &str), row: u32| {
         let prefix = format!("fn a{row}_");
         let mut names = text.split(&prefix).skip(1).filter_map(|rest| rest.split_once('('));
-        names.any(|(name, _)| is_live_test(text, &format!("a{row}_{name}")))
+        names.any(|(name, _)| files.has_live_test(path, &format!("a{row}_{name}")))
     };
-    let missing: Vec<_> = PROGRAMME.into_iter().filter(|row| !files.iter().any(|file| has_test(file, *row))).collect();
+    let missing: Vec<_> = PROGRAMME.into_iter().filter(|row| !files.texts().any(|file| has_test(file, *row))).collect();
     assert!(missing.is_empty(), "rows without a test: {missing:?}");
-}
-
-#[test]
-fn only_functions_that_run_as_tests_count() {
-    let text = "
-        #[test]
-        fn plain() {}
-        /// Why.
-        #[tokio::test(flavor = \"multi_thread\")]
-        // A remark.
-        async fn with_a_runtime() {}
-        #[test]
-        #[ignore = \"slow\"]
-        fn ignored() {}
-        #[test]
-        fn longer_name() {}
-
-        fn helper() {}
-        // fn in_a_comment() {}
-    ";
-    for (name, is_live) in [
-        ("plain", true),
-        ("with_a_runtime", true),
-        ("longer_name", true),
-        ("ignored", false),
-        ("helper", false),
-        ("in_a_comment", false),
-        ("longer", false),
-        ("absent", false),
-    ] {
-        assert_eq!(is_live_test(text, name), is_live, "{name}");
-    }
-    assert!(is_test_program("services/compiler/tests/sandbox.rs"));
-    for path in ["services/compiler/tests/none.rs", "services/compiler/src/main.rs", "services/auth/tests/sandbox.rs"] {
-        assert!(!is_test_program(path), "{path}");
-    }
 }
