@@ -43,6 +43,8 @@ pub(crate) enum KeyOwner {
 pub(crate) struct StoredKey {
     pub(crate) id: Uuid,
     pub(crate) owner: KeyOwner,
+    /// The account that stored it, also for a project.
+    pub(crate) stored_by: UserId,
     pub(crate) kind: Kind,
     pub(crate) display_name: String,
     /// Canonical.

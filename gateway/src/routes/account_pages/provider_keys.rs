@@ -110,6 +110,7 @@ fn list<'a>(keys: &'a [ProviderKey], names: &'a [String]) -> Section<'a> {
             Cell::Text(key.last_four.clone()),
             Cell::Text(key.base_url.clone()),
             Cell::Time(key.create_time),
+            Cell::Time(key.update_time),
             Cell::Time(key.last_use_time),
         ],
         form: Some(Form {
@@ -120,7 +121,7 @@ fn list<'a>(keys: &'a [ProviderKey], names: &'a [String]) -> Section<'a> {
             ..Form::default()
         }),
     });
-    let head = &["Name", "Provider", "Ends with", "Address", "Created", "Last use"];
+    let head = &["Name", "Provider", "Ends with", "Address", "Created", "Changed", "Last use"];
     let table = Table { caption: "Your keys of model providers", head, rows: rows.collect() };
     let texts = if keys.is_empty() { vec!["You have no keys. Your turns use those of this site.".to_owned()] } else { Vec::new() };
     Section { heading: "Your keys", texts, table: (!keys.is_empty()).then_some(table), ..Section::default() }

@@ -111,5 +111,6 @@ fn encode(key: StoredKey) -> ProviderKey {
         create_time: Some(clock::timestamp(key.created_at)),
         update_time: Some(clock::timestamp(key.updated_at)),
         last_use_time: key.used_at.map(clock::timestamp),
+        user_id: key.stored_by.to_string(),
     }
 }

@@ -51,6 +51,7 @@ pub(crate) async fn create(app: &App, context: &Context, new: NewKey) -> Result<
     let stored = StoredKey {
         id,
         owner,
+        stored_by: user,
         kind: new.kind,
         display_name: new.display_name,
         last_four: rules::last_four(&new.key),
@@ -60,7 +61,7 @@ pub(crate) async fn create(app: &App, context: &Context, new: NewKey) -> Result<
         updated_at: now,
         used_at: None,
     };
-    if !provider_keys::insert(&keys.db, &stored, user).await? {
+    if !provider_keys::insert(&keys.db, &stored).await? {
         return Err(Error::ProviderKeyExists(new.kind.name()));
     }
     log(user, &stored, "created");

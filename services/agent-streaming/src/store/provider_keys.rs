@@ -34,6 +34,7 @@ impl TryFrom<Row> for StoredKey {
         Ok(Self {
             id: row.id,
             owner: owner(row.user_id, row.project_id),
+            stored_by: UserId(row.user_id),
             kind: Kind::parse(&row.provider).ok_or_else(|| inconsistent("provider_keys.provider"))?,
             display_name: row.display_name,
             base_url: row.base_url,
@@ -59,12 +60,12 @@ fn columns(owner: KeyOwner) -> (Option<Uuid>, Option<Uuid>) {
 }
 
 /// Stores a key. Returns `false` if its owner has one for the provider already.
-pub(crate) async fn insert(db: &Pool, key: &StoredKey, user: UserId) -> Result<bool, StoreError> {
+pub(crate) async fn insert(db: &Pool, key: &StoredKey) -> Result<bool, StoreError> {
     let insert = sqlx::query!(
         "INSERT INTO provider_keys (id, user_id, project_id, provider, display_name, base_url, last_four, sealed, created_at, updated_at)
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT DO NOTHING",
         key.id,
-        user.0,
+        key.stored_by.0,
         columns(key.owner).1,
         key.kind.name(),
         key.display_name,
@@ -203,6 +204,7 @@ mod tests {
         let key = |owner: UserId, kind| StoredKey {
             id: Uuid::now_v7(),
             owner: KeyOwner::Person(owner),
+            stored_by: owner,
             kind,
             display_name: String::new(),
             base_url: String::new(),
@@ -213,7 +215,7 @@ mod tests {
             used_at: None,
         };
         for (owner, kind) in [(user, Kind::Anthropic), (user, Kind::OpenAi), (other, Kind::OpenAi)] {
-            assert!(insert(&database.pool, &key(owner, kind), owner).await.unwrap());
+            assert!(insert(&database.pool, &key(owner, kind)).await.unwrap());
         }
         sqlx::query("UPDATE provider_keys SET created_at = now() - interval '1 hour' WHERE provider = 'openai'")
             .execute(&database.pool)

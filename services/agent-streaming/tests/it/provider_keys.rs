@@ -87,7 +87,8 @@ async fn a_stored_key_is_used_by_the_turns_of_its_owner_only() {
     let cluster = Cluster::start(&[LOOPBACK]).await;
     let (own, of_project) = (Model::start().await, Model::start().await);
     let replica = cluster.replica();
-    let (mut ann, mut bob) = (cluster.user().at(&replica), cluster.user().at(&replica));
+    let user = cluster.user();
+    let (mut ann, mut bob) = (user.at(&replica), cluster.user().at(&replica));
     up(&mut ann).await;
     let key = create(&ann, new_key(&own, CANARY, "")).await.expect("created");
     assert_eq!((key.provider.as_str(), key.last_four.as_str(), key.base_url.as_str()), ("openai", "ffee", own.url.as_str()));
@@ -104,7 +105,12 @@ async fn a_stored_key_is_used_by_the_turns_of_its_owner_only() {
     let second = create(&ann, new_key(&of_project, SECOND, &project)).await.expect("created");
     let (turn, _) = ann.run(in_project(&project, "SAY the project's")).await;
     assert_eq!((turn.provider_key_id.as_str(), of_project.keys()), (second.id.as_str(), vec![format!("Bearer {SECOND}")]));
-    assert!(list(&ann, "").await.expect("a list")[0].last_use_time.is_some());
+    for (project, key) in [("", &key), (project.as_str(), &second)] {
+        let listed = list(&ann, project).await.expect("a list");
+        let [one] = &listed[..] else { panic!("{listed:?}") };
+        assert_eq!((&one.id, &one.user_id, &one.create_time), (&key.id, &user.id.to_string(), &key.create_time));
+        assert!(one.create_time.is_some() && one.update_time.is_some() && one.last_use_time.is_some(), "{one:?}");
+    }
 
     // Others see and change neither.
     assert_eq!(list(&bob, &project).await.expect_err("not his").reason, "PROJECT_NOT_FOUND");
