@@ -1,6 +1,5 @@
-//! Row A5 of the test programme: after a login, a logout, a revocation, a new password, a reset, another address, or the end of the account, the
-//! access of the sessions that ended stops within a second, and their open streams of every kind within five, at two gateways. A gateway that starts later
-//! refuses them, too. A session never keeps an id across a login or a new password.
+//! Row A5 of the test programme: whatever ends a session ([`crate::session_ends`] has the ways), its access stops within a second, and its open
+//! streams of every kind within five, at two gateways. A gateway that starts later refuses it, too. A session never keeps an id across a login or a new password.
 
 use std::time::Duration;
 
@@ -17,7 +16,11 @@ use test_support::{
     process::Launch,
     script::{Gates, last_line},
 };
-use tokio::process::Command;
+
+use crate::{
+    identities::{self, GitHub},
+    session_ends::{ENDS, Ending, NEW_PASSWORD, Site, cookie_of, end, refresh, sign_in},
+};
 
 /// Rounds of the CI form.
 const ROUNDS: usize = 200;
@@ -27,7 +30,6 @@ const STREAM_ENDS_WITHIN: Duration = Duration::from_secs(5);
 const STARTED_WITHIN: Duration = Duration::from_secs(60);
 /// The header that names the turn of a stream.
 const TURN_ID: &str = "x-backlot-turn-id";
-const NEW_PASSWORD: &str = "another horse, another battery 8";
 
 /// A second gateway of the cluster, in a process of its own.
 pub(crate) struct SecondGateway {
@@ -58,111 +60,6 @@ impl SecondGateway {
         .await;
         Ok(Self { url, _process: process })
     }
-}
-
-/// How a session ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum End {
-    SignOut,
-    SignInAgain,
-    Revoke,
-    RevokeOthers,
-    RevokeAll,
-    ChangePassword,
-    StepUp,
-    Reset,
-    ChangeAddress,
-    ByOperator,
-    Disable,
-    DeleteAccount,
-}
-
-const ENDS: [End; 12] = [
-    End::SignOut,
-    End::SignInAgain,
-    End::Revoke,
-    End::RevokeOthers,
-    End::RevokeAll,
-    End::ChangePassword,
-    End::StepUp,
-    End::Reset,
-    End::ChangeAddress,
-    End::ByOperator,
-    End::Disable,
-    End::DeleteAccount,
-];
-
-fn cookie_of(response: &reqwest::Response) -> Result<String> {
-    let line = response.headers().get(header::SET_COOKIE).context("no cookie")?.to_str()?;
-    Ok(line.split(';').next().unwrap_or_default().to_owned())
-}
-
-/// The same person with the cookie of a sign-in, for which the request has this cookie.
-async fn sign_in(person: &Person, cookie: Option<&str>) -> Result<Person> {
-    let body = json!({ "email": person.email, "password": PASSWORD });
-    let mut request = person.http.post(format!("{}/api/auth/signin", person.url)).json(&body);
-    if let Some(cookie) = cookie {
-        request = request.header(header::COOKIE, cookie);
-    }
-    let response = request.send().await?.error_for_status()?;
-    Ok(Person { cookie: cookie_of(&response)?, ..person.clone() })
-}
-
-async fn session_id(person: &Person) -> Result<String> {
-    Ok(person.get("/api/auth/session").await?["session"]["id"].as_str().context("an id")?.to_owned())
-}
-
-/// The token of the link to a page in the mail to this address.
-async fn link_token(cluster: &Cluster, email: &str, page: &str) -> String {
-    let outbox = cluster.data_dir().join("outbox");
-    let link = format!("{page}?token=");
-    let token = |mail: String| Some(mail.split_once(&link)?.1.split_whitespace().next()?.to_owned());
-    eventually(STARTED_WITHIN, || async {
-        let mails = std::fs::read_dir(&outbox).ok()?.filter_map(|entry| std::fs::read_to_string(entry.ok()?.path()).ok());
-        mails.filter(|mail| mail.contains(email)).find_map(token)
-    })
-    .await
-}
-
-async fn administer(cluster: &Cluster, arguments: [&str; 3]) -> Result<()> {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_backlot-under-test"));
-    command.arg("admin").args(arguments).env_clear().env("USER", "grace").env("BACKLOT_DATA_DIR", cluster.data_dir());
-    let output = command.output().await?;
-    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    Ok(())
-}
-
-/// Ends the session of `ended` at its gateway, in the given way. `other` is another session of the same person.
-async fn end(how: End, cluster: &Cluster, ended: &Person, other: &Person) -> Result<()> {
-    let body = json!({ "currentPassword": PASSWORD, "password": NEW_PASSWORD });
-    let answer = match how {
-        End::SignOut => ended.post("/api/auth/signout", json!({})).await,
-        End::SignInAgain => sign_in(ended, Some(&ended.cookie)).await.map(|_| Value::Null),
-        End::Revoke => {
-            let path = format!("/api/auth/sessions/{}", session_id(ended).await?);
-            other.request(Method::DELETE, &path).send().await?.error_for_status()?;
-            Ok(Value::Null)
-        }
-        End::RevokeOthers => other.post("/api/auth/sessions:revoke", json!({})).await,
-        End::RevokeAll => other.post("/api/auth/sessions:revoke", json!({ "includeCurrent": true })).await,
-        End::ChangePassword => other.post("/api/auth/password", body).await,
-        End::StepUp => ended.post("/api/auth/step-up", json!({ "password": PASSWORD })).await,
-        End::Reset => {
-            other.post("/api/auth/reset", json!({ "email": ended.email })).await?;
-            let token = link_token(cluster, &ended.email, "/account/reset/confirm").await;
-            other.post("/api/auth/reset/confirm", json!({ "token": token, "password": NEW_PASSWORD })).await
-        }
-        End::ChangeAddress => {
-            let new = format!("new-{}", ended.email);
-            other.post("/api/auth/email", json!({ "newEmail": new })).await?;
-            let token = link_token(cluster, &new, "/account/new-email").await;
-            other.post("/api/auth/email/confirm", json!({ "token": token })).await
-        }
-        End::ByOperator => administer(cluster, ["sessions", "end", &ended.email]).await.map(|()| Value::Null),
-        End::Disable => administer(cluster, ["users", "disable", &ended.email]).await.map(|()| Value::Null),
-        End::DeleteAccount => other.post("/api/auth/account:delete", json!({ "email": ended.email })).await,
-    };
-    answer.map(drop)
 }
 
 /// Opens a stream of each kind: the events of the project with every credential, and a turn as a run of AG-UI, as events, and for the AI SDK.
@@ -218,18 +115,19 @@ pub(crate) async fn ends(viewers: [&Person; 3], streams: Vec<Response>) -> Resul
 
 /// One round: the ended session has open streams at both gateways, and its access is tried at both. All times begin with the answer to what
 /// has ended it.
-async fn round(number: usize, cluster: &Cluster, urls: [&str; 2], gates: &Gates) -> Result<()> {
+async fn round(number: usize, site: &Site<'_>, urls: [&str; 2], gates: &Gates) -> Result<()> {
     let how = ENDS[number % ENDS.len()];
     // All kinds of ends have both orders.
     let first = (number / ENDS.len()) % 2;
     let (here, there) = (urls[first], urls[1 - first]);
     let other = Person::sign_up(here).await?;
-    let ended = sign_in(&other, None).await?;
-    let far = Person { url: there.to_owned(), ..ended.clone() };
-    let bearer = far.with_token().await?;
-    let (viewers, prompt) = ([&ended, &far, &bearer], format!("hold {number}"));
+    let ending = Ending::begin(how, &other).await?;
+    let far = Person { url: there.to_owned(), ..ending.person.clone() };
+    // A program has its access token already.
+    let bearer = if far.token.is_some() { far.clone() } else { far.with_token().await? };
+    let (viewers, prompt) = ([&ending.person, &far, &bearer], format!("hold {number}"));
     let streams = open_streams(viewers, &prompt).await?;
-    end(how, cluster, &ended, &other).await.with_context(|| format!("{how:?}"))?;
+    end(how, site, &ending, &other).await.with_context(|| format!("{how:?}"))?;
     ends(viewers, streams).await.with_context(|| format!("{how:?}"))?;
     // The turn goes on without its session.
     gates.of(&prompt).open();
@@ -245,12 +143,14 @@ async fn a5_access_ends_in_a_second_and_streams_in_five_at_two_gateways() -> Res
         text.hold_at(At::Event(5), &held.of(&last_line(request)))
     };
     let models = ModelServer::start(Script::with(move |_, request| Some(answer(request)))).await;
+    let github = GitHub::start().await?;
     let settings =
         [("ANTHROPIC_API_KEY", "sk-ant-canary"), ("ANTHROPIC_BASE_URL", models.url()), ("BACKLOT_MODEL", "anthropic/claude-test")];
-    let cluster = Cluster::with(&settings).await?;
+    let cluster = identities::cluster(&github, &settings).await?;
+    let site = Site { cluster: &cluster, github: &github };
     let second = SecondGateway::start(&cluster).await?;
     let urls = [cluster.url.as_str(), second.url.as_str()];
-    let mut rounds = stream::iter((0..ROUNDS).map(|number| round(number, &cluster, urls, &gates))).buffer_unordered(AT_THE_SAME_TIME);
+    let mut rounds = stream::iter((0..ROUNDS).map(|number| round(number, &site, urls, &gates))).buffer_unordered(AT_THE_SAME_TIME);
     while let Some(done) = rounds.next().await {
         done?;
     }
@@ -342,13 +242,8 @@ async fn a_program_works_with_refresh_tokens_until_one_is_replayed() -> Result<(
     let created = person.post("/api/auth/refresh-tokens", json!({ "displayName": "nightly export" })).await?;
     let token = created["refreshToken"].as_str().context("a token")?.to_owned();
     let program = Person { cookie: String::new(), ..person.clone() };
-    let refresh = async |token: &str| {
-        let body = json!({ "refreshToken": token });
-        let response = program.http.post(format!("{}/api/auth/token", program.url)).json(&body).send().await?;
-        anyhow::Ok((response.status(), response.json::<Value>().await?))
-    };
-    let (_, next) = refresh(&token).await?;
-    let (_, again) = refresh(&token).await?;
+    let (_, next) = refresh(&program, &token).await?;
+    let (_, again) = refresh(&program, &token).await?;
     ensure!(next["refreshToken"] == again["refreshToken"], "the answer was lost, and is the same");
     let working = Person { token: Some(again["accessToken"].as_str().context("a token")?.to_owned()), ..program.clone() };
     working.get("/api/projects").await?;
@@ -358,10 +253,10 @@ async fn a_program_works_with_refresh_tokens_until_one_is_replayed() -> Result<(
     ensure!((status, problem["reason"].as_str()) == (StatusCode::FORBIDDEN, Some("SESSION_REQUIRED")), "{problem}");
 
     // The access token was used, so this is somebody else.
-    let (status, problem) = refresh(&token).await?;
+    let (status, problem) = refresh(&program, &token).await?;
     ensure!((status, problem["reason"].as_str()) == (StatusCode::UNAUTHORIZED, Some("TOKEN_REUSED")), "{problem}");
     refused(&working, Stopwatch::start()).await?;
-    let (status, _) = refresh(next["refreshToken"].as_str().context("a token")?).await?;
+    let (status, _) = refresh(&program, next["refreshToken"].as_str().context("a token")?).await?;
     ensure!(status == StatusCode::UNAUTHORIZED, "the whole family has ended");
     person.get("/api/auth/session").await?;
     cluster.stop().await

@@ -14,7 +14,7 @@ use axum::{
 };
 use reqwest::{Client, StatusCode, header, redirect::Policy};
 use serde_json::{Value, json};
-use test_support::Cluster;
+use test_support::{Cluster, Person};
 use tokio::{net::TcpListener, process::Command, sync::Mutex};
 use url::{Url, form_urlencoded};
 
@@ -24,13 +24,13 @@ const PASSWORD: &str = "correct horse battery staple 7";
 type Codes = Arc<Mutex<BTreeMap<String, (u64, String)>>>;
 
 /// A GitHub. A token is the id of the person.
-struct GitHub {
+pub(crate) struct GitHub {
     url: String,
     codes: Codes,
 }
 
 impl GitHub {
-    async fn start() -> Result<Self> {
+    pub(crate) async fn start() -> Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let (url, codes) = (format!("http://{}", listener.local_addr()?), Codes::default());
         let router = Router::new()
@@ -135,6 +135,22 @@ impl<'a> Browser<'a> {
         self.get(&back).await
     }
 
+    /// Links the account of a person at the provider.
+    async fn link(&mut self, github: &GitHub, id: u64) -> Result<()> {
+        let there = self.post("/account/identities", &[("action", "link"), ("provider", "github")]).await?;
+        let to = there.refresh.strip_prefix("0;url=").with_context(|| format!("no refresh: {}", there.html))?;
+        let back = github.authorize(to, id).await?;
+        let linked = self.get(&back).await?;
+        ensure!(linked.location == "/account/identities?done=linked", "{} {}", linked.status, linked.html);
+        Ok(())
+    }
+
+    async fn unlink(&mut self, identity: &str) -> Result<()> {
+        let unlinked = self.post("/account/identities", &[("action", "unlink"), ("identity", identity)]).await?;
+        ensure!(unlinked.location == "/account/identities?done=unlinked", "{} {}", unlinked.status, unlinked.html);
+        Ok(())
+    }
+
     async fn session(&mut self) -> Result<Value> {
         Ok(serde_json::from_str(&self.get("/api/auth/session").await?.html)?)
     }
@@ -145,7 +161,17 @@ fn hidden<'a>(html: &'a str, name: &str) -> Result<&'a str> {
     rest.split('"').next().context("no end")
 }
 
-async fn cluster(github: &GitHub, more: &[(&str, &str)]) -> Result<Cluster> {
+/// Links a new account at the provider to the account of the person, and unlinks it.
+pub(crate) async fn link_and_unlink(cluster: &Cluster, github: &GitHub, person: &Person) -> Result<()> {
+    let (name, secret) = person.cookie.split_once('=').context("a cookie")?;
+    let mut browser = Browser::new(cluster)?;
+    browser.cookies.insert(name.to_owned(), secret.to_owned());
+    browser.link(github, uuid::Uuid::new_v4().as_u64_pair().0 >> 32).await?;
+    let listed = browser.get("/account/identities").await?;
+    browser.unlink(hidden(&listed.html, "identity")?).await
+}
+
+pub(crate) async fn cluster(github: &GitHub, more: &[(&str, &str)]) -> Result<Cluster> {
     let settings = [
         ("BACKLOT_GITHUB_CLIENT_ID", "test"),
         ("BACKLOT_GITHUB_CLIENT_SECRET", "a client secret of the test"),
@@ -178,13 +204,8 @@ async fn a_person_signs_in_with_a_provider_and_links_another_account() -> Result
         "{}",
         last.html
     );
-    let there = browser.post("/account/identities", &[("action", "link"), ("provider", "github")]).await?;
-    let to = there.refresh.strip_prefix("0;url=").with_context(|| format!("no refresh: {}", there.html))?;
-    let back = github.authorize(to, 2).await?;
-    let linked = browser.get(&back).await?;
-    ensure!(linked.location == "/account/identities?done=linked", "{} {}", linked.status, linked.html);
-    let unlinked = browser.post("/account/identities", &[("action", "unlink"), ("identity", &own)]).await?;
-    ensure!(unlinked.location == "/account/identities?done=unlinked", "{} {}", unlinked.status, unlinked.html);
+    browser.link(&github, 2).await?;
+    browser.unlink(&own).await?;
 
     // The linked account leads to the same person, and the unlinked one is refused, because its address has an account.
     let mut other = Browser::new(&cluster)?;

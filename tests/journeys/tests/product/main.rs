@@ -1,6 +1,6 @@
 //! The public API, used as browsers and programs do. Each journey starts its own cluster in this process.
 //!
-//! - Accounts: [`accounts`], [`sessions`], [`access_ends`], [`second_factor`], [`sites`].
+//! - Accounts: [`accounts`], [`sessions`], [`access_ends`], [`session_ends`], [`second_factor`], [`sites`].
 //! - Turns: [`story`], [`turns`], [`resume`], [`limits`]; `tests/providers.rs` has the turns through the clients of model providers.
 //! - Projects: [`conflicts`], [`preconditions`], [`coding`], [`previews`], [`preview_ends`], [`compiled`], [`published`], [`checks`], [`files`], [`contents`], [`search`], [`messages`],
 //!   [`templates`], [`archives`].
@@ -34,6 +34,7 @@ mod resume;
 mod search;
 mod second_factor;
 mod service_accounts;
+mod session_ends;
 mod sessions;
 mod sites;
 mod story;
