@@ -1,7 +1,8 @@
-//! For tests of all crates: private engines that live as long as the test process, polling until a condition holds, and a proxy that can be
-//! shut. Feature `testing`.
+//! For tests of all crates: private engines that live as long as the test process, polling until a condition holds, a proxy that can be shut, and
+//! an authenticator for passkeys. Feature `testing`.
 
 mod access;
+mod authenticator;
 pub mod canary;
 mod gate;
 pub mod issuer;
@@ -24,6 +25,7 @@ use tokio::net::TcpListener;
 
 pub use self::{
     access::{assert_access_table, assert_access_tables},
+    authenticator::Authenticator,
     gate::Gate,
     issuer::Issuer,
     lines::{Line, Lines},

@@ -103,6 +103,8 @@ pub struct Deployment {
     pub timeline: Arc<Timeline>,
     /// The prefix of the names of the databases.
     pub database: String,
+    /// The origin of the installation as browsers see it. Authenticators know it by a name, so it has no address.
+    pub site: String,
     pub folder: PathBuf,
     supervisor: JoinHandle<()>,
 }
@@ -124,7 +126,9 @@ impl Deployment {
             }
         }
         let base = Launch::new(&plan.executable.to_string_lossy(), &folder.join(DATA));
-        let base = shared_settings(base, plan, &folder, &database)?;
+        let gateway = addresses.iter().find(|replica| replica.role == Role::Gateway).context("a gateway")?;
+        let site = format!("http://localhost:{}", gateway.address.port());
+        let base = shared_settings(base, plan, &folder, &database)?.set("BACKLOT_PUBLIC_URL", &site);
         let (mut links, mut nodes) = (Vec::new(), Vec::new());
         for role in Role::ALL {
             let mut launch = base.clone();
@@ -147,7 +151,7 @@ impl Deployment {
             node.start().await?;
         }
         let supervisor = task::spawn(supervise(nodes.clone()));
-        let deployment = Self { nodes, links, engines: Arc::clone(engines), timeline, database, folder, supervisor };
+        let deployment = Self { nodes, links, engines: Arc::clone(engines), timeline, database, site, folder, supervisor };
         deployment.ready().await?;
         Ok(deployment)
     }

@@ -2,7 +2,7 @@
 //! turn. Three save, read, fork and delete without an agent. One replaces an old prompt while a later one is answered. One changes messages.
 //! Two use contents again that a sweep is about to delete. One opens pages of projects that are compiled and import a package, also while a turn
 //! runs. One stores keys of model providers, two delete accounts, and one uses credentials and ends them. One uses links in mails, one a second
-//! factor, and one devices and service accounts.
+//! factor, one passkeys, and one devices and service accounts.
 
 mod account;
 mod conversation;
@@ -10,6 +10,7 @@ mod credentials;
 mod mail_links;
 mod merge;
 mod own_keys;
+mod passkeys;
 mod preview;
 mod programs;
 mod project;
@@ -55,6 +56,8 @@ pub struct Addresses {
     pub database: String,
     /// The folder with the mails of auth.
     pub outbox: PathBuf,
+    /// The origin of the installation as browsers see it.
+    pub site: String,
 }
 
 /// What an editor does.
@@ -72,6 +75,7 @@ pub enum Job {
     UseCredentials,
     UseLinks(Arc<Addresses>),
     UseSecondFactor(Operator),
+    UsePasskeys(Arc<Addresses>),
     UsePrograms,
 }
 
@@ -96,6 +100,7 @@ pub async fn work(client: Client, job: Job, name: String, stop: Arc<AtomicBool>)
             Job::UseCredentials => editor.use_credentials().await,
             Job::UseLinks(addresses) => editor.use_links(&addresses.outbox).await,
             Job::UseSecondFactor(operator) => editor.use_second_factor(operator).await,
+            Job::UsePasskeys(addresses) => editor.use_passkeys(&addresses.site).await,
             Job::UsePrograms => editor.use_programs().await,
         };
         // Most failures are also recorded where they happen. The editor continues with the next project.

@@ -76,21 +76,6 @@ const EXCLUDED: &[(Role, &[&str], &str)] = &[
     (
         Role::Auth,
         &[
-            "insert passkeys",
-            "list ids of passkeys",
-            "select owner of passkeys",
-            "select passkeys",
-            "use passkeys",
-            "rename passkeys",
-            "delete passkeys",
-            "insert passkey_ceremonies",
-            "take passkey_ceremonies",
-        ],
-        "needs an authenticator, and the address of a run offers no passkeys; tests of the service have one",
-    ),
-    (
-        Role::Auth,
-        &[
             "insert provider_flows",
             "take provider_flows",
             "insert identities",

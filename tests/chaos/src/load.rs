@@ -32,8 +32,8 @@ use crate::deployment::Deployment;
 const TURNS_PER_PROJECT: u64 = 5;
 /// The number of editors besides these clients: three work without an agent, one replaces old prompts, one appends to lists, one changes
 /// messages, two use contents again, one opens compiled pages, one stores keys of providers, two delete accounts, one uses credentials, one
-/// links in mails, one a second factor, one devices and service accounts, and the others save during turns.
-const EDITORS: usize = 21;
+/// links in mails, one a second factor, one devices and service accounts, one passkeys, and the others save during turns.
+const EDITORS: usize = 22;
 /// The time between two rounds of probes.
 const PROBE_INTERVAL: Duration = Duration::from_millis(400);
 /// The limit for an answer to a probe.
@@ -61,7 +61,7 @@ impl Load {
     pub fn start(deployment: &Deployment, people: &Arc<Vec<Person>>, record: &Arc<Record>, size: LoadOptions, seed: u64) -> Self {
         let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
         let (database, outbox) = (deployment.engines.url(&deployment.database), deployment.outbox());
-        let addresses = Arc::new(Addresses { model: size.model, database, outbox });
+        let addresses = Arc::new(Addresses { model: size.model, database, outbox, site: deployment.site.clone() });
         let operator = Operator::connect(deployment);
         let mut tasks = Vec::new();
         for number in 0..size.clients + EDITORS {
@@ -90,6 +90,7 @@ impl Load {
                 Some(13) => task::spawn(editor::work(client, Job::UseLinks(Arc::clone(&addresses)), name, stop)),
                 Some(14) => task::spawn(editor::work(client, Job::UseSecondFactor(operator.clone()), name, stop)),
                 Some(15) => task::spawn(editor::work(client, Job::UsePrograms, name, stop)),
+                Some(16) => task::spawn(editor::work(client, Job::UsePasskeys(Arc::clone(&addresses)), name, stop)),
                 Some(_) => task::spawn(editor::work(client, Job::SaveDuringTurns, name, stop)),
             });
         }

@@ -151,6 +151,8 @@ pub struct KnownAccount {
     pub is_verified: bool,
     /// A sign-in needs an authenticator app.
     pub has_app: bool,
+    /// A sign-in needs a passkey.
+    pub has_passkey: bool,
 }
 
 /// What was observed of credentials.

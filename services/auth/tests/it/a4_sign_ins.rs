@@ -2,16 +2,14 @@
 //! `second_factor.rs`.
 
 use auth::testing::totp_code;
-use chassis::clock::now;
+use chassis::{clock::now, testing::Authenticator};
 use futures::future::join_all;
 use proto::{auth::PasskeyPurpose, error::Fault};
 use serde_json::json;
 
 use crate::{
     a4::{RACES, USES},
-    api_keys,
-    authenticator::Authenticator,
-    device,
+    api_keys, device,
     harness::{Client, Cluster, PASSWORD},
     issuer::{Returned, TestIssuer, person},
     mailbox::Mailbox,

@@ -9,6 +9,7 @@ use chassis::{
     context::Context,
     identity::Caller,
     secret::ClusterSecret,
+    testing::Authenticator,
 };
 use proto::{
     auth::{
@@ -22,7 +23,6 @@ use proto::{
 use tonic::{Request, Streaming};
 
 use crate::{
-    authenticator::Authenticator,
     email_change::Fixture,
     harness::{Cluster, PASSWORD, Replica, SECRET, Settings, answer, within_a_minute},
     mailbox::verify_all,

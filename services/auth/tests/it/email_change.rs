@@ -3,7 +3,7 @@
 use std::future::Future;
 
 use auth::testing::totp_code;
-use chassis::clock::now;
+use chassis::{clock::now, testing::Authenticator};
 use futures::future::join_all;
 use proto::{
     auth::{ChangeEmailRequest, ConfirmEmailChangeRequest, ConfirmEmailChangeResponse},
@@ -13,7 +13,6 @@ use rate_limit::Policies;
 
 use crate::{
     admin::Admin,
-    authenticator::Authenticator,
     harness::{Client, Cluster, PASSWORD, Replica, answer},
     mailbox::{Mailbox, forget_sent, is_stored, verify_all},
     passkeys::ORIGIN,

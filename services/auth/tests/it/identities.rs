@@ -5,7 +5,7 @@ use std::time::Duration;
 use chassis::{
     identity::Caller,
     postgres::{begin, commit},
-    testing::eventually,
+    testing::{Authenticator, eventually},
 };
 use proto::{
     auth::{
@@ -20,7 +20,6 @@ use crate::{
     a7::Fixture,
     account_deletion::deletions,
     admin::Admin,
-    authenticator::Authenticator,
     harness::{Client, Cluster, PASSWORD, Settings, answer},
     issuer::{TestIssuer, person},
     mailbox::verify_all,

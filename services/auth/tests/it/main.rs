@@ -12,7 +12,6 @@ mod account_deletion;
 mod admin;
 mod api_keys;
 mod audit;
-mod authenticator;
 mod device;
 mod email;
 mod email_change;

@@ -3,6 +3,7 @@
 use chassis::{
     clock::now,
     postgres::{begin, commit},
+    testing::Authenticator,
 };
 use proto::{
     auth::{
@@ -17,7 +18,6 @@ use serde_json::{Value, json};
 
 use crate::{
     admin::Admin,
-    authenticator::Authenticator,
     harness::{Client, Cluster, PASSWORD, Replica, answer},
     mailbox::{Mailbox, is_stored, verify_all},
     step_up::{age_proofs, claims, step_up},

@@ -13,6 +13,7 @@ pub struct StoredAccount {
     pub is_verified: bool,
     pub has_password: bool,
     pub has_app: bool,
+    pub passkeys: i64,
     pub recovery_codes: i64,
     /// Links that would give it another address.
     pub address_links: i64,
@@ -32,9 +33,10 @@ pub fn check(known: &[KnownAccount], stored: &BTreeMap<String, StoredAccount>) -
         violations.require(stored.email == known.email, "an account has the address that signs in", text);
         violations.require(stored.is_verified || !known.is_verified, "a used link proves the address", text);
         violations.require(stored.has_password, "an account keeps a password", text);
-        violations.require(stored.has_app == known.has_app, "an account has the factors of its person", text);
-        let has_codes = stored.recovery_codes > 0;
-        violations.require(has_codes == stored.has_app, "recovery codes belong to a second factor", text);
+        let (has_passkey, has_codes) = (stored.passkeys > 0, stored.recovery_codes > 0);
+        let has_factors = stored.has_app == known.has_app && has_passkey == known.has_passkey;
+        violations.require(has_factors, "an account has the factors of its person", text);
+        violations.require(has_codes == (stored.has_app || has_passkey), "recovery codes belong to a second factor", text);
         violations.require(stored.address_links == 0, "no link to another address is left", text);
     }
     found
@@ -50,7 +52,8 @@ mod tests {
             is_verified: known.is_verified,
             has_password: true,
             has_app: known.has_app,
-            recovery_codes: if known.has_app { 9 } else { 0 },
+            passkeys: known.has_passkey.into(),
+            recovery_codes: if known.has_app || known.has_passkey { 9 } else { 0 },
             address_links: 0,
         };
         change(&mut stored);
@@ -60,9 +63,11 @@ mod tests {
 
     #[test]
     fn a_change_that_is_half_done_is_found() {
-        let plain = KnownAccount { user: "u".to_owned(), email: "new@example.com".to_owned(), is_verified: true, has_app: false };
+        let (user, email) = ("u".to_owned(), "new@example.com".to_owned());
+        let plain = KnownAccount { user, email, is_verified: true, ..KnownAccount::default() };
         let with_app = KnownAccount { has_app: true, ..plain.clone() };
-        for known in [&plain, &with_app, &KnownAccount { is_verified: false, ..plain.clone() }] {
+        let with_passkey = KnownAccount { has_passkey: true, ..plain.clone() };
+        for known in [&plain, &with_app, &with_passkey, &KnownAccount { is_verified: false, ..plain.clone() }] {
             assert_eq!(rules(known, |_| {}), [""; 0], "{known:?}");
         }
         let codes = "recovery codes belong to a second factor";
@@ -72,10 +77,10 @@ mod tests {
         assert_eq!(rules(&plain, |stored| stored.address_links = 1), ["no link to another address is left"]);
         assert_eq!(rules(&plain, |stored| stored.recovery_codes = 1), [codes]);
         assert_eq!(rules(&with_app, |stored| stored.recovery_codes = 0), [codes]);
-        assert_eq!(
-            rules(&with_app, |stored| (stored.has_app, stored.recovery_codes) = (false, 0)),
-            ["an account has the factors of its person"]
-        );
+        assert_eq!(rules(&with_passkey, |stored| stored.recovery_codes = 0), [codes]);
+        let factors = ["an account has the factors of its person"];
+        assert_eq!(rules(&with_app, |stored| (stored.has_app, stored.recovery_codes) = (false, 0)), factors);
+        assert_eq!(rules(&with_passkey, |stored| (stored.passkeys, stored.recovery_codes) = (0, 0)), factors);
     }
 
     #[test]

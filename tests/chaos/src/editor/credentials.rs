@@ -19,6 +19,9 @@ pub(super) const NEW_PASSWORD: &str = "violet engine under a quiet bridge 5";
 /// Rotations of a program that stays signed in.
 const ROTATIONS: usize = 4;
 
+/// The reasons for which what works once is refused afterwards, besides a status of 401.
+const USED: [&str; 2] = ["LINK_INVALID", "CEREMONY_INVALID"];
+
 /// A program and the refresh token that it has.
 struct SignedIn {
     session: String,
@@ -189,12 +192,13 @@ impl Editor {
         outcome.ok().map(drop)
     }
 
-    /// Records the use of a credential. Only 401 refuses it, and for a link or a code of a device the reason of one that was used.
+    /// Records the use of a credential. Only 401 refuses it, and for what works once the reason of one that was used.
     pub(super) fn used(&self, what: &str, is_valid: bool, outcome: &Outcome) -> Option<()> {
         let refusal = match outcome {
             Ok(_) => None,
-            Err((StatusCode::UNAUTHORIZED, problem)) => Some(problem["reason"].as_str().unwrap_or_default().to_owned()),
-            Err((_, problem)) if problem["reason"] == "LINK_INVALID" => Some("LINK_INVALID".to_owned()),
+            Err((status, problem)) if *status == StatusCode::UNAUTHORIZED || USED.iter().any(|reason| problem["reason"] == *reason) => {
+                Some(problem["reason"].as_str().unwrap_or_default().to_owned())
+            }
             Err((_, problem)) if problem["error"] == "invalid_grant" => Some("invalid_grant".to_owned()),
             Err((status, problem)) => return self.wrong(format!("{what} is answered with {status} {problem}")),
         };
@@ -235,6 +239,6 @@ impl Editor {
     /// What the person of a new account knows of it.
     pub(super) fn known_account(&self) -> KnownAccount {
         let person = &self.client.people[0];
-        KnownAccount { user: person.user_id.clone(), email: person.email.clone(), is_verified: false, has_app: false }
+        KnownAccount { user: person.user_id.clone(), email: person.email.clone(), is_verified: false, has_app: false, has_passkey: false }
     }
 }

@@ -135,7 +135,7 @@ impl Editor {
     }
 
     /// The token of a sign-in that waits for a code.
-    async fn first_step(&mut self) -> Option<String> {
+    pub(super) async fn first_step(&mut self) -> Option<String> {
         match self.try_sign_in(PASSWORD).await? {
             Err((StatusCode::UNAUTHORIZED, problem)) if problem["reason"] == "SECOND_FACTOR_REQUIRED" => {
                 self.text_at(&problem, "/metadata/sign_in_token")

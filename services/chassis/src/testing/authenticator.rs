@@ -1,12 +1,13 @@
 //! An authenticator in memory: one P-256 key, as a security key or a phone has it (WebAuthn).
 
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
-use chassis::identity::sha256;
 use ring::{
     rand::{SecureRandom as _, SystemRandom},
     signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair as _},
 };
 use serde_json::{Value, json};
+
+use crate::identity::sha256;
 
 const PRESENT: u8 = 0x01;
 const VERIFIED: u8 = 0x04;
@@ -14,23 +15,27 @@ const WITH_KEY: u8 = 0x40;
 /// The passkey may be copied, and is copied.
 const BACKED_UP: u8 = 0x18;
 
-/// Public fields are what a test changes to make a wrong answer.
-pub(crate) struct Authenticator {
-    pub(crate) origin: String,
-    pub(crate) counter: u32,
-    pub(crate) verifies: bool,
+/// An authenticator with one passkey. Public fields are what a test changes to make a wrong answer.
+pub struct Authenticator {
+    pub origin: String,
+    pub counter: u32,
+    pub verifies: bool,
     /// Whether it stores the passkey with its account. Otherwise it finds the key by the id alone, and names no account.
-    pub(crate) discoverable: bool,
-    pub(crate) backed_up: bool,
+    pub discoverable: bool,
+    pub backed_up: bool,
     /// The account that it names.
-    pub(crate) user: Vec<u8>,
-    pub(crate) id: Vec<u8>,
+    pub user: Vec<u8>,
+    pub id: Vec<u8>,
     key: EcdsaKeyPair,
 }
 
 impl Authenticator {
     /// Used at this origin.
-    pub(crate) fn at(origin: &str) -> Self {
+    ///
+    /// # Panics
+    /// The system provides no random bytes.
+    #[must_use]
+    pub fn at(origin: &str) -> Self {
         let random = SystemRandom::new();
         let document = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &random).expect("a key");
         let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, document.as_ref(), &random).expect("a key");
@@ -41,7 +46,10 @@ impl Authenticator {
     }
 
     /// The answer to the options of a registration.
-    pub(crate) fn create(&mut self, options: &str) -> String {
+    ///
+    /// # Panics
+    /// They are none.
+    pub fn create(&mut self, options: &str) -> String {
         let options: Value = serde_json::from_str(options).expect("options");
         self.user = if self.discoverable { decoded(&options["user"]["id"]) } else { Vec::new() };
         let mut data = self.data(options["rp"]["id"].as_str().expect("id"), WITH_KEY);
@@ -62,7 +70,10 @@ impl Authenticator {
     }
 
     /// The answer to the options of a sign-in, a second step or a step-up.
-    pub(crate) fn get(&mut self, options: &str) -> String {
+    ///
+    /// # Panics
+    /// They are none.
+    pub fn get(&mut self, options: &str) -> String {
         let options: Value = serde_json::from_str(options).expect("options");
         self.counter += 1;
         let data = self.data(options["rpId"].as_str().expect("id"), 0);
