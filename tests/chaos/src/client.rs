@@ -19,8 +19,11 @@ use test_support::{
     sse::{Disconnected, Frame, Viewer},
 };
 use tokio::time::sleep;
+use tonic::Status;
 
 use super::{
+    moderator,
+    operator::Operator,
     prompt::Prompt,
     record::{Cancel, End, Record, View, WatchedTurn},
 };
@@ -39,6 +42,8 @@ pub struct Client {
     pub person: usize,
     pub urls: Vec<String>,
     pub record: Arc<Record>,
+    /// Who invites newcomers.
+    pub operator: Operator,
     pub rng: StdRng,
     /// The limit for the final answer to a request, and for the end of a turn that is followed, without starved time. Longer is a violation.
     pub turn_limit: Duration,
@@ -88,17 +93,22 @@ impl Client {
             person: self.person,
             urls: self.urls.clone(),
             record: Arc::clone(&self.record),
+            operator: self.operator.clone(),
             rng: StdRng::from_rng(&mut self.rng),
             turn_limit: self.turn_limit,
         }
     }
 
-    /// A client of a new account. An attempt that is not answered leaves an account that nobody uses.
+    /// A client of a new account. An attempt that is not answered leaves an account that nobody uses, so each has an invite of its own.
     pub async fn sign_up(&mut self) -> Option<Self> {
         let (clock, mut last) = (Stopwatch::start(), String::new());
         while clock.elapsed() < self.turn_limit {
+            let Some(invite) = self.invite().await else {
+                "no invite".clone_into(&mut last);
+                continue;
+            };
             let (sent, url) = (Stopwatch::start(), self.urls[self.rng.random_range(0..self.urls.len())].clone());
-            match within(ANSWERED_WITHIN, Person::sign_up(&url)).await {
+            match within(ANSWERED_WITHIN, Person::sign_up_with(&url, &invite)).await {
                 Ok(Ok(person)) => {
                     self.record.succeeded("sign up: 200".to_owned());
                     return Some(Self { people: Arc::new(vec![person]), person: 0, ..self.second_client() });
@@ -111,6 +121,19 @@ impl Client {
         }
         self.record.violation(format!("nobody could sign up within {:?}: {last}", self.turn_limit));
         None
+    }
+
+    /// The token of a new invite. Returns `None` after a pause if a replica of auth does not answer.
+    pub async fn invite(&mut self) -> Option<String> {
+        let (sent, replica) = (Stopwatch::start(), self.rng.random_range(0..usize::MAX));
+        let answer = within(ANSWERED_WITHIN, self.operator.create_invite(replica)).await;
+        let answer = answer.unwrap_or_else(|_| Err(Status::deadline_exceeded("no answer")));
+        let invite = answer.as_ref().ok().cloned();
+        moderator::answered(&self.record, "make an invite", answer.map(drop), sent);
+        if invite.is_none() {
+            sleep(Duration::from_millis(self.rng.random_range(50..300))).await;
+        }
+        invite
     }
 
     /// Runs one turn on the project of a draft to its end.

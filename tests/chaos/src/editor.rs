@@ -35,7 +35,6 @@ use tokio::time::{Duration, sleep};
 
 use super::{
     client::{ApiCall, Behavior, Client, Outcome},
-    operator::Operator,
     prompt::{Prompt, SHARED, Task},
     record::{Cancel, SavedRevision, WatchedTurn},
 };
@@ -74,7 +73,7 @@ pub enum Job {
     DeleteGuests(Arc<Addresses>),
     UseCredentials,
     UseLinks(Arc<Addresses>),
-    UseSecondFactor(Operator),
+    UseSecondFactor,
     UsePasskeys(Arc<Addresses>),
     UsePrograms,
 }
@@ -99,7 +98,7 @@ pub async fn work(client: Client, job: Job, name: String, stop: Arc<AtomicBool>)
             Job::DeleteGuests(addresses) => editor.delete_guests(addresses).await,
             Job::UseCredentials => editor.use_credentials().await,
             Job::UseLinks(addresses) => editor.use_links(&addresses.outbox).await,
-            Job::UseSecondFactor(operator) => editor.use_second_factor(operator).await,
+            Job::UseSecondFactor => editor.use_second_factor().await,
             Job::UsePasskeys(addresses) => editor.use_passkeys(&addresses.site).await,
             Job::UsePrograms => editor.use_programs().await,
         };

@@ -84,25 +84,19 @@ const EXCLUDED: &[(Role, &[&str], &str)] = &[
             "delete identities",
             "delete identities of account",
             "yield address of account",
-            "select password of account",
         ],
         "needs a provider of sign-ins, which a run has none of; tests of the service have one",
     ),
     (
         Role::Auth,
         &["insert verified account"],
-        "runs only where a sign-up proves its address, and everybody may sign up in a run; tests of the service do that",
+        "runs only where a sign-up proves its address, and in a run it needs an invite; tests of the service do that",
     ),
     (Role::Auth, &["postpone mail"], "runs only after a mail could not be written"),
     (
         Role::Auth,
         &["delete pending_sign_ins of account"],
         "runs only if all sign-ins of an account end, which few accounts with an app come to",
-    ),
-    (
-        Role::Auth,
-        &["check invites", "take invites"],
-        "runs only where a sign-up needs an invite, and everybody may sign up in a run; tests of the service do that",
     ),
 ];
 

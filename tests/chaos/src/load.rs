@@ -70,6 +70,7 @@ impl Load {
                 person: number % people.len(),
                 urls: deployment.urls(),
                 record: Arc::clone(record),
+                operator: operator.clone(),
                 rng: StdRng::seed_from_u64(seed.wrapping_mul(1_000).wrapping_add(number as u64)),
                 turn_limit: size.turn_limit,
             };
@@ -88,7 +89,7 @@ impl Load {
                 Some(11) => task::spawn(editor::work(client, Job::DeleteGuests(Arc::clone(&addresses)), name, stop)),
                 Some(12) => task::spawn(editor::work(client, Job::UseCredentials, name, stop)),
                 Some(13) => task::spawn(editor::work(client, Job::UseLinks(Arc::clone(&addresses)), name, stop)),
-                Some(14) => task::spawn(editor::work(client, Job::UseSecondFactor(operator.clone()), name, stop)),
+                Some(14) => task::spawn(editor::work(client, Job::UseSecondFactor, name, stop)),
                 Some(15) => task::spawn(editor::work(client, Job::UsePrograms, name, stop)),
                 Some(16) => task::spawn(editor::work(client, Job::UsePasskeys(Arc::clone(&addresses)), name, stop)),
                 Some(_) => task::spawn(editor::work(client, Job::SaveDuringTurns, name, stop)),

@@ -23,7 +23,6 @@ use tokio::time::{Duration, sleep};
 use tonic::{Request, Status};
 
 use super::{
-    client::Client,
     moderator,
     record::{DeletedAccount, Record},
 };
@@ -56,23 +55,33 @@ impl Operator {
         Self { replicas: replicas.collect() }
     }
 
-    /// Removes the second factors of an account for its person. Repeats the call until a replica answers.
-    pub(crate) async fn reset_second_factor(&self, person: &Client, user: &str) -> Option<()> {
+    /// Makes an invite at one of the replicas. Returns its token.
+    ///
+    /// # Errors
+    /// The replica does not answer.
+    pub async fn create_invite(&self, replica: usize) -> Result<String, Status> {
+        let mut admin = self.replicas[replica % self.replicas.len()].clone();
+        let create = CreateInviteRequest { operator: NAME.to_owned(), ..CreateInviteRequest::default() };
+        Ok(admin.create_invite(of_operator(create)).await?.into_inner().token)
+    }
+
+    /// Removes the second factors of an account. Repeats the call until a replica answers, within the limit.
+    pub(crate) async fn reset_second_factor(&self, user: &str, record: &Record, limit: Duration) -> Option<()> {
         let (what, clock) = ("reset a second factor", Stopwatch::start());
         for admin in self.replicas.iter().cycle() {
-            if clock.elapsed() > person.turn_limit {
+            if clock.elapsed() > limit {
                 break;
             }
             let (request, sent) = (ResetSecondFactorRequest { user: user.to_owned(), operator: NAME.to_owned() }, Stopwatch::start());
             let answer = admin.clone().reset_second_factor(of_operator(request)).await;
             let is_done = answer.is_ok();
-            moderator::answered(&person.record, what, answer.map(drop), sent);
+            moderator::answered(record, what, answer.map(drop), sent);
             if is_done {
                 return Some(());
             }
             sleep(RETRY).await;
         }
-        person.record.violation(format!("{what} of account {user} was not answered within {:?}", person.turn_limit));
+        record.violation(format!("{what} of account {user} was not answered within {limit:?}"));
         None
     }
 }

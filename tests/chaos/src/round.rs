@@ -18,6 +18,7 @@ use super::{
     known_accounts,
     load::{Load, LoadOptions},
     model::script,
+    operator::Operator,
     previews,
     prompt::{Prompt, Task},
     record::{ListHistory, ListOutcome, Record},
@@ -137,6 +138,7 @@ impl Environment {
         let mut plan = Plan::new(&options.executable)
             .set("BACKLOT_NPM_REGISTRY", &registry.url)
             .set("BACKLOT_MODEL", "openai/test")
+            .set("BACKLOT_SIGNUP", "invite")
             .set("OPENAI_BASE_URL", &model.openai_url())
             .set("ANTHROPIC_API_KEY", "test")
             .set("ANTHROPIC_BASE_URL", model.url());
@@ -144,9 +146,10 @@ impl Environment {
             plan = plan.set("PLANTED", bug);
         }
         let deployment = Arc::new(Deployment::start(&plan, engines, folder).await?);
-        let mut people = Vec::new();
-        for _ in 0..USERS {
-            people.push(Person::sign_up(&deployment.urls()[0]).await?);
+        let (operator, mut people) = (Operator::connect(&deployment), Vec::new());
+        for replica in 0..USERS {
+            let invite = operator.create_invite(replica).await?;
+            people.push(Person::sign_up_with(&deployment.urls()[0], &invite).await?);
         }
         let lease = i64::try_from(LEASE.as_millis())?;
         let rules =
@@ -251,6 +254,7 @@ impl Environment {
             person: 0,
             urls: self.deployment.urls(),
             record: Arc::clone(&self.record),
+            operator: Operator::connect(&self.deployment),
             rng: StdRng::seed_from_u64(self.options.seed),
             turn_limit: self.options.turn_limit,
         };

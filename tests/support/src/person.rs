@@ -29,9 +29,17 @@ impl Person {
     /// # Errors
     /// If the sign-up is refused.
     pub async fn sign_up(url: &str) -> Result<Self> {
+        Self::sign_up_with(url, "").await
+    }
+
+    /// The same with the token of an invite. Without a token there is no invite.
+    ///
+    /// # Errors
+    /// If the sign-up is refused.
+    pub async fn sign_up_with(url: &str, invite: &str) -> Result<Self> {
         let email = format!("{}@example.com", uuid::Uuid::now_v7().simple());
         let http = reqwest::Client::builder().no_proxy().build()?;
-        let body = json!({ "email": email, "password": PASSWORD });
+        let body = json!({ "email": email, "password": PASSWORD, "inviteToken": invite });
         let response = http.post(format!("{url}/api/auth/signup")).json(&body).send().await?;
         let cookie = response.headers().get("set-cookie").and_then(|v| v.to_str().ok()).map(str::to_owned);
         let status = response.status();

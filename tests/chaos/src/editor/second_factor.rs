@@ -10,10 +10,7 @@ use time::OffsetDateTime;
 use tokio::time::sleep;
 
 use super::{Editor, PAUSE, POLL};
-use crate::{
-    client::{ApiCall, Outcome},
-    operator::Operator,
-};
+use crate::client::{ApiCall, Client, Outcome};
 
 const STEP_SECONDS: i64 = 30;
 
@@ -53,7 +50,7 @@ struct CompletedSignIn {
 
 impl Editor {
     /// Adds an authenticator app to a new account, signs in with it, and removes it, mostly.
-    pub(super) async fn use_second_factor(&mut self, operator: &Operator) -> Option<()> {
+    pub(super) async fn use_second_factor(&mut self) -> Option<()> {
         let mut owner = self.newcomer().await?;
         let mut known = owner.known_account();
         let mut app = owner.add_app().await?;
@@ -70,7 +67,10 @@ impl Editor {
         }
         match self.client.rng.random_range(0..5) {
             0 => known.has_app = true,
-            1 | 2 => operator.reset_second_factor(&self.client, &known.user).await?,
+            1 | 2 => {
+                let Client { operator, record, turn_limit, .. } = &self.client;
+                operator.reset_second_factor(&known.user, record, *turn_limit).await?;
+            }
             // 404: an earlier attempt without an answer has removed it.
             _ => proved.call_or_not_found("remove an app", Method::DELETE, "/api/auth/totp", json!({})).await?,
         }
