@@ -358,7 +358,8 @@ impl Client {
             }
         };
         let status = response.status();
-        if status.is_success() {
+        // A client that follows redirects gets none.
+        if status.is_success() || status.is_redirection() {
             self.record.succeeded(format!("{what}: {}", status.as_u16()));
             return Answer::Good(response);
         }

@@ -2,7 +2,7 @@
 //! turn. Three save, read, fork and delete without an agent. One replaces an old prompt while a later one is answered. One changes messages.
 //! Two use contents again that a sweep is about to delete. One opens pages of projects that are compiled and import a package, also while a turn
 //! runs. One stores keys of model providers, two delete accounts, and one uses credentials and ends them. One uses links in mails, one a second
-//! factor, one passkeys, and one devices and service accounts.
+//! factor, one passkeys, one a provider of sign-ins, and one devices and service accounts.
 
 mod account;
 mod conversation;
@@ -14,6 +14,7 @@ mod passkeys;
 mod preview;
 mod programs;
 mod project;
+mod provider;
 mod reuse;
 mod running;
 mod second_factor;
@@ -30,7 +31,7 @@ use std::{
 use rand::RngExt as _;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use test_support::{canary::Stopwatch, upstream::Upstream};
+use test_support::{canary::Stopwatch, identity_provider::IdentityProvider, upstream::Upstream};
 use tokio::time::{Duration, sleep};
 
 use super::{
@@ -57,6 +58,8 @@ pub struct Addresses {
     pub outbox: PathBuf,
     /// The origin of the installation as browsers see it.
     pub site: String,
+    /// Where people sign in, too.
+    pub provider: Arc<IdentityProvider>,
 }
 
 /// What an editor does.
@@ -75,6 +78,7 @@ pub enum Job {
     UseLinks(Arc<Addresses>),
     UseSecondFactor,
     UsePasskeys(Arc<Addresses>),
+    UseProvider(Arc<Addresses>),
     UsePrograms,
 }
 
@@ -100,6 +104,7 @@ pub async fn work(client: Client, job: Job, name: String, stop: Arc<AtomicBool>)
             Job::UseLinks(addresses) => editor.use_links(&addresses.outbox).await,
             Job::UseSecondFactor => editor.use_second_factor().await,
             Job::UsePasskeys(addresses) => editor.use_passkeys(&addresses.site).await,
+            Job::UseProvider(addresses) => editor.use_provider(&addresses.provider).await,
             Job::UsePrograms => editor.use_programs().await,
         };
         // Most failures are also recorded where they happen. The editor continues with the next project.

@@ -73,25 +73,6 @@ const EXCLUDED: &[(Role, &[&str], &str)] = &[
         "runs only when a key is made, sealed again or retired; tests of the service do that",
     ),
     (Role::Auth, &["seal totp_secrets again"], "runs only after a change of the cluster secret; a test of the service does that"),
-    (
-        Role::Auth,
-        &[
-            "insert provider_flows",
-            "take provider_flows",
-            "insert identities",
-            "share account of identity",
-            "update identities",
-            "delete identities",
-            "delete identities of account",
-            "yield address of account",
-        ],
-        "needs a provider of sign-ins, which a run has none of; tests of the service have one",
-    ),
-    (
-        Role::Auth,
-        &["insert verified account"],
-        "runs only where a sign-up proves its address, and in a run it needs an invite; tests of the service do that",
-    ),
     (Role::Auth, &["postpone mail"], "runs only after a mail could not be written"),
     (
         Role::Auth,

@@ -10,6 +10,7 @@ use serde_json::json;
 use test_support::{
     Person,
     canary::{Stopwatch, within},
+    identity_provider::IdentityProvider,
     upstream::Upstream,
 };
 use tokio::{
@@ -32,21 +33,23 @@ use crate::deployment::Deployment;
 const TURNS_PER_PROJECT: u64 = 5;
 /// The number of editors besides these clients: three work without an agent, one replaces old prompts, one appends to lists, one changes
 /// messages, two use contents again, one opens compiled pages, one stores keys of providers, two delete accounts, one uses credentials, one
-/// links in mails, one a second factor, one devices and service accounts, one passkeys, and the others save during turns.
-const EDITORS: usize = 22;
+/// links in mails, one a second factor, one devices and service accounts, one passkeys, one a provider of sign-ins, and the
+/// others save during turns.
+const EDITORS: usize = 23;
 /// The time between two rounds of probes.
 const PROBE_INTERVAL: Duration = Duration::from_millis(400);
 /// The limit for an answer to a probe.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(8);
 
-/// The number of clients, the limit for the end of a turn, the base URL of the model server for the provider `openai`, and the registry of the
-/// packages.
+/// The number of clients, the limit for the end of a turn, the base URL of the model server for the provider `openai`, the registry of the
+/// packages, and the provider of sign-ins.
 #[derive(Debug, Clone)]
 pub struct LoadOptions {
     pub clients: usize,
     pub turn_limit: Duration,
     pub model: String,
     pub registry: Arc<Upstream>,
+    pub provider: Arc<IdentityProvider>,
 }
 
 /// Running clients.
@@ -61,7 +64,7 @@ impl Load {
     pub fn start(deployment: &Deployment, people: &Arc<Vec<Person>>, record: &Arc<Record>, size: LoadOptions, seed: u64) -> Self {
         let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
         let (database, outbox) = (deployment.engines.url(&deployment.database), deployment.outbox());
-        let addresses = Arc::new(Addresses { model: size.model, database, outbox, site: deployment.site.clone() });
+        let addresses = Arc::new(Addresses { model: size.model, database, outbox, site: deployment.site.clone(), provider: size.provider });
         let operator = Operator::connect(deployment);
         let mut tasks = Vec::new();
         for number in 0..size.clients + EDITORS {
@@ -92,6 +95,7 @@ impl Load {
                 Some(14) => task::spawn(editor::work(client, Job::UseSecondFactor, name, stop)),
                 Some(15) => task::spawn(editor::work(client, Job::UsePrograms, name, stop)),
                 Some(16) => task::spawn(editor::work(client, Job::UsePasskeys(Arc::clone(&addresses)), name, stop)),
+                Some(17) => task::spawn(editor::work(client, Job::UseProvider(Arc::clone(&addresses)), name, stop)),
                 Some(_) => task::spawn(editor::work(client, Job::SaveDuringTurns, name, stop)),
             });
         }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 use anyhow::Result;
 use backlot::role::Role;
 use rand::{SeedableRng as _, rngs::StdRng};
-use test_support::{Person, canary::Stopwatch, model_server::ModelServer, upstream::Upstream};
+use test_support::{Person, canary::Stopwatch, identity_provider::IdentityProvider, model_server::ModelServer, upstream::Upstream};
 use tokio::time::sleep;
 
 use super::{
@@ -103,7 +103,7 @@ impl Scenario {
     }
 }
 
-/// A deployment with its users, its model server and its registry of packages.
+/// A deployment with its users, its model server, its registry of packages and its provider of sign-ins.
 pub struct Environment {
     pub deployment: Arc<Deployment>,
     pub record: Arc<Record>,
@@ -111,6 +111,7 @@ pub struct Environment {
     people: Arc<Vec<Person>>,
     model: ModelServer,
     registry: Arc<Upstream>,
+    provider: Arc<IdentityProvider>,
     options: Options,
     rounds: u64,
 }
@@ -134,11 +135,12 @@ impl Environment {
     pub async fn open(options: &Options, engines: &Arc<Engines>, folder: PathBuf, bug: Option<&str>) -> Result<Self> {
         let record = Arc::new(Record::default());
         let model = ModelServer::start(script(Arc::clone(&record))).await;
-        let registry = Arc::new(Upstream::start().await);
+        let (registry, provider) = (Arc::new(Upstream::start().await), Arc::new(IdentityProvider::start().await));
         let mut plan = Plan::new(&options.executable)
             .set("BACKLOT_NPM_REGISTRY", &registry.url)
             .set("BACKLOT_MODEL", "openai/test")
             .set("BACKLOT_SIGNUP", "invite")
+            .set("BACKLOT_OIDC_PROVIDERS", &provider.setting())
             .set("OPENAI_BASE_URL", &model.openai_url())
             .set("ANTHROPIC_API_KEY", "test")
             .set("ANTHROPIC_BASE_URL", model.url());
@@ -154,7 +156,7 @@ impl Environment {
         let lease = i64::try_from(LEASE.as_millis())?;
         let rules =
             Rules { max_silence: lease + 13_500, max_latency: MAX_LATENCY, no_faults: false, recoveries: options.recoveries, lease };
-        Ok(Self { deployment, record, rules, people: Arc::new(people), model, registry, options: options.clone(), rounds: 0 })
+        Ok(Self { deployment, record, rules, people: Arc::new(people), model, registry, provider, options: options.clone(), rounds: 0 })
     }
 
     /// Runs one round of a scenario. The scenario defines the unit of `amount`.
@@ -178,6 +180,7 @@ impl Environment {
                 turn_limit: self.options.turn_limit,
                 model: self.model.openai_url(),
                 registry: Arc::clone(&self.registry),
+                provider: Arc::clone(&self.provider),
             };
             let load = Load::start(&self.deployment, &self.people, &self.record, size, seed);
             sleep(WARM_UP).await;

@@ -5,6 +5,7 @@
 //! - [`model_server`]: a model provider that answers from a script. [`script`]: journeys in Node.js.
 //! - [`vite`]: a project that is compiled for a preview. [`projects`]: projects from folders and npm packages.
 //! - [`contract`]: the HTTP bindings of the contract. [`document`]: the OpenAPI document. [`issuer`]: access tokens that a test issues.
+//! - [`identity_provider`]: an issuer of OpenID Connect for sign-ins.
 //! - [`sink`]: a server for what an exporter sends. [`upstream`]: a registry of npm packages.
 //! - [`canary`]: time limits that exclude the time during which the machine was starved.
 
@@ -12,6 +13,7 @@ pub mod cluster;
 pub mod contract;
 pub mod document;
 pub mod grpc;
+pub mod identity_provider;
 pub mod issuer;
 pub mod model_server;
 pub mod person;

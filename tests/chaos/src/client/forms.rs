@@ -1,6 +1,6 @@
 //! Forms that a browser or an OAuth client sends, and answers that are no JSON.
 
-use reqwest::{Method, StatusCode, Url};
+use reqwest::{Method, StatusCode, Url, header::HeaderMap};
 use serde_json::{Value, json};
 use test_support::canary::Stopwatch;
 use tokio::time::sleep;
@@ -8,9 +8,10 @@ use url::form_urlencoded;
 
 use super::{Answer, Client};
 
-/// An answer, at the end of its redirects.
+/// An answer, at the end of the redirects that its client follows.
 pub struct Page {
     pub url: Url,
+    pub headers: HeaderMap,
     pub body: Vec<u8>,
 }
 
@@ -60,10 +61,10 @@ impl Client {
             };
             match self.send(what, request).await {
                 Answer::Good(response) => {
-                    let url = response.url().clone();
+                    let (url, headers) = (response.url().clone(), response.headers().clone());
                     // The request is repeated if the answer is truncated.
                     if let Ok(body) = response.bytes().await {
-                        return Some(Ok(Page { url, body: body.to_vec() }));
+                        return Some(Ok(Page { url, headers, body: body.to_vec() }));
                     }
                 }
                 Answer::Refused(status, problem) => return Some(Err((status, problem))),

@@ -231,7 +231,8 @@ impl Editor {
         self.of_person(person)
     }
 
-    fn of_person(&mut self, person: Person) -> Self {
+    /// An editor of another person, or of the same person in another browser.
+    pub(super) fn of_person(&mut self, person: Person) -> Self {
         let client = Client { people: Arc::new(vec![person]), person: 0, ..self.client.second_client() };
         Self { client, draft: self.draft.clone(), project: String::new() }
     }

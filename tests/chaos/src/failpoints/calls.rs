@@ -21,6 +21,7 @@ pub(super) const OF_ACCOUNTS: &[(Role, &[&str])] = &[
             "DeleteTotp",
             "ExchangeDeviceCode",
             "ExportAccount",
+            "FinishProviderSignIn",
             "GetDeviceSignIn",
             "GetEmailChange",
             "GetFactors",
@@ -37,7 +38,9 @@ pub(super) const OF_ACCOUNTS: &[(Role, &[&str])] = &[
             "SignInWithPasskey",
             "StartDeviceSignIn",
             "StartPasskeyCeremony",
+            "StartProviderSignIn",
             "StartTotp",
+            "UnlinkIdentity",
             "UpdateServiceAccount",
             "VerifyEmail",
             "VerifySignIn",
@@ -51,11 +54,6 @@ pub(super) const OF_ACCOUNTS: &[(Role, &[&str])] = &[
 /// Calls without failpoints. A call that a role may make is here, or has failpoints.
 #[cfg(test)]
 const UNCALLED: &[(Role, &[&str], &str)] = &[
-    (
-        Role::Gateway,
-        &["StartProviderSignIn", "FinishProviderSignIn", "UnlinkIdentity"],
-        "needs a provider of sign-ins, which a run has none of",
-    ),
     (Role::AgentStreaming, &["GetKeySet"], "a process fetches the keys with its first access token, and then with one of another key"),
     (Role::ProjectStorage, &["GetKeySet"], "a process fetches the keys with its first access token, and then with one of another key"),
     (
