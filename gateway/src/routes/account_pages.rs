@@ -115,7 +115,7 @@ fn token_of_link(app: &App, path: &'static str, query: Option<&str>, headers: &H
     let stored = match link::in_query(query) {
         Sent::Token(token) => return Err(link::redirect(path, &token, secure)),
         Sent::Malformed => None,
-        Sent::Nothing => link::in_cookie(headers, secure),
+        Sent::Nothing => link::in_cookie(path, headers, secure),
     };
     stored.ok_or_else(|| {
         let text = "The address of this page is incomplete. Open the link in the mail again, or copy all of it into the browser.";

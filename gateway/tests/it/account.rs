@@ -20,6 +20,8 @@ const SIGNED_IN: [&str; 13] = [
     "/account/delete",
     "/account/confirm",
 ];
+const SECURE: [(&str, &str); 2] =
+    [("BACKLOT_PUBLIC_URL", "https://apps.example"), ("BACKLOT_PREVIEW_URL", "https://{preview}.apps.example")];
 const FORM: &str = "application/x-www-form-urlencoded";
 
 fn client() -> Client {
@@ -98,10 +100,14 @@ async fn the_token_of_a_link_leaves_the_address_and_is_in_the_form() {
     let html = page.text().await.unwrap();
     assert!(html.contains("href=\"/account/sign-in?next=verify-email\"") && html.contains("href=\"/account/reset\""), "{html}");
     assert!(!html.contains("<form") && !html.contains("abc-_1"), "{html}");
-    let secure = [("BACKLOT_PUBLIC_URL", "https://apps.example"), ("BACKLOT_PREVIEW_URL", "https://{preview}.apps.example")];
-    let gateway = start(&secure).await;
+    let gateway = start(&SECURE).await;
     let answer = client().get(gateway.url("/account/verify?token=abc")).send().await.unwrap();
-    assert!(header(&answer, "set-cookie").ends_with("; SameSite=Lax; Secure"));
+    assert_eq!(header(&answer, "set-cookie"), "__Host-backlot_link_verify=abc; Path=/; Max-Age=600; HttpOnly; SameSite=Lax; Secure");
+    // The browser sends the cookie to each page, and only its own page takes the token.
+    for (path, is_taken) in [("/account/verify", true), ("/account/reset/confirm", false)] {
+        let page = client().get(gateway.url(path)).header("cookie", "__Host-backlot_link_verify=abc").send().await.unwrap();
+        assert_eq!(page.text().await.unwrap().contains("name=\"token\" value=\"abc\""), is_taken, "{path}");
+    }
 }
 
 #[tokio::test]
@@ -122,6 +128,9 @@ async fn another_site_starts_no_sign_in_by_itself() {
     let back = get("/account/oauth/github/callback?state=x&code=y", "cross-site").await.unwrap();
     assert_eq!(back.status(), 503);
     assert!(header(&back, "set-cookie").starts_with("backlot_oauth=; Path=/account/oauth; Max-Age=0; HttpOnly; SameSite=Lax"));
+    let gateway = start(&SECURE).await;
+    let back = client().get(gateway.url("/account/oauth/github/callback?state=x&code=y")).send().await.unwrap();
+    assert_eq!(header(&back, "set-cookie"), "__Host-backlot_oauth=; Path=/; Max-Age=0; HttpOnly; SameSite=Lax; Secure");
 }
 
 #[tokio::test]

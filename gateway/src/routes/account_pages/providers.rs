@@ -41,9 +41,9 @@ const LIST_TIMEOUT: Duration = Duration::from_secs(1);
 /// With https only this host itself can set the cookie: a page of a neighbouring one, such as a preview, cannot.
 fn cookie(app: &App) -> PageCookie<'static> {
     if app.origins.secure() {
-        PageCookie { name: "__Host-backlot_oauth", path: "/", is_secure: true }
+        PageCookie { name: "__Host-backlot_oauth".into(), path: "/", is_secure: true }
     } else {
-        PageCookie { name: "backlot_oauth", path: "/account/oauth", is_secure: false }
+        PageCookie { name: "backlot_oauth".into(), path: "/account/oauth", is_secure: false }
     }
 }
 

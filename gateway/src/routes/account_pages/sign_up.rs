@@ -73,7 +73,7 @@ pub(crate) async fn sign_up_page(
         Sent::Token(token) => return link::redirect(SIGN_UP.0, &token, secure),
         // A part of a link must not fall back to the token of another one.
         Sent::Malformed => None,
-        Sent::Nothing => link::in_cookie(&headers, secure),
+        Sent::Nothing => link::in_cookie(SIGN_UP.0, &headers, secure),
     };
     let providers = providers_of(&app, &info.context(None)).await;
     sign_up_form("", &token.unwrap_or_default(), &providers, None)

@@ -74,7 +74,8 @@ pub(crate) async fn verify_email_page(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Response {
-    let has_link = link::in_query(query.as_deref()) != Sent::Nothing || link::in_cookie(&headers, app.origins.secure()).is_some();
+    let has_link =
+        link::in_query(query.as_deref()) != Sent::Nothing || link::in_cookie(VERIFY_EMAIL, &headers, app.origins.secure()).is_some();
     let token = || token_of_link(&app, VERIFY_EMAIL, query.as_deref(), &headers);
     let caller = match caller {
         Ok(SignedIn(caller)) if has_link => caller,

@@ -1,5 +1,7 @@
 //! Short secrets of pages in cookies: the token of a link, and the secret of a sign-in at a provider.
 
+use std::borrow::Cow;
+
 use axum::{
     http::{HeaderMap, HeaderValue, header},
     response::Response,
@@ -9,9 +11,9 @@ use axum::{
 const MAX_VALUE: usize = 256;
 
 /// Which cookie, and for which pages.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct PageCookie<'a> {
-    pub(crate) name: &'a str,
+    pub(crate) name: Cow<'a, str>,
     pub(crate) path: &'a str,
     pub(crate) is_secure: bool,
 }
@@ -20,7 +22,7 @@ impl PageCookie<'_> {
     pub(crate) fn read(self, headers: &HeaderMap) -> Option<String> {
         let lines = headers.get_all(header::COOKIE).iter().filter_map(|line| line.to_str().ok());
         let mut pairs = lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
-        pairs.find(|(name, _)| *name == self.name).map(|(_, value)| value.to_owned()).filter(|value| is_value(value))
+        pairs.find(|(name, _)| self.name == *name).map(|(_, value)| value.to_owned()).filter(|value| is_value(value))
     }
 
     /// The browser comes from another site, so the cookie is not `Strict`: browsers would not send it after a redirect.

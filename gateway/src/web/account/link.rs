@@ -30,14 +30,20 @@ pub(crate) fn in_query(query: Option<&str>) -> Sent {
     }
 }
 
-/// The cookie of the page at `path`. Browsers accept the prefix only from https, so no page without encryption sets a token for this one.
+/// The cookie of the page at `path`, which no other page reads. With https only this host itself can set it: browsers accept the prefix only
+/// for the path `/`, so the name has the page.
 fn cookie(path: &str, is_secure: bool) -> PageCookie<'_> {
-    PageCookie { name: if is_secure { "__Secure-backlot_link" } else { "backlot_link" }, path, is_secure }
+    if is_secure {
+        let page = path.trim_start_matches("/account/").replace('/', "-");
+        PageCookie { name: format!("__Host-backlot_link_{page}").into(), path: "/", is_secure }
+    } else {
+        PageCookie { name: "backlot_link".into(), path, is_secure }
+    }
 }
 
-/// The token in the cookie of the page.
-pub(crate) fn in_cookie(headers: &HeaderMap, is_secure: bool) -> Option<String> {
-    cookie("", is_secure).read(headers)
+/// The token in the cookie of the page at `path`.
+pub(crate) fn in_cookie(path: &str, headers: &HeaderMap, is_secure: bool) -> Option<String> {
+    cookie(path, is_secure).read(headers)
 }
 
 /// Moves the token into the cookie of the page at `path`.
@@ -54,6 +60,8 @@ pub(crate) fn forget(response: &mut Response, path: &str, secure: bool) {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]
@@ -73,11 +81,29 @@ mod tests {
         assert_eq!(in_query(Some(&format!("token={}", "a".repeat(257)))), Sent::Malformed);
         for (cookie, token) in [("backlot_link=abc", Some("abc")), ("a=1; backlot_link=abc", Some("abc")), ("backlot_link=", None)] {
             let headers = HeaderMap::from_iter([(header::COOKIE, cookie.parse().unwrap())]);
-            assert_eq!(in_cookie(&headers, false).as_deref(), token, "{cookie}");
+            assert_eq!(in_cookie("/account/verify", &headers, false).as_deref(), token, "{cookie}");
         }
-        for (cookie, token) in [("__Secure-backlot_link=abc", Some("abc")), ("backlot_link=abc", None)] {
+        for (cookie, token) in [
+            ("__Host-backlot_link_reset-confirm=abc", Some("abc")),
+            ("__Host-backlot_link_verify=abc; __Host-backlot_link_reset-confirm=other", Some("other")),
+            ("__Host-backlot_link_verify=abc", None),
+            ("__Host-backlot_link=abc", None),
+            ("backlot_link=abc", None),
+        ] {
             let headers = HeaderMap::from_iter([(header::COOKIE, cookie.parse().unwrap())]);
-            assert_eq!(in_cookie(&headers, true).as_deref(), token, "{cookie}");
+            assert_eq!(in_cookie("/account/reset/confirm", &headers, true).as_deref(), token, "{cookie}");
+        }
+    }
+
+    #[test]
+    fn with_https_a_cookie_belongs_to_the_host_and_its_name_to_one_page() {
+        let mut names = BTreeSet::new();
+        for page in ["/account/verify", "/account/verify-email", "/account/reset/confirm", "/account/sign-up", "/account/new-email"] {
+            let PageCookie { name, path, is_secure } = cookie(page, true);
+            assert!(name.starts_with("__Host-backlot_link_") && path == "/" && is_secure, "{page}: {name}");
+            assert!(name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b)), "{page}: {name}");
+            assert!(names.insert(name), "{page} has a cookie of its own");
+            assert_eq!(cookie(page, false).path, page, "browsers send it to this page only");
         }
     }
 
@@ -89,6 +115,11 @@ mod tests {
             (StatusCode::SEE_OTHER, &HeaderValue::from_static("/account/verify"))
         );
         let cookie = response.headers()[header::SET_COOKIE].to_str().unwrap();
-        assert_eq!(cookie, "__Secure-backlot_link=abc; Path=/account/verify; Max-Age=600; HttpOnly; SameSite=Lax; Secure");
+        assert_eq!(cookie, "__Host-backlot_link_verify=abc; Path=/; Max-Age=600; HttpOnly; SameSite=Lax; Secure");
+        let mut response = response;
+        response.headers_mut().clear();
+        forget(&mut response, "/account/verify", true);
+        let cookie = response.headers()[header::SET_COOKIE].to_str().unwrap();
+        assert_eq!(cookie, "__Host-backlot_link_verify=; Path=/; Max-Age=0; HttpOnly; SameSite=Lax; Secure");
     }
 }
