@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use backlot::settings::{self, Cluster};
 use chassis::config::{EXIT_USAGE, Env};
+use serde_json::{Value, json};
 
 use crate::read;
 
@@ -66,5 +67,52 @@ fn the_proxies_allow_only_current_versions_of_tls() {
     assert!(servers.iter().all(|server| server.contains("\n    ssl_protocols TLSv1.2 TLSv1.3;\n")));
     // Without `protocols`, Caddy allows TLS 1.2 and 1.3.
     assert!(!read("deploy/proxy/Caddyfile").contains("protocols"));
-    assert!(PROXIES.iter().all(|proxy| !read(proxy).contains("http://apps") && !read(proxy).contains("http://*.")));
+}
+
+/// The problem documents that a proxy answers with 403, between two quotes.
+fn refusals(text: &str, begin: &str, end: &str) -> Vec<Value> {
+    let documents = text.split(begin).skip(1).map(|rest| rest.split_once(end).expect(end).0);
+    documents.map(|document| serde_json::from_str(document).unwrap_or_else(|e| panic!("{document}: {e}"))).collect()
+}
+
+#[test]
+fn plain_http_redirects_only_pages_that_a_person_opens() {
+    let (nginx, caddy) = (read("deploy/proxy/nginx.conf"), read("deploy/proxy/Caddyfile"));
+    for refusal in refusals(&nginx, "return 403 '", "';").into_iter().chain(refusals(&caddy, "respond `", "` 403")) {
+        assert_eq!(
+            (&refusal["status"], &refusal["detail"], &refusal["reason"]),
+            (&json!(403), &json!("use https"), &json!("HTTPS_REQUIRED"))
+        );
+        for member in ["type", "title", "code", "domain"] {
+            assert!(refusal[member].is_string(), "{member}: {refusal}");
+        }
+    }
+
+    let plain: Vec<_> = nginx.split("\nserver {").skip(1).filter(|server| server.contains("listen 80;")).collect();
+    assert_eq!(plain.len(), 2, "the application and the previews");
+    for (server, page) in plain.iter().zip(["$backlot_opens_page", "$backlot_reads"]) {
+        let redirect = format!("    if ({page}) {{\n        return 301 https://$host$request_uri;\n    }}\n");
+        assert!(server.contains(&redirect) && server.matches("return ").count() == 2, "{server}");
+        // Without the types of nginx, the end of a path does not choose the media type.
+        assert!(server.contains("    types { }\n    default_type application/problem+json;\n    return 403 '"), "{server}");
+        assert!(!server.contains("proxy_pass"), "{server}");
+    }
+    for map in [
+        "map $request_method $backlot_reads {\n    default 0;\n    GET 1;\n    HEAD 1;\n}\n",
+        "map \"$request_method $uri\" $backlot_opens_page {\n    default 0;\n    \"~^(GET|HEAD) /(account(/|$)|$)\" 1;\n}\n",
+    ] {
+        assert!(nginx.contains(map), "{map}");
+    }
+
+    // Caddy would redirect each path by itself.
+    assert!(caddy.contains("\tauto_https disable_redirects\n"));
+    let handles = "\thandle @page {\n\t\tredir https://{host}{uri} 301\n\t}\n\thandle {\n\t\timport https_required\n\t}\n}\n";
+    for (site, page) in [
+        ("http://apps.example.com", "\t@page {\n\t\tmethod GET HEAD\n\t\tpath / /account /account/*\n\t}\n"),
+        ("http://*.previews.example.net", "\t@page method GET HEAD\n"),
+    ] {
+        assert!(caddy.contains(&format!("\n{site} {{\n{page}{handles}")), "{site}");
+    }
+    assert_eq!((caddy.matches("http://").count(), caddy.matches("redir ").count()), (2, 2));
+    assert!(caddy.contains("(https_required) {\n\theader Content-Type application/problem+json\n\trespond `"));
 }
