@@ -89,6 +89,8 @@ const REASONS: &[(&str, Option<StatusCode>, &str)] = &[
     ("PROVIDER_DENIED", None, "The sign-in was cancelled at the provider"),
     ("PROVIDER_NOT_FOUND", None, "There is no such provider"),
     ("PROVIDER_REFUSED", None, "The answer of the provider is not valid"),
+    ("PROVIDER_SIGN_IN_TOO_OLD", None, "The sign-in at the provider is too old"),
+    ("PROVIDER_SIGN_IN_TOO_WEAK", None, "The sign-in at the provider is not strong enough"),
     ("PROVIDER_UNAVAILABLE", None, "The provider does not answer"),
     ("PROVIDER_KEYS_DISABLED", None, "This cluster stores no keys of providers"),
     ("PROVIDER_KEY_CHANGED", None, "The stored key was changed at the same time"),

@@ -44,6 +44,10 @@ pub enum Error {
     ProviderDenied,
     #[error("the provider's proof of the identity is not valid; start again")]
     ProviderRefused,
+    #[error("the sign-in of the person at the provider is too old; sign in there again")]
+    ProviderSignInTooOld,
+    #[error("the sign-in of the person at the provider is not as strong as this installation requires")]
+    ProviderSignInTooWeak,
     #[error("the provider does not answer; try again")]
     ProviderUnavailable,
     #[error("this browser waits for no such answer, or has waited for too long; start again")]
@@ -193,7 +197,9 @@ impl Error {
             | Self::SessionEnded
             | Self::TokenReused
             | Self::KeyInvalid
-            | Self::ProviderRefused => ErrorCode::Unauthenticated,
+            | Self::ProviderRefused
+            | Self::ProviderSignInTooOld
+            | Self::ProviderSignInTooWeak => ErrorCode::Unauthenticated,
             Self::Overloaded | Self::Draining | Self::FeedStalled | Self::ProviderUnavailable => ErrorCode::Unavailable,
             Self::Store(e) if e.is_transient() => ErrorCode::Unavailable,
             Self::Store(_)
@@ -225,6 +231,8 @@ impl Error {
             Self::ProviderNotFound => "PROVIDER_NOT_FOUND",
             Self::ProviderDenied => "PROVIDER_DENIED",
             Self::ProviderRefused => "PROVIDER_REFUSED",
+            Self::ProviderSignInTooOld => "PROVIDER_SIGN_IN_TOO_OLD",
+            Self::ProviderSignInTooWeak => "PROVIDER_SIGN_IN_TOO_WEAK",
             Self::ProviderUnavailable => "PROVIDER_UNAVAILABLE",
             Self::FlowInvalid => "FLOW_INVALID",
             Self::IdentityTaken => "IDENTITY_TAKEN",

@@ -105,7 +105,8 @@ pub(crate) async fn start(app: &App, context: &Context, begin: FlowRequest, now:
 /// Completes a sign-in at a provider. The state is used whatever comes of it.
 ///
 /// # Errors
-/// FLOW_INVALID, PROVIDER_DENIED, PROVIDER_REFUSED, PROVIDER_UNAVAILABLE, PROVIDER_NOT_FOUND, and those of [`sign_in`] and [`link`].
+/// FLOW_INVALID, PROVIDER_DENIED, PROVIDER_REFUSED, PROVIDER_SIGN_IN_TOO_OLD, PROVIDER_SIGN_IN_TOO_WEAK, PROVIDER_UNAVAILABLE, PROVIDER_NOT_FOUND,
+/// and those of [`sign_in`] and [`link`].
 pub(crate) async fn finish(app: &App, context: &Context, answer: Answer, now: OffsetDateTime) -> Result<IdentityOutcome, Error> {
     let Answer { provider, browser, state, code, issuer, error, user_agent } = answer;
     let flow = provider_flows::take(&app.pool, &state.hash(), now).await?.ok_or(Error::FlowInvalid)?;

@@ -1,7 +1,8 @@
 //! Providers with whose accounts people sign in: GitHub, and issuers of OpenID Connect.
 //!
 //! - [`settings`]: which there are. [`flow`]: the secrets of one sign-in, and the rules for its answer.
-//! - [`oidc`], [`github`]: how an answer becomes a [`Person`]. [`person`]: persons and their identities. [`http`]: the requests to a provider.
+//! - [`oidc`], [`github`]: how an answer becomes a [`Person`]. [`strength`]: what an issuer must say about a sign-in there.
+//! - [`person`]: persons and their identities. [`http`]: the requests to a provider.
 
 pub(crate) mod flow;
 mod github;
@@ -9,6 +10,7 @@ mod http;
 mod oidc;
 pub(crate) mod person;
 pub(crate) mod settings;
+mod strength;
 
 use std::sync::Arc;
 
@@ -60,7 +62,7 @@ impl Provider {
     /// The person of an answer with a code. `issuer` is the parameter of the answer (RFC 9207); empty if there is none.
     ///
     /// # Errors
-    /// PROVIDER_REFUSED, PROVIDER_UNAVAILABLE.
+    /// PROVIDER_REFUSED, PROVIDER_SIGN_IN_TOO_OLD, PROVIDER_SIGN_IN_TOO_WEAK, PROVIDER_UNAVAILABLE.
     pub(crate) async fn person(&self, code: String, secrets: &Secrets, issuer: &str) -> Result<Person, Error> {
         let person = match &self.client {
             Client::GitHub(github) => github.person(code, secrets, issuer).await,
@@ -74,6 +76,8 @@ impl Provider {
         match error {
             ProviderError::Unavailable(_) => Error::ProviderUnavailable,
             ProviderError::Refused(_) => Error::ProviderRefused,
+            ProviderError::TooOld => Error::ProviderSignInTooOld,
+            ProviderError::TooWeak => Error::ProviderSignInTooWeak,
         }
     }
 }
@@ -90,7 +94,9 @@ impl Providers {
             let redirect = format!("{}account/oauth/{}/callback", site.as_str(), one.name);
             let client = match &one.kind {
                 Kind::GitHub { site, api } => Client::GitHub(Box::new(GitHub::new(one, (site, api), &redirect, Arc::clone(&http))?)),
-                Kind::Oidc { issuer } => Client::Oidc(Box::new(Oidc::new(one, issuer, &redirect, Arc::clone(&http))?)),
+                Kind::Oidc { issuer, strength } => {
+                    Client::Oidc(Box::new(Oidc::new(one, (issuer, strength), &redirect, Arc::clone(&http))?))
+                }
             };
             Ok(Provider { name: one.name.clone(), title: one.title.clone(), client })
         });

@@ -239,6 +239,8 @@ mod tests {
             (ErrorCode::InvalidArgument, "FLOW_INVALID", 400),
             (ErrorCode::Forbidden, "PROVIDER_DENIED", 403),
             (ErrorCode::Unauthenticated, "PROVIDER_REFUSED", 401),
+            (ErrorCode::Unauthenticated, "PROVIDER_SIGN_IN_TOO_OLD", 401),
+            (ErrorCode::Unauthenticated, "PROVIDER_SIGN_IN_TOO_WEAK", 401),
             (ErrorCode::Conflict, "EMAIL_TAKEN", 409),
             (ErrorCode::NotFound, "PROVIDER_NOT_FOUND", 404),
             (ErrorCode::Unavailable, "PROVIDER_UNAVAILABLE", 503),

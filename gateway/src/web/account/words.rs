@@ -32,6 +32,11 @@ const TEXTS: &[(&str, &str)] = &[
     ("PROVIDER_NOT_FOUND", "This site does not offer sign-in with this provider."),
     ("PROVIDER_DENIED", "The sign-in was cancelled at the provider."),
     ("PROVIDER_REFUSED", "The answer of the provider is not valid. Start over; if it happens again, tell the operator."),
+    ("PROVIDER_SIGN_IN_TOO_OLD", "You signed in at the provider too long ago. Sign out there, and start again."),
+    (
+        "PROVIDER_SIGN_IN_TOO_WEAK",
+        "This site needs a stronger sign-in at the provider, such as one with a second factor. Sign out there, and start again with it.",
+    ),
     ("PROVIDER_UNAVAILABLE", "The provider does not answer. Try again in a moment."),
     (
         "FLOW_INVALID",

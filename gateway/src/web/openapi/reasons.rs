@@ -8,7 +8,7 @@ use self::codes::CODES;
 
 /// Reasons of the contract that no operation has. They are used between services, or by RPCs without an HTTP binding.
 #[cfg(test)]
-pub(super) const BETWEEN_ROLES: [&str; 15] = [
+pub(super) const BETWEEN_ROLES: [&str; 17] = [
     "DEVICE_CODE_INVALID",
     "LOAD_TOO_LARGE",
     "CALLER_DENIED",
@@ -21,6 +21,8 @@ pub(super) const BETWEEN_ROLES: [&str; 15] = [
     "PROVIDER_NOT_FOUND",
     "PROVIDER_DENIED",
     "PROVIDER_REFUSED",
+    "PROVIDER_SIGN_IN_TOO_OLD",
+    "PROVIDER_SIGN_IN_TOO_WEAK",
     "PROVIDER_UNAVAILABLE",
     "FLOW_INVALID",
     "IDENTITY_TAKEN",

@@ -1,5 +1,5 @@
 //! An issuer of OpenID Connect, by discovery: code flow with PKCE. The ID token must be signed by a key of the issuer, for this client, with
-//! the nonce of the flow.
+//! the nonce of the flow, and must say of the sign-in there what the settings require.
 
 use std::{
     sync::Arc,
@@ -9,9 +9,9 @@ use std::{
 use chassis::error::chain;
 use oauth2::TokenResponse as _;
 use openidconnect::{
-    AdditionalProviderMetadata, AuthorizationCode, ClientId, ClientSecret, CsrfToken, EndpointMaybeSet, EndpointNotSet, EndpointSet,
-    IssuerUrl, Nonce, PkceCodeChallenge, PkceCodeVerifier, ProviderMetadata, RedirectUrl, RequestTokenError, Scope, TokenResponse as _,
-    UserInfoError,
+    AdditionalProviderMetadata, AuthenticationContextClass, AuthorizationCode, ClientId, ClientSecret, CsrfToken, EndpointMaybeSet,
+    EndpointNotSet, EndpointSet, IssuerUrl, Nonce, PkceCodeChallenge, PkceCodeVerifier, ProviderMetadata, RedirectUrl, RequestTokenError,
+    Scope, TokenResponse as _, UserInfoError,
     core::{
         CoreAuthDisplay, CoreAuthenticationFlow, CoreClaimName, CoreClaimType, CoreClient, CoreClientAuthMethod, CoreGrantType,
         CoreIdTokenClaims, CoreJsonWebKey, CoreJweContentEncryptionAlgorithm, CoreJweKeyManagementAlgorithm, CoreJwsSigningAlgorithm,
@@ -27,6 +27,7 @@ use super::{
     http::{Http, HttpError},
     person::{Claims, Person, ProviderError},
     settings,
+    strength::Strength,
 };
 
 /// How old the documents of an issuer may be at the start of a sign-in, and at its end. Issuers publish a key before they use it.
@@ -82,17 +83,24 @@ pub(super) struct Oidc {
     id: ClientId,
     secret: ClientSecret,
     redirect: RedirectUrl,
+    strength: Strength,
     http: Arc<Http>,
     known: Mutex<Option<Known>>,
 }
 
 impl Oidc {
-    pub(super) fn new(settings: &settings::Provider, issuer: &str, redirect: &str, http: Arc<Http>) -> Result<Self, ParseError> {
+    pub(super) fn new(
+        settings: &settings::Provider,
+        (issuer, strength): (&str, &Strength),
+        redirect: &str,
+        http: Arc<Http>,
+    ) -> Result<Self, ParseError> {
         Ok(Self {
             issuer: IssuerUrl::new(issuer.to_owned())?,
             id: ClientId::new(settings.client_id.clone()),
             secret: ClientSecret::new(settings.client_secret.expose().to_owned()),
             redirect: RedirectUrl::new(redirect.to_owned())?,
+            strength: strength.clone(),
             http,
             known: Mutex::default(),
         })
@@ -109,7 +117,14 @@ impl Oidc {
         let flow = CoreAuthenticationFlow::AuthorizationCode;
         let request = client.authorize_url(flow, || CsrfToken::new(state), || Nonce::new(nonce));
         let request = request.set_pkce_challenge(PkceCodeChallenge::from_code_verifier_sha256(&PkceCodeVerifier::new(secrets.verifier())));
-        let (url, ..) = request.add_scope(Scope::new("email".to_owned())).add_scope(Scope::new("profile".to_owned())).url();
+        let mut request = request.add_scope(Scope::new("email".to_owned())).add_scope(Scope::new("profile".to_owned()));
+        if let Some(max_age) = self.strength.max_age {
+            request = request.set_max_age(max_age);
+        }
+        for acr in &self.strength.acr_values {
+            request = request.add_auth_context_value(AuthenticationContextClass::new(acr.clone()));
+        }
+        let (url, ..) = request.url();
         Ok(url)
     }
 
@@ -124,6 +139,8 @@ impl Oidc {
         let id_token = tokens.id_token().ok_or_else(|| refused("it has no ID token"))?;
         let verifier = client.id_token_verifier().set_allowed_algs(ALGORITHMS);
         let claims = id_token.claims(&verifier, &Nonce::new(secrets.nonce())).map_err(|error| refused(&chain(&error)))?;
+        let (auth_time, acr) = (claims.auth_time().map(|at| at.timestamp()), claims.auth_context_ref().map(|acr| acr.as_str()));
+        self.strength.check(auth_time, acr, chassis::clock::now().unix_timestamp())?;
         let mut found = of_id_token(claims);
         // Some issuers have the address only here. The crate compares the subject.
         if claims.email().is_none() && metadata.userinfo_endpoint().is_some() {

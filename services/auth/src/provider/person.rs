@@ -66,6 +66,10 @@ pub(crate) enum ProviderError {
     Unavailable(String),
     #[error("the provider's answer is refused: {0}")]
     Refused(String),
+    #[error("the person signed in at the provider longer ago than maxAge allows")]
+    TooOld,
+    #[error("the sign-in at the provider has none of the acrValues")]
+    TooWeak,
 }
 
 /// An account at a provider.

@@ -1,6 +1,6 @@
 //! The settings of providers. No fault shows a secret.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, ops::RangeInclusive, time::Duration};
 
 use chassis::{
     config::{Env, Secret, Setting},
@@ -8,6 +8,8 @@ use chassis::{
 };
 use serde::Deserialize;
 use url::{Host, Url};
+
+use super::strength::Strength;
 
 const GITHUB_ID: &str = "BACKLOT_GITHUB_CLIENT_ID";
 const GITHUB_SECRET: &str = "BACKLOT_GITHUB_CLIENT_SECRET";
@@ -21,6 +23,9 @@ const MAX_NAME: usize = 32;
 const MAX_TITLE: usize = 40;
 const MAX_ISSUER: usize = 500;
 const MAX_PROVIDERS: usize = 20;
+const MAX_AGES: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(365 * 86_400);
+const MAX_ACR_VALUES: usize = 10;
+const MAX_ACR_VALUE: usize = 200;
 
 /// Which providers there are.
 #[derive(Debug, Clone)]
@@ -46,7 +51,7 @@ pub(crate) struct Provider {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Kind {
     GitHub { site: Url, api: Url },
-    Oidc { issuer: String },
+    Oidc { issuer: String, strength: Strength },
 }
 
 impl Provider {
@@ -54,7 +59,7 @@ impl Provider {
     fn addresses(&self) -> Vec<Url> {
         match &self.kind {
             Kind::GitHub { site, api } => vec![site.clone(), api.clone()],
-            Kind::Oidc { issuer } => Url::parse(issuer).into_iter().collect(),
+            Kind::Oidc { issuer, .. } => Url::parse(issuer).into_iter().collect(),
         }
     }
 }
@@ -72,13 +77,15 @@ struct Entry {
     issuer: String,
     client_id: String,
     client_secret: String,
+    max_age: Option<String>,
+    acr_values: Option<Vec<String>>,
 }
 
 impl Setting for Issuers {
     const SECRET: bool = true;
 
     fn parse(text: &str) -> Result<Self, String> {
-        let form = "must be a JSON array of objects with name, issuer, clientId and clientSecret, and perhaps title";
+        let form = "must be a JSON array of objects with name, issuer, clientId and clientSecret, and perhaps title, maxAge and acrValues";
         // The text of the error may have a secret.
         let entries: Vec<Entry> =
             serde_json::from_str(text).map_err(|error| format!("{form} (line {}, column {})", error.line(), error.column()))?;
@@ -92,7 +99,7 @@ impl Setting for Issuers {
             if !names.insert(provider.name.clone()) {
                 return Err(format!("must have different names, and none may be {GITHUB}"));
             }
-            let Kind::Oidc { issuer } = &provider.kind else { unreachable!("an entry is an issuer") };
+            let Kind::Oidc { issuer, .. } = &provider.kind else { unreachable!("an entry is an issuer") };
             if issuers.insert(issuer.clone()) { Ok(provider) } else { Err("must have different issuers".to_owned()) }
         });
         providers.collect::<Result<_, String>>().map(Self)
@@ -100,7 +107,7 @@ impl Setting for Issuers {
 }
 
 fn provider(entry: Entry) -> Result<Provider, String> {
-    let Entry { name, title, issuer, client_id, client_secret } = entry;
+    let Entry { name, title, issuer, client_id, client_secret, max_age, acr_values } = entry;
     let is_name = (1..=MAX_NAME).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
     if !is_name {
         return Err(format!("must have names of 1 to {MAX_NAME} letters a to z, digits and hyphens"));
@@ -118,7 +125,22 @@ fn provider(entry: Entry) -> Result<Provider, String> {
             "must have issuers with https:// (http:// only on this machine), without user, query and fragment, at most {MAX_ISSUER} bytes"
         ));
     }
-    Ok(Provider { name, title, client_id, client_secret: Secret::new(client_secret), kind: Kind::Oidc { issuer } })
+    let strength = strength(max_age.as_deref(), acr_values)?;
+    Ok(Provider { name, title, client_id, client_secret: Secret::new(client_secret), kind: Kind::Oidc { issuer, strength } })
+}
+
+/// What an issuer must say about a sign-in there.
+fn strength(max_age: Option<&str>, acr_values: Option<Vec<String>>) -> Result<Strength, String> {
+    let max_age = max_age.map(|text| Duration::parse(text).ok().filter(|age| MAX_AGES.contains(age)));
+    if max_age == Some(None) {
+        return Err("must have a maxAge of 1s to 365d, such as 12h".to_owned());
+    }
+    let is_value = |text: &String| (1..=MAX_ACR_VALUE).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
+    let are_values = |values: &Vec<String>| (1..=MAX_ACR_VALUES).contains(&values.len()) && values.iter().all(is_value);
+    if acr_values.as_ref().is_some_and(|values| !are_values(values)) {
+        return Err(format!("must have 1 to {MAX_ACR_VALUES} acrValues of 1 to {MAX_ACR_VALUE} visible ASCII characters without spaces"));
+    }
+    Ok(Strength { max_age: max_age.flatten(), acr_values: acr_values.into_iter().flatten().collect() })
 }
 
 /// The secret of a client is sent to this address, so only this machine may have it without TLS.
@@ -143,8 +165,8 @@ impl Settings {
     pub(crate) fn read(env: &mut Env) -> Self {
         let issuers: Option<Issuers> = env.optional(
             OIDC,
-            "issuers of OpenID Connect with which people sign in: a JSON array of objects with name, issuer, clientId, clientSecret, and title for \
-             the button",
+            "issuers of OpenID Connect with which people sign in: a JSON array of objects with name, issuer, clientId, clientSecret, title for \
+             the button, and maxAge and acrValues that a sign-in there must have",
         );
         let github = github(env);
         let timeout: Duration = env.get(TIMEOUT, "10s", "how long a provider of sign-ins may take to answer");
@@ -212,7 +234,7 @@ mod tests {
         let settings = read(&[(GITHUB_ID, "id"), (GITHUB_SECRET, "hunter2"), (OIDC, text)]).expect("no faults");
         let names: Vec<_> = settings.providers.iter().map(|one| (one.name.as_str(), one.title.as_str())).collect();
         assert_eq!(names, [("github", "GitHub"), ("google", "Google"), ("corp", "corp")]);
-        assert_eq!(settings.providers[1].kind, Kind::Oidc { issuer: "https://accounts.google.com".into() });
+        assert_eq!(settings.providers[1].kind, Kind::Oidc { issuer: "https://accounts.google.com".into(), strength: Strength::default() });
         let api = |pairs: &[(&str, &str)]| {
             let all = [&[(GITHUB_ID, "id"), (GITHUB_SECRET, "hunter2")][..], pairs].concat();
             let Kind::GitHub { api, .. } = read(&all).expect("no faults").providers[0].kind.clone() else { panic!("GitHub") };
@@ -222,6 +244,28 @@ mod tests {
         assert_eq!(api(&[(GITHUB_URL, "https://git.example")]), "https://git.example/api/v3");
         assert_eq!(api(&[(GITHUB_API_URL, "https://api.git.example/x")]), "https://api.git.example/x");
         assert!(!format!("{settings:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn an_issuer_may_have_to_say_how_old_and_how_strong_a_sign_in_is() {
+        let text = r#"[{"name":"a","issuer":"https://a.example","clientId":"a","clientSecret":"b",
+                        "maxAge":"12h","acrValues":["gold","urn:x:silver"]}]"#;
+        let Kind::Oidc { strength, .. } = oidc(text).expect("no faults").providers[0].kind.clone() else { panic!("an issuer") };
+        let acr_values = ["gold".to_owned(), "urn:x:silver".to_owned()].into();
+        assert_eq!(strength, Strength { max_age: Some(Duration::from_secs(43_200)), acr_values });
+    }
+
+    /// GitHub does not say when and how a person signed in there, so no setting can require it.
+    #[test]
+    fn github_has_no_age_and_no_class_of_a_sign_in() {
+        let entry = r#"[{"name":"github","issuer":"https://a.example","clientId":"a","clientSecret":"b","maxAge":"12h"}]"#;
+        assert!(oidc(entry).map(drop).expect_err("github").contains("none may be github"));
+        for name in ["BACKLOT_GITHUB_MAX_AGE", "BACKLOT_GITHUB_ACR_VALUES"] {
+            let mut env = Env::of([(GITHUB_ID, "id"), (GITHUB_SECRET, "secret"), (name, "12h")]);
+            Settings::read(&mut env);
+            env.reject_unknown();
+            assert!(env.check().expect_err(name).to_string().contains(name));
+        }
     }
 
     /// Row A25 of the reference, for providers.
@@ -245,6 +289,13 @@ mod tests {
             (entry("a", "https://a.example#hunter2", ""), "must have issuers"),
             (entry("a", "a.example", ""), "must have issuers"),
             (entry("a", "https://a.example", r#","title":"""#), "must have titles"),
+            (entry("a", "https://a.example", r#","maxAge":"hunter2""#), "must have a maxAge"),
+            (entry("a", "https://a.example", r#","maxAge":"0s""#), "must have a maxAge"),
+            (entry("a", "https://a.example", r#","maxAge":"366d""#), "must have a maxAge"),
+            (entry("a", "https://a.example", r#","maxAge":3600"#), "must be a JSON array"),
+            (entry("a", "https://a.example", r#","acrValues":[]"#), "must have 1 to 10 acrValues"),
+            (entry("a", "https://a.example", r#","acrValues":["a hunter2"]"#), "must have 1 to 10 acrValues"),
+            (entry("a", "https://a.example", r#","acrValues":[""]"#), "must have 1 to 10 acrValues"),
             (entry("a", "https://a.example", r#","title":"a\u202eb""#), "must have titles"),
             (r#"[{"name":"a","issuer":"https://a.example","clientId":"","clientSecret":"hunter2"}]"#.to_owned(), "must have a clientId"),
         ] {

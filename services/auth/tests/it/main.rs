@@ -22,6 +22,7 @@ mod housekeeping;
 mod identities;
 mod invites;
 mod issuer;
+mod issuer_strength;
 mod keys;
 mod limits;
 mod links;
