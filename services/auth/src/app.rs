@@ -75,7 +75,7 @@ impl App {
             sign_up: config.sign_up(),
             sign_up_domains: config.sign_up_domains.clone(),
             password_min: config.password_min,
-            hashes: HashPool::new(config.hash_cost, bounds)?,
+            hashes: HashPool::new(config.hash_cost, config.breached.clone(), bounds)?,
             stuffing: Detector::new(limiter.clone(), &config.cluster_secret, with_challenges),
             limiter,
             keyring: Keyring::load(pool.clone(), &config.cluster_secret, config.rotation_interval(), clock::now()).await?,

@@ -4,6 +4,7 @@ use std::{
     fs, io,
     num::NonZero,
     path::{Path, PathBuf},
+    sync::Arc,
     thread::available_parallelism,
     time::Duration,
 };
@@ -16,8 +17,9 @@ use chassis::{
     server,
 };
 
-use crate::{email::Email, mail, password::Cost, place::Places, provider, rotation};
+use crate::{breached::BreachedPasswords, email::Email, mail, password::Cost, place::Places, provider, rotation};
 
+const BREACHED_FILE: &str = "BACKLOT_AUTH_BREACHED_PASSWORDS_FILE";
 const PLACES_FILE: &str = "BACKLOT_AUTH_PLACES_FILE";
 /// Bytes of the file of places, which is in memory.
 const MAX_PLACES_FILE: u64 = 1 << 30;
@@ -111,6 +113,8 @@ pub struct Config {
     pub(crate) sign_in_challenge: SignInChallenge,
     /// The least characters of a new password.
     pub(crate) password_min: usize,
+    /// What no new password may be; `None` without a file.
+    pub(crate) breached: Option<Arc<BreachedPasswords>>,
     /// The places of networks; none without a file.
     pub(crate) places: Places,
     pub(crate) mail: mail::settings::Settings,
@@ -157,6 +161,7 @@ impl Config {
                 "`under-attack`: a network that tries a list of passwords may solve a challenge (proof of work) for each sign-in; `off`: it can only wait",
             ),
             password_min: password_min(env),
+            breached: breached(env),
             places: places(env),
             mail: mail::settings::Settings::read(env),
             providers: provider::settings::Settings::read(env),
@@ -222,6 +227,22 @@ fn hash_cost(env: &mut Env) -> Cost {
 fn password_min(env: &mut Env) -> usize {
     let text = "the least characters of a new password, 8 to 64 (15 or more where it is the only factor: NIST SP 800-63B-4); shorter ones of before stay valid";
     env.get::<BoundedNumber<usize, 8, 64>>("BACKLOT_PASSWORD_MIN_LENGTH", "15", text).0
+}
+
+/// The file is opened here, so that its faults are those of the setting.
+fn breached(env: &mut Env) -> Option<Arc<BreachedPasswords>> {
+    let path: Option<PathBuf> = env.optional(
+        BREACHED_FILE,
+        "file of SHA-1 hashes of passwords from data breaches, in ascending order, one a line, such as that of Have I Been Pwned; new passwords must not be on it",
+    );
+    let path = path?;
+    match BreachedPasswords::open(&path) {
+        Ok(list) => Some(Arc::new(list)),
+        Err(problem) => {
+            env.fault(BREACHED_FILE, format!("{} {}", path.display(), chassis::error::chain(&problem)));
+            None
+        }
+    }
 }
 
 /// The file is read here, so that its faults are those of the setting.
@@ -371,6 +392,27 @@ mod tests {
         fs::File::create(&large).and_then(|file| file.set_len(MAX_PLACES_FILE + 1)).expect("a sparse file");
         let faults = read(&[(PLACES_FILE, large.to_str().expect("text"))]).map(drop).expect_err("too large");
         assert!(faults.ends_with("has 1073741825 bytes; it must have at most 1 GiB"), "{faults}");
+    }
+
+    #[test]
+    fn a_list_of_breached_passwords_is_opened_or_a_fault() {
+        let folder = tempfile::tempdir().expect("folder");
+        let (whole, other) = (folder.path().join("whole"), folder.path().join("other"));
+        fs::write(&whole, "5BAA61E4C9B93F3F0682250B6CF8331B7EE68FD8:52256179\r\n").expect("written");
+        fs::write(&other, "password\n").expect("written");
+        let read_file = |path: &Path| read(&[(BREACHED_FILE, path.to_str().expect("text"))]).map(|config| config.breached);
+        let list = read_file(&whole).expect("no faults").expect("a list");
+        assert!(list.contains("password").expect("read") && !list.contains("another").expect("read"));
+        assert!(read(&[]).expect("no faults").breached.is_none());
+        for (path, problem) in [
+            (folder.path().join("missing"), "cannot be read: "),
+            (folder.path().to_owned(), "is not a file"),
+            (other, "has something else than a SHA-1 hash"),
+        ] {
+            let faults = read_file(&path).map(drop).expect_err("a fault");
+            assert!(faults.starts_with(&format!("{BREACHED_FILE}: {} {problem}", path.display())), "{faults}");
+            assert_eq!(faults.lines().count(), 1, "{faults}");
+        }
     }
 
     #[test]

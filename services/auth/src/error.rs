@@ -6,6 +6,7 @@ use chassis::{error::ServiceError, identity::Caller};
 use proto::error::{ErrorCode, Fault, FieldViolation};
 
 use crate::{
+    breached::ListError,
     factor::{self, Method},
     mail::sender::SmtpError,
     password::{HashError, Weakness},
@@ -130,6 +131,8 @@ pub enum Error {
     Store(#[from] store::StoreError),
     #[error("a password could not be hashed")]
     Hash(#[from] HashError),
+    #[error("the list of breached passwords cannot be used")]
+    BreachedPasswords(#[from] ListError),
     #[error("a signing key could not be used")]
     Key(#[from] KeyError),
     #[error("a secret could not be sealed")]
@@ -204,6 +207,7 @@ impl Error {
             Self::Store(e) if e.is_transient() => ErrorCode::Unavailable,
             Self::Store(_)
             | Self::Hash(_)
+            | Self::BreachedPasswords(_)
             | Self::Key(_)
             | Self::Seal(_)
             | Self::Open(_)
@@ -267,6 +271,7 @@ impl Error {
             Self::Store(e) if e.is_transient() => "UNAVAILABLE",
             Self::Store(_)
             | Self::Hash(_)
+            | Self::BreachedPasswords(_)
             | Self::Key(_)
             | Self::Seal(_)
             | Self::Open(_)

@@ -19,9 +19,10 @@ use tokio::{
 use tracing::{Instrument as _, field::Empty, info_span};
 
 use crate::{
+    breached::BreachedPasswords,
     error::{Error, SERVICE},
     metered_hasher::MeteredHasher,
-    password::{self, Cost, HashError, Verdict},
+    password::{self, Cost, HashError, Verdict, Weakness},
 };
 
 /// The names of the two limits in refusals.
@@ -47,6 +48,8 @@ pub(crate) struct HashPool {
 
 struct Shared {
     cost: Cost,
+    /// What no new password may be.
+    breached: Option<Arc<BreachedPasswords>>,
     wait: Duration,
     /// Slots of the threads and the queue together.
     admitted: Arc<Shares>,
@@ -70,7 +73,7 @@ pub(crate) struct Slot {
 impl HashPool {
     /// # Errors
     /// The parameters are out of Argon2's bounds.
-    pub(crate) fn new(cost: Cost, bounds: Bounds) -> Result<Self, HashError> {
+    pub(crate) fn new(cost: Cost, breached: Option<Arc<BreachedPasswords>>, bounds: Bounds) -> Result<Self, HashError> {
         let Bounds { threads, queue, wait, percent } = bounds;
         let mut hasher = password::hasher(cost)?;
         let dummy_hash = password::hash("no account has this password", cost, &mut hasher)?;
@@ -79,6 +82,7 @@ impl HashPool {
         let of_address = |address| Percent { connection: 100, address, person: 100 };
         let shared = Shared {
             cost,
+            breached,
             wait,
             admitted: Shares::new(threads + queue, of_address(percent.address)),
             concurrent: Shares::new(concurrent_slots(threads, percent.address), of_address(1)),
@@ -89,13 +93,18 @@ impl HashPool {
         Ok(Self { shared: Arc::new(shared) })
     }
 
-    /// Hashes a new password. It must resist guessing by an attacker who knows the words of `personal`.
+    /// Hashes a new password. It must resist guessing by an attacker who knows the words of `personal`, and be on no list of breached ones.
     ///
     /// # Errors
     /// WEAK_PASSWORD, OVERLOADED, SHARE_EXHAUSTED.
     pub(crate) async fn hash(&self, address: Option<IpAddr>, password: String, personal: Vec<String>) -> Result<String, Error> {
         self.run(address, move |shared, hasher| {
             password::check_strength(&password, &personal).map_err(Error::WeakPassword)?;
+            if let Some(breached) = &shared.breached
+                && breached.contains(&password)?
+            {
+                return Err(Error::WeakPassword(Weakness::breached()));
+            }
             Ok(password::hash(&password, shared.cost, hasher)?)
         })
         .await
@@ -218,7 +227,7 @@ mod tests {
     const LONG: Duration = Duration::from_secs(60);
 
     fn pool(threads: usize, queue: usize, wait: Duration) -> HashPool {
-        HashPool::new(CHEAP, Bounds { threads, queue, wait, percent: Percent { address: 50, ..Percent::default() } }).expect("pool")
+        HashPool::new(CHEAP, None, Bounds { threads, queue, wait, percent: Percent { address: 50, ..Percent::default() } }).expect("pool")
     }
 
     fn at(address: &str) -> Option<IpAddr> {

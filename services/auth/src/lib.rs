@@ -14,6 +14,7 @@
 //! - [`admin`]: what an operator does. [`audit`]: the log of what people and operators did.
 //! - [`user`], [`email`], [`password`], [`way_in`], [`session`], [`origin`], [`credential`], [`user_code`]: the rules. They do no I/O and take the time as a parameter.
 //! - [`place`]: the places of networks, from a file of the operator.
+//! - [`breached`]: the passwords of known breaches, in a file of the operator.
 //! - [`hash_pool`]: the threads that hash passwords, with limits against a flood of sign-ins. [`metered_hasher`]: a hasher that adds up its work.
 //! - [`proof`]: the RPCs that prove an address, and the reset of a password; [`email_token`]: the tokens of their links.
 //! - [`email_change`]: another address of an account. [`takeover`]: an account whose address nobody has verified.
@@ -38,6 +39,7 @@ mod admin;
 mod api_key;
 mod app;
 mod audit;
+mod breached;
 mod ceremony;
 mod challenge;
 mod code;

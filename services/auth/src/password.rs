@@ -53,9 +53,16 @@ pub(crate) enum Verdict {
     Outdated(String),
 }
 
-/// Why a password is too easy to guess. The text is from zxcvbn.
+/// Why a password is too easy to guess, as a text for the person.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Weakness(String);
+
+impl Weakness {
+    /// That it is on the list of passwords of known breaches.
+    pub(crate) fn breached() -> Self {
+        Self("It is on a list of passwords from data breaches. Choose another one.".to_owned())
+    }
+}
 
 impl fmt::Display for Weakness {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

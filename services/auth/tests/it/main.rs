@@ -12,6 +12,7 @@ mod account_deletion;
 mod admin;
 mod api_keys;
 mod audit;
+mod breached;
 mod device;
 mod email;
 mod email_change;
