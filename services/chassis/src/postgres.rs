@@ -328,6 +328,21 @@ mod tests {
     }
 
     #[test]
+    fn a_client_certificate_may_take_the_place_of_a_password() {
+        let files =
+            "sslmode=verify-full&sslrootcert=/etc/backlot/pg/ca.pem&sslcert=/etc/backlot/pg/client.pem&sslkey=/etc/backlot/pg/client.key";
+        let shared = format!("postgres://backlot@db.internal/backlot?{files}");
+        let url = url(&[("DATABASE_URL", shared.as_str())], "auth").unwrap();
+        assert_eq!(url, format!("postgres://backlot@db.internal/backlot_auth?{files}"));
+        let options = PgConnectOptions::from_str(&url).unwrap();
+        assert!(matches!(options.get_ssl_mode(), sqlx::postgres::PgSslMode::VerifyFull));
+        let options = format!("{options:?}");
+        for name in ["ca.pem", "client.pem", "client.key"] {
+            assert!(options.contains(&format!("/etc/backlot/pg/{name}")), "{options}");
+        }
+    }
+
+    #[test]
     fn a_bad_url_is_a_fault_without_the_password() {
         assert_eq!(url(&[], "auth").unwrap_err(), "DATABASE_URL: is required, or BACKLOT_AUTH_DATABASE_URL");
         let fault = url(&[("DATABASE_URL", "mysql://me:hunter2@db/x")], "auth").unwrap_err();
