@@ -52,7 +52,7 @@ impl Editor {
     async fn add_passkey(&mut self, device: &mut Authenticator) -> Option<()> {
         let (what, clock) = ("add a passkey", Stopwatch::start());
         loop {
-            let outcome = match self.ask("REGISTRATION", "").await? {
+            let outcome = match self.ask_passkey("REGISTRATION", "").await? {
                 Ok(Question { options, token }) => {
                     let body = json!({ "ceremonyToken": token, "credential": device.create(&options), "displayName": "chaos" });
                     self.client.call(ApiCall { what, method: Method::POST, path: PASSKEYS, body, key: None }).await?
@@ -89,10 +89,10 @@ impl Editor {
         let clock = Stopwatch::start();
         while clock.elapsed() < self.client.turn_limit {
             let asked = match shown {
-                Shown::Passkey => self.ask("SIGN_IN", "").await?,
+                Shown::Passkey => self.ask_passkey("SIGN_IN", "").await?,
                 Shown::PasswordAndPasskey => {
                     let token = self.first_step().await?;
-                    self.ask("SECOND_STEP", &token).await?
+                    self.ask_passkey("SECOND_STEP", &token).await?
                 }
             };
             let Question { options, token } = self.asked(asked)?;
@@ -112,7 +112,7 @@ impl Editor {
 
     /// Shows the passkey in a session. Returns the secret of the session that replaces it.
     async fn step_up_by_passkey(&mut self, device: &mut Authenticator) -> Option<String> {
-        let asked = self.ask("STEP_UP", "").await?;
+        let asked = self.ask_passkey("STEP_UP", "").await?;
         let Question { options, token } = self.asked(asked)?;
         let body = json!({ "ceremonyToken": token, "credential": device.get(&options), "tokenInAnswer": true });
         match self.show_passkey("step up by a passkey", "/api/auth/step-up", body).await? {
@@ -126,7 +126,7 @@ impl Editor {
     }
 
     /// Asks for an answer of an authenticator. `sign_in_token` is that of a second step, and otherwise empty.
-    async fn ask(&mut self, purpose: &str, sign_in_token: &str) -> Option<Result<Question, (StatusCode, Value)>> {
+    async fn ask_passkey(&mut self, purpose: &str, sign_in_token: &str) -> Option<Result<Question, (StatusCode, Value)>> {
         let body = json!({ "purpose": format!("PASSKEY_PURPOSE_{purpose}"), "signInToken": sign_in_token });
         let (what, path) = ("ask for a passkey", "/api/auth/passkeys:start");
         match self.client.call(ApiCall { what, method: Method::POST, path, body, key: None }).await? {
