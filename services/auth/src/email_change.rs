@@ -27,13 +27,17 @@ use crate::{
 /// address.
 ///
 /// # Errors
-/// TOKEN_MISSING, RATE_LIMITED, SESSION_ENDED, SESSION_REQUIRED, STEP_UP_REQUIRED, INVALID_FIELD for the address that the account has, and for
+/// TOKEN_MISSING, SESSION_ENDED, SESSION_REQUIRED, STEP_UP_REQUIRED, RATE_LIMITED, INVALID_FIELD for the address that the account has, and for
 /// a domain that may not sign up.
 pub(crate) async fn request(app: &App, context: &Context, new: &Email, now: OffsetDateTime) -> Result<(), Error> {
     let caller = context.user()?;
     if !app.sign_up_domains.allow(new) {
         return Err(invalid("must be of a domain whose addresses may sign up here"));
     }
+    // Calls of a session that may not ask must not use up the number of those that may. The account is not locked while the call is counted.
+    let mut tx = store::begin(&app.pool).await?;
+    recently_proved(&mut tx, context, now).await?;
+    drop(tx);
     limit::count_new_address(&app.limiter, context, caller.id).await?;
     let mut tx = store::begin(&app.pool).await?;
     let (user, _) = recently_proved(&mut tx, context, now).await?;

@@ -470,3 +470,23 @@ async fn requests_for_another_address_are_limited() {
     assert_eq!(gateway.change_email(&access, NEW).await.expect_err("the fifth").reason, "RATE_LIMITED");
     gateway.at("192.0.2.2").sign_in(OLD, PASSWORD).await.expect("sign-ins have counters of their own");
 }
+
+/// A thief of an access token must not keep its owner from a change of the address.
+#[tokio::test]
+async fn a_session_that_may_not_change_the_address_uses_up_no_limit() {
+    let cluster = Cluster::with_policies(Policies::shipped()).await;
+    let gateway = cluster.auth().await.gateway();
+    let account = gateway.sign_up(OLD, PASSWORD).await.expect("account");
+    let access = gateway.exchange(&account.session_token).await.expect("token").access_token;
+    age_proofs(&cluster).await;
+    for _ in 0..6 {
+        assert_eq!(gateway.change_email(&access, NEW).await.expect_err("too old").reason, "STEP_UP_REQUIRED");
+    }
+    gateway.sign_out(&account.session_token).await.expect("signed out");
+    for _ in 0..6 {
+        assert_eq!(gateway.change_email(&access, NEW).await.expect_err("ended").reason, "SESSION_ENDED");
+    }
+    let begun = gateway.sign_in(OLD, PASSWORD).await.expect("the address has attempts left");
+    let access = gateway.exchange(&begun.session_token).await.expect("token").access_token;
+    gateway.change_email(&access, NEW).await.expect("accepted");
+}
