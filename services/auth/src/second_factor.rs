@@ -114,7 +114,7 @@ pub(crate) async fn delete_totp(app: &App, context: &Context, now: OffsetDateTim
     Ok(())
 }
 
-/// Replaces the recovery codes.
+/// Replaces the recovery codes, and tells the person.
 ///
 /// # Errors
 /// SESSION_ENDED, SESSION_REQUIRED, STEP_UP_REQUIRED, FACTOR_NOT_FOUND without a second factor.
@@ -127,7 +127,9 @@ pub(crate) async fn replace_recovery_codes(app: &App, context: &Context, now: Of
     let codes = new_recovery_codes(&mut tx, user.id, now).await?;
     let event = Event::of(context, Kind::RecoveryCodesReplaced, Actor::User(user.id), user.id, now);
     audit::append(&mut *tx, &event).await?;
+    mails::insert(&mut *tx, &Mail::to_account(MailKind::RecoveryCodesReplaced, user.id, &user.email, now)).await?;
     store::commit(tx).await?;
+    app.mail_added.notify_one();
     Ok(codes)
 }
 

@@ -32,6 +32,8 @@ pub(crate) enum Kind {
     /// A second factor other than a passkey was added.
     FactorAdded,
     FactorRemoved,
+    /// A person has made new recovery codes.
+    RecoveryCodesReplaced,
     /// The link gives an account another address, or the owner of that address learns of the attempt.
     ChangeEmail,
     /// To the address that an account had before.
@@ -45,7 +47,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 18] = [
+    pub(crate) const ALL: [Self; 19] = [
         Self::SignUp,
         Self::Verify,
         Self::Reset,
@@ -58,6 +60,7 @@ impl Kind {
         Self::AccountDeleted,
         Self::FactorAdded,
         Self::FactorRemoved,
+        Self::RecoveryCodesReplaced,
         Self::ChangeEmail,
         Self::EmailChanged,
         Self::IdentityLinked,
@@ -81,6 +84,7 @@ impl Kind {
             Self::AccountDeleted => "account_deleted",
             Self::FactorAdded => "factor_added",
             Self::FactorRemoved => "factor_removed",
+            Self::RecoveryCodesReplaced => "recovery_codes_replaced",
             Self::ChangeEmail => "change_email",
             Self::EmailChanged => "email_changed",
             Self::IdentityLinked => "identity_linked",
@@ -107,6 +111,7 @@ impl Kind {
             | Self::AccountDeleted
             | Self::FactorAdded
             | Self::FactorRemoved
+            | Self::RecoveryCodesReplaced
             | Self::EmailChanged
             | Self::IdentityLinked
             | Self::IdentityUnlinked

@@ -1,9 +1,12 @@
 //! What the mails say. A mail contains nothing that a stranger chose, apart from the address that it goes to, and the network, with its
 //! place, of a sign-in, of a program, of a new key or of a new passkey: otherwise sign-ups could send advertisements.
 
+mod factor;
+
 use time::OffsetDateTime;
 use url::Url;
 
+use self::factor::{factor_changed, passkey_added, recovery_codes_replaced, second_step_failed};
 use crate::{
     email_token::EmailToken,
     way_in::{NEW_FOR, Way, WayIn},
@@ -30,6 +33,7 @@ pub(crate) enum Notice<'a> {
     AccountDeleted(OffsetDateTime),
     FactorAdded(OffsetDateTime),
     FactorRemoved(OffsetDateTime),
+    RecoveryCodesReplaced(OffsetDateTime),
     /// To the address that an account shall have.
     ChangeEmail(&'a EmailToken),
     /// To the owner of an account whose address somebody typed as the new one of another account.
@@ -101,6 +105,7 @@ impl Notice<'_> {
             Self::AccountDeleted(at) => account_deleted(&name, *at, site),
             Self::FactorAdded(at) => factor_changed(true, &name, *at, site),
             Self::FactorRemoved(at) => factor_changed(false, &name, *at, site),
+            Self::RecoveryCodesReplaced(at) => recovery_codes_replaced(&name, *at, site),
             Self::ChangeEmail(token) => change_email(&name, token, site),
             Self::ChangeEmailAttempt => change_email_attempt(&name, site),
             Self::EmailChanged(at) => email_changed(&name, *at, site),
@@ -167,27 +172,6 @@ fn new_device(name: &str, network: &str, at: OffsetDateTime, site: &Url) -> Word
     }
 }
 
-fn second_step_failed(name: &str, network: &str, at: OffsetDateTime, site: &Url) -> Words {
-    Words {
-        subject: "Somebody may have your password".into(),
-        before: vec![
-            format!(
-                "Somebody did the first step of a sign-in to your account for {name}, and failed at the second one several times, at last at {}, \
-                 from the address {network}, which is new.",
-                moment(at)
-            ),
-            "If this was not you, somebody has your password, or an account at a provider that you sign in with. The second step has kept them \
-             out. Set a new password now. All devices are then signed out."
-                .into(),
-        ],
-        link: ("Set a new password", page(site, "account/reset", None)),
-        after: vec![format!(
-            "If you sign in with an account at a provider, look at {}, and change the password at that provider, too.",
-            page(site, "account/identities", None)
-        )],
-    }
-}
-
 fn key_made(name: &str, network: &str, at: OffsetDateTime, site: &Url) -> Words {
     Words {
         subject: "New API key for your account".into(),
@@ -221,45 +205,6 @@ fn program_signed_in(name: &str, network: &str, at: OffsetDateTime, site: &Url) 
             "It can use your projects for up to 90 days. If this was not you, end its session and set a new password.".into(),
         ],
         link: ("See your sessions", page(site, "account/sessions", None)),
-        after: Vec::new(),
-    }
-}
-
-fn passkey_added(name: &str, network: &str, at: OffsetDateTime, site: &Url) -> Words {
-    Words {
-        subject: "A passkey was added to your account".into(),
-        before: vec![
-            format!(
-                "Somebody added a passkey to your account for {name} at {}, from the address {network}. Whoever has it can sign in.",
-                moment(at)
-            ),
-            against_a_new_factor(),
-        ],
-        link: ("Set a new password", page(site, "account/reset", None)),
-        after: Vec::new(),
-    }
-}
-
-/// What the owner does if somebody else has added a factor, which a sign-in needs from then on.
-fn against_a_new_factor() -> String {
-    format!(
-        "If this was not you, set a new password now with a link that you get by mail. All devices are then signed out. Within {0} days that \
-         also removes it. After {0} days tell the operator.",
-        NEW_FOR.whole_days()
-    )
-}
-
-fn factor_changed(is_added: bool, name: &str, at: OffsetDateTime, site: &Url) -> Words {
-    let (what, then, advice) = if is_added {
-        ("added to", " From now on a sign-in needs it.", against_a_new_factor())
-    } else {
-        let advice = "If this was not you, set a new password now, and tell the operator. All devices are then signed out.";
-        ("removed from", "", advice.to_owned())
-    };
-    Words {
-        subject: format!("A second factor was {what} your account"),
-        before: vec![format!("A second factor was {what} your account for {name} at {}.{then}", moment(at)), advice],
-        link: ("Set a new password", page(site, "account/reset", None)),
         after: Vec::new(),
     }
 }
@@ -409,6 +354,7 @@ mod tests {
             (Notice::SecondStepFailed("192.0.2.1", OffsetDateTime::UNIX_EPOCH), "https://apps.example:8443/account/reset"),
             (Notice::FactorAdded(OffsetDateTime::UNIX_EPOCH), "https://apps.example:8443/account/reset"),
             (Notice::FactorRemoved(OffsetDateTime::UNIX_EPOCH), "https://apps.example:8443/account/reset"),
+            (Notice::RecoveryCodesReplaced(OffsetDateTime::UNIX_EPOCH), "https://apps.example:8443/account/reset"),
             (Notice::ChangeEmail(&token), "https://apps.example:8443/account/new-email?token=abc-_1"),
             (Notice::ChangeEmailAttempt, "https://apps.example:8443/account/reset"),
             (Notice::EmailChanged(OffsetDateTime::UNIX_EPOCH), "https://apps.example:8443/"),

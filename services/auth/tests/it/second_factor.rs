@@ -215,6 +215,19 @@ async fn a_sensitive_request_needs_the_factor_and_not_the_password() {
     gateway.sign_in(EMAIL, NEW_PASSWORD).await.expect("one step");
 }
 
+#[tokio::test]
+async fn the_owner_learns_of_new_recovery_codes() {
+    let (cluster, mailbox) = (Cluster::start().await, Mailbox::new());
+    let gateway = mailbox.auth(&cluster, &[]).await.gateway();
+    let enrolled = enrol(&gateway).await;
+    let access = gateway.access_of(&enrolled.session_token).await;
+    let renewed = gateway.step_up_by_code(&access, &enrolled.code(0)).await.expect("proved");
+    let codes = gateway.recovery_codes(&gateway.access_of(&renewed.session_token).await).await.expect("made");
+    let mail = mailbox.last(&cluster).await;
+    assert_eq!((mail.to.as_str(), mail.subject.as_str()), (EMAIL, "New recovery codes were made for your account"));
+    assert!(codes.iter().all(|code| !mail.raw.contains(code)), "{}", mail.raw);
+}
+
 /// One of them may be that of somebody who has the app.
 #[tokio::test]
 async fn a_removed_app_ends_all_other_sessions() {
