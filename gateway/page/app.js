@@ -38,6 +38,7 @@ async function enter() {
     await opened;
   } catch (error) {
     if (error.status === 401) showSignIn("");
+    else if (error.body?.reason === "SECOND_FACTOR_MISSING") location.assign(wayOnOf(error).to);
     else note(`${wordsOf(error)}\nReload this page to try again.`);
   }
   busy(false);

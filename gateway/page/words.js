@@ -41,6 +41,7 @@ const BY_REASON = {
   INVITE_INVALID: "The invite has been used, was revoked, has expired, or is for another e-mail address. Ask the operator for a new one.",
   INVITE_REQUIRED: "You need an invite to create an account here. Open the link that the operator of this site has given to you.",
   PROJECT_NOT_FOUND: "This project does not exist, or it belongs to somebody else.",
+  SECOND_FACTOR_MISSING: "This site requires a second factor, and your account has none.",
   SECOND_FACTOR_REQUIRED: "Your account has a second factor, which this page cannot ask for.",
   SIGNUP_CLOSED: "Nobody can create an account here with this address. Ask the operator for one.",
   TOO_LATE: "The turn could not be stopped: it had ended already, or was saving its files.",
@@ -74,7 +75,10 @@ function challenged(wait) {
 }
 
 // Where a person can go on after a refusal: the address and its label.
-const WAYS_ON = { SECOND_FACTOR_REQUIRED: { to: "/account/sign-in", label: "Sign in with it" } };
+const WAYS_ON = {
+  SECOND_FACTOR_MISSING: { to: "/account/second-factor?done=required", label: "Add one" },
+  SECOND_FACTOR_REQUIRED: { to: "/account/sign-in", label: "Sign in with it" },
+};
 export const wayOnOf = (error) => WAYS_ON[error.body?.reason];
 
 // The text for an error.

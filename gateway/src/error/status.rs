@@ -105,6 +105,7 @@ const REASONS: &[(&str, Option<StatusCode>, &str)] = &[
     ("ROLE_REQUIRED", None, "Your role in the project does not allow this"),
     ("ROUTE_NOT_FOUND", None, "There is nothing at this path"),
     ("SCOPE_REQUIRED", None, "The key may not do this"),
+    ("SECOND_FACTOR_MISSING", None, "Add a second factor first"),
     ("SECOND_FACTOR_REQUIRED", None, "A second factor has to complete the sign-in"),
     ("SERVICE_ACCOUNT_NOT_FOUND", None, "There is no such service account"),
     ("SESSION_AMBIGUOUS", None, "The cookies belong to more than one session"),

@@ -68,7 +68,7 @@ use crate::{
         form::{Field, Form},
         html::{Page, see_other},
         link::{self, Sent},
-        menu::{self, VERIFY_EMAIL, address_named, landing},
+        menu::{self, ADD_FACTOR, VERIFY_EMAIL, address_named, landing},
         refusal::Refusal,
         words::refusal,
     },
@@ -218,7 +218,8 @@ pub(crate) async fn sign_in(State(app): State<Arc<App>>, caller: MaybeAuthentica
     match app.upstream.auth().sign_in(caller.anonymous().request(request)).await {
         Ok(answer) => {
             let answer = answer.into_inner();
-            signed_in(&app, &caller, &landing(form.get("next")), &answer.session_token, answer.session.as_ref()).await
+            let to = landing_in_one_step(&app, &caller, form.get("next")).await;
+            signed_in(&app, &caller, &to, &answer.session_token, answer.session.as_ref()).await
         }
         Err(status) => {
             let fault = fault_of(&status);
@@ -234,6 +235,11 @@ pub(crate) async fn sign_in(State(app): State<Arc<App>>, caller: MaybeAuthentica
             Ok(sign_in_form(form.get("email"), form.get("next"), &providers, Some(refusal), challenge))
         }
     }
+}
+
+/// Where a sign-in leads to that needed no second step. The account has no second factor, so a site that requires one asks for it first.
+async fn landing_in_one_step(app: &App, caller: &MaybeAuthenticated, next: &str) -> String {
+    if providers_of(app, &caller.anonymous()).await.second_factor_required { ADD_FACTOR.to_owned() } else { landing(next) }
 }
 
 /// Leads to a page, with the cookie of a new session.

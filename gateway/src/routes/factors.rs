@@ -7,7 +7,10 @@ use proto::auth::{
     ConfirmTotpRequest, CreateRecoveryCodesRequest, DeleteTotpRequest, GetFactorsRequest, StartTotpRequest, VerifySignInRequest,
 };
 
-use super::auth::{reply_to_sign_in, user_agent};
+use super::{
+    auth::{reply_to_sign_in, user_agent},
+    sessions::renew_rights,
+};
 use crate::{
     app::App,
     identity::authenticate::{Authenticated, MaybeAuthenticated},
@@ -31,7 +34,9 @@ pub(crate) async fn confirm_totp(
     caller: Authenticated,
     Json(request, _share): Json<ConfirmTotpRequest>,
 ) -> Reply {
-    reply(app.upstream.auth().confirm_totp(caller.context.request(request)).await?.get_ref())
+    let answer = app.upstream.auth().confirm_totp(caller.context.request(request)).await?;
+    renew_rights(&app, &caller);
+    reply(answer.get_ref())
 }
 
 pub(crate) async fn delete_totp(State(app): State<Arc<App>>, caller: Authenticated, Params(request): Params<DeleteTotpRequest>) -> Reply {

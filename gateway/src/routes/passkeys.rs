@@ -8,7 +8,10 @@ use proto::auth::{
     StartPasskeyCeremonyRequest,
 };
 
-use super::auth::{reply_to_sign_in, user_agent};
+use super::{
+    auth::{reply_to_sign_in, user_agent},
+    sessions::renew_rights,
+};
 use crate::{
     app::App,
     identity::authenticate::{Authenticated, MaybeAuthenticated},
@@ -29,7 +32,9 @@ pub(crate) async fn start(
 }
 
 pub(crate) async fn create(State(app): State<Arc<App>>, caller: Authenticated, Json(request, _share): Json<CreatePasskeyRequest>) -> Reply {
-    reply(app.upstream.auth().create_passkey(caller.context.request(request)).await?.get_ref())
+    let answer = app.upstream.auth().create_passkey(caller.context.request(request)).await?;
+    renew_rights(&app, &caller);
+    reply(answer.get_ref())
 }
 
 pub(crate) async fn list(State(app): State<Arc<App>>, caller: Authenticated, Params(request): Params<ListPasskeysRequest>) -> Reply {

@@ -109,10 +109,15 @@ pub(crate) async fn delete_account(
     Ok(response)
 }
 
-/// Refuses the session of the request here, before auth reports its end.
-pub(super) fn end_current(app: &App, caller: &Authenticated) {
-    app.revocations.end(caller.user.session_id, Instant::now());
+/// Lets the next request of the session have the rights that it has now, before auth reports their change.
+pub(super) fn renew_rights(app: &App, caller: &Authenticated) {
     if let Credential::Session(secret) = &caller.credential {
         app.sessions.forget(secret.expose());
     }
+}
+
+/// Refuses the session of the request here, before auth reports its end.
+pub(super) fn end_current(app: &App, caller: &Authenticated) {
+    app.revocations.end(caller.user.session_id, Instant::now());
+    renew_rights(app, caller);
 }

@@ -8,18 +8,16 @@ use time::OffsetDateTime;
 use crate::{
     app::App,
     audit::{Actor, Event, Kind},
-    config::SignUp,
+    config::{SecondFactor, SignUp},
     email::{Email, EmailLookup},
     error::Error,
     factor::Method,
     hash_pool::Slot,
-    invite, invite_use,
-    keyring::Keyring,
-    limit,
+    invite, invite_use, limit,
     mail::queue::{Kind as MailKind, Mail, PendingSignUp},
     origin::Origin,
     password::{self, Verdict},
-    refused_proof,
+    refused_proof, required_factor,
     revocation::Feed,
     second_step,
     session::{Session, SessionSecret},
@@ -253,22 +251,22 @@ pub(crate) async fn current(pool: &Pool, context: &Context, now: OffsetDateTime)
     found.filter(|(_, session)| session.is_live(now)).ok_or(Error::SessionEnded)
 }
 
-/// Makes an access token from a session. This takes two queries, and at most once a minute a third one that records the use.
+/// Makes an access token from a session. This takes two queries, one more where a second factor is required, and at most once a minute another
+/// one that records the use.
 ///
 /// # Errors
 /// SESSION_ENDED.
-pub(crate) async fn create_access_token(
-    pool: &Pool,
-    keyring: &Keyring,
-    secret: &SessionSecret,
-    now: OffsetDateTime,
-) -> Result<AccessToken, Error> {
-    let found = sessions::by_token(pool, &secret.hash()).await?;
+pub(crate) async fn create_access_token(app: &App, secret: &SessionSecret, now: OffsetDateTime) -> Result<AccessToken, Error> {
+    let found = sessions::by_token(&app.pool, &secret.hash()).await?;
     let (user, session) = found.filter(|(_, session)| session.is_live(now)).ok_or(Error::SessionEnded)?;
     if session.is_touch_due(now) {
-        sessions::touch(pool, session.id, now).await?;
+        sessions::touch(&app.pool, session.id, now).await?;
     }
-    let token = keyring.sign_to_keep(&token::claims(&user, &session, now), now).await?;
+    let mut claims = token::claims(&user, &session, now);
+    if app.second_factor == SecondFactor::Required {
+        claims = required_factor::limited(claims, &session, second_factors::of(&app.pool, user.id).await?)?;
+    }
+    let token = app.keyring.sign_to_keep(&claims, now).await?;
     Ok(AccessToken { token, expires_at: token::expiry(&session, now), user, session })
 }
 

@@ -9,16 +9,17 @@ use crate::{
     account::{self, AccessToken},
     app::App,
     audit::{Actor, Event, Kind as EventKind},
+    config::SecondFactor,
     credential::{self, Secret},
     error::Error,
-    keyring::Keyring,
     limit,
     mail::queue::{Kind as MailKind, Mail},
     origin::Origin,
     recent_proof::recently_proved,
+    required_factor,
     session::{Key, Kind, Session},
     session_list::{end, signed_in},
-    store::{self, Pool, api_keys, audit, mails, service_accounts, sessions},
+    store::{self, Pool, api_keys, audit, mails, second_factors, service_accounts, sessions},
     token,
 };
 
@@ -118,17 +119,21 @@ pub(crate) async fn delete(
     end(app, tx, &[id], now).await
 }
 
-/// Makes an access token from a key, with the scope and the projects of the key.
+/// Makes an access token from a key, with the scope and the projects of the key. A service account has no factors: nobody signs in to it.
 ///
 /// # Errors
-/// API_KEY_INVALID.
-pub(crate) async fn exchange(pool: &Pool, keyring: &Keyring, text: &str, now: OffsetDateTime) -> Result<AccessToken, Error> {
+/// API_KEY_INVALID; SECOND_FACTOR_MISSING for the key of a person who lacks a required one.
+pub(crate) async fn exchange(app: &App, text: &str, now: OffsetDateTime) -> Result<AccessToken, Error> {
     let secret = Secret::parse_key(text).ok_or(Error::KeyInvalid)?;
-    let found = sessions::by_key(pool, &secret.hash()).await?;
+    let found = sessions::by_key(&app.pool, &secret.hash()).await?;
     let (user, session) = found.filter(|(_, session)| session.is_live(now)).ok_or(Error::KeyInvalid)?;
-    if session.is_touch_due(now) {
-        sessions::touch(pool, session.id, now).await?;
+    let mut claims = token::claims(&user, &session, now);
+    if app.second_factor == SecondFactor::Required && secret.kind() != credential::Kind::ServiceKey {
+        claims = required_factor::limited(claims, &session, second_factors::of(&app.pool, user.id).await?)?;
     }
-    let token = keyring.sign_to_keep(&token::claims(&user, &session, now), now).await?;
+    if session.is_touch_due(now) {
+        sessions::touch(&app.pool, session.id, now).await?;
+    }
+    let token = app.keyring.sign_to_keep(&claims, now).await?;
     Ok(AccessToken { token, expires_at: token::expiry(&session, now), user, session })
 }

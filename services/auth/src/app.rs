@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use crate::{
-    config::{Config, Domains, SignInChallenge, SignUp},
+    config::{Config, Domains, SecondFactor, SignInChallenge, SignUp},
     error::Error,
     hash_pool::{Bounds, HashPool},
     keyring::Keyring,
@@ -33,6 +33,8 @@ pub(crate) struct App {
     pub(crate) pool: Pool,
     pub(crate) sign_up: SignUp,
     pub(crate) sign_up_domains: Domains,
+    /// Whether each person needs a second factor.
+    pub(crate) second_factor: SecondFactor,
     /// The least characters of a new password.
     pub(crate) password_min: usize,
     pub(crate) hashes: HashPool,
@@ -74,6 +76,7 @@ impl App {
         Ok(Self {
             sign_up: config.sign_up(),
             sign_up_domains: config.sign_up_domains.clone(),
+            second_factor: config.second_factor,
             password_min: config.password_min,
             hashes: HashPool::new(config.hash_cost, config.breached.clone(), bounds)?,
             stuffing: Detector::new(limiter.clone(), &config.cluster_secret, with_challenges),

@@ -70,6 +70,25 @@ impl Setting for SignInChallenge {
     }
 }
 
+/// Whether each person needs a second factor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SecondFactor {
+    /// A person may add one.
+    Optional,
+    /// Without one a session may add one, and do little else.
+    Required,
+}
+
+impl Setting for SecondFactor {
+    fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "optional" => Ok(Self::Optional),
+            "required" => Ok(Self::Required),
+            _ => Err("must be `optional` or `required`".to_owned()),
+        }
+    }
+}
+
 /// The domains whose addresses may sign up, as the DNS uses them; empty for all of them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Domains(Vec<String>);
@@ -111,6 +130,7 @@ pub struct Config {
     /// Whose addresses may sign up.
     pub(crate) sign_up_domains: Domains,
     pub(crate) sign_in_challenge: SignInChallenge,
+    pub(crate) second_factor: SecondFactor,
     /// The least characters of a new password.
     pub(crate) password_min: usize,
     /// What no new password may be; `None` without a file.
@@ -159,6 +179,12 @@ impl Config {
                 "BACKLOT_SIGN_IN_CHALLENGE",
                 "off",
                 "`under-attack`: a network that tries a list of passwords may solve a challenge (proof of work) for each sign-in; `off`: it can only wait",
+            ),
+            second_factor: env.get(
+                "BACKLOT_SECOND_FACTOR",
+                "optional",
+                "`required`: a person without an authenticator app and without a passkey can only add one, sign out and delete the account; `optional`: a \
+                 person may add one",
             ),
             password_min: password_min(env),
             breached: breached(env),
@@ -288,6 +314,8 @@ mod tests {
         let config = read(&[]).expect("no faults");
         assert_eq!(config.password_min, 15, "that of NIST SP 800-63B-4 for a password as the only factor");
         assert_eq!(config.hash_cost, Cost { memory_kib: 19_456, iterations: 2 });
+        assert_eq!(config.second_factor, SecondFactor::Optional);
+        assert_eq!(read(&[("BACKLOT_SECOND_FACTOR", "required")]).expect("no faults").second_factor, SecondFactor::Required);
         assert_eq!((config.sign_up(), &config.sign_up_domains), (SignUp::Open, &Domains::default()));
         assert_eq!(config.rotation_interval(), time::Duration::days(90));
         assert!(config.hash_threads >= 1);
@@ -421,6 +449,7 @@ mod tests {
             ("BACKLOT_SIGNUP", "invited"),
             ("BACKLOT_SIGNUP_DOMAINS", "example.com,a b"),
             ("BACKLOT_SIGN_IN_CHALLENGE", "on"),
+            ("BACKLOT_SECOND_FACTOR", "yes"),
             ("BACKLOT_PASSWORD_MIN_LENGTH", "7"),
             ("BACKLOT_PASSWORD_MIN_LENGTH", "65"),
             ("BACKLOT_ARGON2_MEMORY_KIB", "7"),

@@ -89,6 +89,10 @@ impl Secret {
         Self { kind, text }
     }
 
+    pub(crate) const fn kind(&self) -> Kind {
+        self.kind
+    }
+
     pub(crate) fn expose(&self) -> &str {
         &self.text
     }

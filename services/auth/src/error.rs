@@ -79,6 +79,8 @@ pub enum Error {
         /// The page that a sign-in at a provider leads to; empty for other sign-ins.
         return_to: String,
     },
+    #[error("this installation requires a second factor, and the account has none; sign in and add one")]
+    SecondFactorMissing,
     #[error("the code is wrong or was used before")]
     BadSecondFactor,
     #[error("the sign-in was completed, has expired, or had too many attempts; sign in again")]
@@ -178,7 +180,9 @@ impl Error {
             | Self::FlowInvalid
             | Self::CeremonyInvalid => ErrorCode::InvalidArgument,
             Self::SignUpClosed | Self::DomainClosed | Self::SessionRequired | Self::StepUpRequired(_) => ErrorCode::Forbidden,
-            Self::InviteRequired | Self::EmailUnverified | Self::ProviderDenied | Self::PasskeysNotOffered => ErrorCode::Forbidden,
+            Self::InviteRequired | Self::EmailUnverified | Self::ProviderDenied | Self::PasskeysNotOffered | Self::SecondFactorMissing => {
+                ErrorCode::Forbidden
+            }
             Self::EmailTaken | Self::UserDisabled | Self::NotAPerson | Self::FactorExists | Self::IdentityTaken | Self::LastSignIn => {
                 ErrorCode::Conflict
             }
@@ -245,6 +249,7 @@ impl Error {
             Self::LastSignIn => "LAST_SIGN_IN",
             Self::BadCredentials | Self::WrongPassword(_) => "BAD_CREDENTIALS",
             Self::SecondFactorRequired { .. } => "SECOND_FACTOR_REQUIRED",
+            Self::SecondFactorMissing => "SECOND_FACTOR_MISSING",
             Self::BadSecondFactor => "BAD_SECOND_FACTOR",
             Self::SignInExpired => "SIGN_IN_EXPIRED",
             Self::FactorExists => "FACTOR_EXISTS",

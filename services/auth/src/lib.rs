@@ -77,6 +77,7 @@ mod recent_proof;
 mod refresh;
 mod refused_proof;
 mod relying_party;
+mod required_factor;
 mod reseal;
 mod revocation;
 mod rotation;

@@ -18,7 +18,7 @@ use crate::{
     provider::person::Identity,
     recent_proof::recently_proved,
     relying_party::AnswerError,
-    second_factor,
+    required_factor, second_factor,
     session::SessionSecret,
     session_list::{end, signed_in},
     store::{self, Tx, audit, identities, mails, passkey_ceremonies, passkeys, revocations, second_factors, sessions},
@@ -51,7 +51,7 @@ pub(crate) async fn create(
     let ceremony = passkey_ceremonies::take(&app.pool, &answered.ceremony.hash(), now).await?;
     let ceremony = ceremony.filter(|one| one.is_of(caller, Purpose::Registration)).ok_or(Error::CeremonyInvalid)?;
     let mut tx = store::begin(&app.pool).await?;
-    let (user, _) = recently_proved(&mut tx, context, now).await?;
+    let (user, current) = recently_proved(&mut tx, context, now).await?;
     if passkeys::of_user(&mut *tx, user.id).await?.len() >= MAX_PASSKEYS as usize {
         return Err(Error::TooManyCredentials("passkeys", MAX_PASSKEYS));
     }
@@ -62,11 +62,11 @@ pub(crate) async fn create(
     // Each session has to show the factors that the account has now; gateways get new tokens for them.
     sessions::forget_proofs(&mut *tx, user.id).await?;
     pending_address::forget(&mut tx, &user).await?;
-    let codes = if is_first { second_factor::new_recovery_codes(&mut tx, user.id, now).await? } else { Vec::new() };
-    report(&mut tx, context, &user, event(context, Kind::FactorAdded, (user.id, passkey.id), now)).await?;
+    let (codes, ended) = if is_first { second_factor::first(app, &mut tx, &current, now).await? } else { (Vec::new(), Vec::new()) };
+    let event = event(context, Kind::FactorAdded, (user.id, passkey.id), now).with("sessions", &ended.len().to_string());
+    report(&mut tx, context, &user, event).await?;
     revocations::append_changes(&mut tx, user.id, now).await?;
-    store::commit(tx).await?;
-    app.feed.notify();
+    end(app, tx, &ended, now).await?;
     app.mail_added.notify_one();
     Ok((passkey, codes))
 }
@@ -125,6 +125,7 @@ pub(crate) async fn delete(app: &App, context: &Context, id: Uuid, now: OffsetDa
     let ended = sessions::delete_all_of_user(&mut *tx, user.id, Some(current.id)).await?;
     let event = event(context, Kind::FactorRemoved, (user.id, id), now).with("sessions", &ended.len().to_string());
     report(&mut tx, context, &user, event).await?;
+    required_factor::report_change(app, &mut tx, user.id, now).await?;
     end(app, tx, &ended, now).await?;
     app.mail_added.notify_one();
     Ok(())

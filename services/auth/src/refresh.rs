@@ -14,18 +14,20 @@ use crate::{
     account::AccessToken,
     app::App,
     audit::{self, Actor, Event},
+    config::SecondFactor,
     credential::{self, Kind, Secret},
     error::Error,
     limit,
     mail::queue::{Kind as MailKind, Mail},
     origin::Origin,
     recent_proof::recently_proved,
+    required_factor,
     session::{self, Session},
     session_list::end,
     store::{
         self, Pool, Tx, mails,
         refresh_tokens::{self, FoundToken, IssuedToken},
-        sessions,
+        second_factors, sessions,
     },
     token,
     user::User,
@@ -88,13 +90,18 @@ pub(crate) async fn insert(
 /// Exchanges a refresh token for an access token and the next refresh token.
 ///
 /// # Errors
-/// SESSION_ENDED; TOKEN_REUSED, and then the session has ended.
+/// SESSION_ENDED; SECOND_FACTOR_MISSING if the person lacks a required one; TOKEN_REUSED, and then the session has ended.
 pub(crate) async fn exchange(app: &App, context: &Context, text: &str, now: OffsetDateTime) -> Result<(AccessToken, Secret), Error> {
     let secret = Secret::parse(Kind::RefreshToken, text).ok_or(Error::SessionEnded)?;
     let mut tx = store::begin(&app.pool).await?;
     let found = refresh_tokens::by_hash(&mut *tx, &secret.hash()).await?.ok_or(Error::SessionEnded)?;
     let locked = sessions::lock(&mut *tx, found.session_id).await?;
     let (user, session) = locked.filter(|(_, session)| session.is_live(now)).ok_or(Error::SessionEnded)?;
+    let mut claims = token::claims(&user, &session, now);
+    if app.second_factor == SecondFactor::Required {
+        // The token stays usable: the person may add a factor.
+        claims = required_factor::limited(claims, &session, second_factors::of(&mut *tx, user.id).await?)?;
+    }
     let Some((next, next_id)) = successor(&mut tx, &secret, &found, now).await? else {
         sessions::delete_by_id(&mut *tx, session.id).await?;
         let event = Event::of(context, audit::Kind::RefreshTokenReused, Actor::System, user.id, now);
@@ -107,7 +114,6 @@ pub(crate) async fn exchange(app: &App, context: &Context, text: &str, now: Offs
         sessions::touch(&mut *tx, session.id, now).await?;
     }
     refresh_tokens::commit(tx).await?;
-    let mut claims = token::claims(&user, &session, now);
     claims.private.insert(REFRESH_TOKEN_CLAIM.to_owned(), Value::String(next_id.to_string()));
     let token = app.keyring.sign(&claims)?;
     Ok((AccessToken { token, expires_at: token::expiry(&session, now), user, session }, next))

@@ -2,7 +2,7 @@
 //! changes them has proved recently who they are; with a second factor that proof is the factor.
 
 use chassis::{context::Context, secret::Bound, seeded_bug};
-use proto::id::UserId;
+use proto::id::{SessionId, UserId};
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
@@ -15,6 +15,8 @@ use crate::{
     mail::queue::{Kind as MailKind, Mail},
     pending_address,
     recent_proof::recently_proved,
+    required_factor,
+    session::Session,
     session_list::{end, signed_in},
     store::{
         self, Tx, audit, mails, pending_sign_ins, revocations,
@@ -70,7 +72,7 @@ pub(crate) async fn start_totp(app: &App, context: &Context, now: OffsetDateTime
 /// SESSION_ENDED, SESSION_REQUIRED, STEP_UP_REQUIRED, FACTOR_NOT_FOUND, BAD_SECOND_FACTOR.
 pub(crate) async fn confirm_totp(app: &App, context: &Context, code: &str, now: OffsetDateTime) -> Result<Vec<RecoveryCode>, Error> {
     let mut tx = store::begin(&app.pool).await?;
-    let (user, _) = recently_proved(&mut tx, context, now).await?;
+    let (user, current) = recently_proved(&mut tx, context, now).await?;
     let pending = second_factors::totp(&mut *tx, user.id).await?;
     let pending = pending.filter(|row| row.confirmed_at.is_none() && now < row.created_at + CONFIRM_WITHIN).ok_or(Error::FactorNotFound)?;
     let Some(Code::Totp(code)) = Code::parse(code) else { return Err(Error::BadSecondFactor) };
@@ -82,13 +84,26 @@ pub(crate) async fn confirm_totp(app: &App, context: &Context, code: &str, now: 
     // Each session has to show the factors that the account has now; gateways get new tokens for them.
     sessions::forget_proofs(&mut *tx, user.id).await?;
     pending_address::forget(&mut tx, &user).await?;
-    let codes = if is_first { new_recovery_codes(&mut tx, user.id, now).await? } else { Vec::new() };
-    report(&mut tx, &user, event(context, Kind::FactorAdded, user.id, now)).await?;
+    let (codes, ended) = if is_first { first(app, &mut tx, &current, now).await? } else { (Vec::new(), Vec::new()) };
+    report(&mut tx, &user, event(context, Kind::FactorAdded, user.id, now).with("sessions", &ended.len().to_string())).await?;
     revocations::append_changes(&mut tx, user.id, now).await?;
-    store::commit(tx).await?;
-    app.feed.notify();
+    end(app, tx, &ended, now).await?;
     app.mail_added.notify_one();
     Ok(codes)
+}
+
+/// What comes with the first factor of an account, which is locked: recovery codes, and the end of other sessions where a factor is required.
+///
+/// # Errors
+/// The database failed, or the system provided no random bytes.
+pub(crate) async fn first(
+    app: &App,
+    tx: &mut Tx,
+    current: &Session,
+    now: OffsetDateTime,
+) -> Result<(Vec<RecoveryCode>, Vec<SessionId>), Error> {
+    let ended = required_factor::end_others(app, tx, current).await?;
+    Ok((new_recovery_codes(tx, current.user_id, now).await?, ended))
 }
 
 /// Removes the authenticator app; with the last factor also the recovery codes. All other sessions of the account end, because one of them may
@@ -109,6 +124,7 @@ pub(crate) async fn delete_totp(app: &App, context: &Context, now: OffsetDateTim
     let ended = sessions::delete_all_of_user(&mut *tx, user.id, Some(current.id)).await?;
     let event = event(context, Kind::FactorRemoved, user.id, now).with("sessions", &ended.len().to_string());
     report(&mut tx, &user, event).await?;
+    required_factor::report_change(app, &mut tx, user.id, now).await?;
     end(app, tx, &ended, now).await?;
     app.mail_added.notify_one();
     Ok(())

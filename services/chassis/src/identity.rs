@@ -15,7 +15,7 @@ use serde::{
 use serde_json::{Map, Value};
 
 pub use self::{
-    grant::{Grant, InvalidGrant, MAX_PROJECTS},
+    grant::{Grant, InvalidGrant, MAX_PROJECTS, without_factor},
     signer::{SignError, Signer},
 };
 pub use crate::caller::Caller;
@@ -25,7 +25,7 @@ use crate::clock;
 pub const ISSUER: &str = "backlot";
 /// `aud` of access tokens.
 pub const AUDIENCE: &str = "backlot-internal";
-/// `aud` of access tokens with a [`Grant`].
+/// `aud` of access tokens with a [`Grant`], and of sessions whose person has to add a second factor first.
 pub const LIMITED_AUDIENCE: &str = "backlot-limited";
 /// `typ` of access tokens (RFC 9068).
 pub const TOKEN_TYPE: &str = "at+jwt";
@@ -71,6 +71,12 @@ impl User {
     #[must_use]
     pub fn is_of_person(&self) -> bool {
         self.auth_time > 0
+    }
+
+    /// Whether the person has to add a second factor, and may do little else before ([`Scope::AccountAlways`](crate::server::Scope)).
+    #[must_use]
+    pub fn lacks_factor(&self) -> bool {
+        grant::lacks_factor(&self.private_claims)
     }
 
     /// Forgets when the person proved who they are, as auth does. The session stays that of a person.
@@ -135,6 +141,16 @@ pub struct Claims {
     /// All other claims.
     #[serde(flatten, deserialize_with = "unique_claims")]
     pub private: Map<String, Value>,
+}
+
+impl Claims {
+    /// The claims of the same session while its person has to add a second factor first.
+    #[must_use]
+    pub fn without_factor(mut self) -> Self {
+        self.aud = LIMITED_AUDIENCE.into();
+        self.private.extend([without_factor()]);
+        self
+    }
 }
 
 /// Reads claims and refuses one that occurs twice, as serde does for the other fields.

@@ -49,19 +49,30 @@ pub struct Rule {
 }
 
 /// The kind of permission that an RPC needs. The access token of a session has all permissions of its user, unless an operator acts for
-/// the user. That of a key has those of its [`Grant`](crate::identity::Grant), which the server checks before every handler.
+/// the user, or the user has to add a second factor first. That of a key has those of its [`Grant`](crate::identity::Grant), which the server
+/// checks before every handler.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
     /// Needs no user: sign-in, public keys.
     Open,
     /// The user's own account and sessions. An operator who acts for the user may only read it, and a key may do nothing with it.
     Account,
+    /// The same, also while the user has to add a second factor first: what that needs, and the end of the session and of the account.
+    AccountAlways,
     /// Reads projects, turns and agents.
     Read,
     /// Changes projects or starts and stops turns.
     Write,
     /// Calls between services and from operators. Those on behalf of a user need the permission to write.
     Internal,
+}
+
+impl Scope {
+    /// Whether it is about the user's own account and sessions.
+    #[must_use]
+    pub const fn is_of_account(self) -> bool {
+        matches!(self, Self::Account | Self::AccountAlways)
+    }
 }
 
 /// The size limit of a request message.

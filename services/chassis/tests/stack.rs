@@ -46,7 +46,7 @@ const RULES: &[Rule] = &[
     Rule { rpc: "SignIn", callers: OPEN, user: false, scope: Scope::Open, size: Ordinary },
     Rule { rpc: "GetKeySet", callers: &[Caller::Gateway, Caller::Direct], user: false, scope: Scope::Open, size: Ordinary },
     Rule { rpc: "GetSession", callers: OPEN, user: true, scope: Scope::Account, size: Ordinary },
-    Rule { rpc: "SignOut", callers: &[Caller::Gateway, Caller::Direct], user: true, scope: Scope::Account, size: Ordinary },
+    Rule { rpc: "SignOut", callers: &[Caller::Gateway, Caller::Direct], user: true, scope: Scope::AccountAlways, size: Ordinary },
     Rule { rpc: "WatchRevocations", callers: OPEN, user: false, scope: Scope::Open, size: Ordinary },
 ];
 
@@ -669,6 +669,18 @@ async fn a_key_may_do_nothing_with_the_account() {
         }
         gateway.get_key_set(bearer(GetKeySetRequest {}, &token)).await.expect("open to everybody");
     }
+}
+
+#[tokio::test]
+async fn a_session_without_a_required_factor_is_refused_before_the_handler() {
+    let issuer = testing::Issuer::start().await;
+    let service = Service::with_keys(&[], vec![issuer.public()]).await;
+    let mut gateway = service.called_by(Caller::Gateway);
+    let token = issuer.token(UserId::generate(), serde_json::Map::from_iter([chassis::identity::without_factor()]));
+    let refused = gateway.get_session(bearer(GetSessionRequest {}, &token)).await.unwrap_err();
+    assert_eq!(code_and_reason(&refused), (Code::PermissionDenied, "SECOND_FACTOR_MISSING".into()));
+    gateway.get_key_set(bearer(GetKeySetRequest {}, &token)).await.expect("open to everybody");
+    gateway.sign_out(bearer(SignOutRequest::default(), &token)).await.expect("the person may leave");
 }
 
 fn bearer<T>(message: T, token: &str) -> Request<T> {

@@ -16,6 +16,7 @@ export async function refusalMessages(page) {
     [{ status: 429, wait: 3, body: { "violated-policies": ["openings"] } }, "Your tabs and apps connect too often. Close one, or try again in 3 seconds."],
     [{ status: 429, wait: 840, body: { reason: "CHALLENGE_REQUIRED", metadata: { challenge: "1.a.b", bits: "20" } } }, "Many wrong passwords came from your network, or for this account. Sign in from a network in which you have signed in before, set a new password, or try again in 14 minutes."],
     [{ status: 401, wait: 0, body: { reason: "SECOND_FACTOR_REQUIRED", detail: "x" } }, "Your account has a second factor, which this page cannot ask for."],
+    [{ status: 403, wait: 0, body: { reason: "SECOND_FACTOR_MISSING", detail: "x" } }, "This site requires a second factor, and your account has none."],
     [{ status: 401, wait: 0, body: { reason: "SESSION_ENDED", detail: "x" } }, "You are signed out."],
     [{ status: 403, wait: 0, body: { reason: "INVITE_REQUIRED", detail: "x" } }, "You need an invite to create an account here. Open the link that the operator of this site has given to you."],
     [{ status: 503, wait: 2, body: null }, "The server cannot do this now. It asks to wait 2 seconds."],

@@ -14,7 +14,7 @@ use proto::auth::{
 };
 use tonic::Status;
 
-use super::{SIGN_IN, SIGN_UP, in_query, second_step, signed_in, signed_in::done, wrong};
+use super::{SIGN_IN, SIGN_UP, in_query, landing_in_one_step, second_step, signed_in, signed_in::done, wrong};
 use crate::{
     app::App,
     error::fault_of,
@@ -25,7 +25,7 @@ use crate::{
         cookie::PageCookie,
         form::{Form, password_rule},
         html::Page,
-        menu::{address_named, landing},
+        menu::address_named,
         refusal::Refusal,
         section::Section,
     },
@@ -174,7 +174,8 @@ pub(crate) async fn provider_callback(
         Ok(answer) => {
             let answer = answer.into_inner();
             if answer.session.is_some() {
-                signed_in(&app, &caller, &landing(&answer.return_to), &answer.session_token, answer.session.as_ref()).await?
+                let to = landing_in_one_step(&app, &caller, &answer.return_to).await;
+                signed_in(&app, &caller, &to, &answer.session_token, answer.session.as_ref()).await?
             } else {
                 done("/account/identities", "linked")
             }

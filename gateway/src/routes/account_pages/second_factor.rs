@@ -23,6 +23,7 @@ use crate::{
     error::fault_of,
     identity::authenticate::Authenticated,
     json::form::Form as Fields,
+    routes::sessions::renew_rights,
     web::account::{
         form::{Field, Form},
         html::Page,
@@ -33,7 +34,8 @@ use crate::{
 
 const PATH: &str = "/account/second-factor";
 const TITLE: &str = "Second factor";
-const DONE: [(&str, &str); 4] = [
+const DONE: [(&str, &str); 5] = [
+    ("required", "This site requires a second factor. Add an authenticator app or a passkey to go on."),
     ("removed", "The authenticator app is removed. All other devices are signed out."),
     ("added", "The passkey is added. You can sign in with it from now on."),
     ("renamed", "The passkey has the new name."),
@@ -97,10 +99,11 @@ fn confirm_form(is_refused: bool) -> Form<'static> {
 /// `Err` is the answer if the code is right, or if nothing can be confirmed.
 async fn confirm(app: &App, caller: &Authenticated, code: &str) -> Result<Said, Response> {
     match app.upstream.auth().confirm_totp(caller.context.request(ConfirmTotpRequest { code: code.to_owned() })).await {
-        Ok(answer) => Err(respond(
-            Said::Done("The authenticator app is added. From now on a sign-in needs a code."),
-            vec![of_codes(&answer.get_ref().recovery_codes)],
-        )),
+        Ok(answer) => {
+            renew_rights(app, caller);
+            let said = Said::Done("The authenticator app is added. From now on a sign-in needs a code.");
+            Err(respond(said, vec![of_codes(&answer.get_ref().recovery_codes)]))
+        }
         Err(status) => match wrong(PATH, &status) {
             Ok(said) if matches!(fault_of(&status).reason.as_str(), "BAD_SECOND_FACTOR" | "INVALID_FIELD") => {
                 let again = Section {
@@ -142,10 +145,11 @@ async fn add(app: &App, caller: &Authenticated, form: &Fields) -> Result<Said, R
     let request = CreatePasskeyRequest { ceremony_token, credential, display_name };
     match app.upstream.auth().create_passkey(caller.context.request(request)).await {
         Ok(answer) if answer.get_ref().recovery_codes.is_empty() => Err(done(PATH, "added")),
-        Ok(answer) => Err(respond(
-            Said::Done("The passkey is added. From now on a sign-in with the password needs it, too."),
-            vec![of_codes(&answer.get_ref().recovery_codes)],
-        )),
+        Ok(answer) => {
+            renew_rights(app, caller);
+            let said = Said::Done("The passkey is added. From now on a sign-in with the password needs it, too.");
+            Err(respond(said, vec![of_codes(&answer.get_ref().recovery_codes)]))
+        }
         Err(status) => wrong(PATH, &status),
     }
 }

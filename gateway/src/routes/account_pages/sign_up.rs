@@ -11,7 +11,7 @@ use axum::{
 use proto::auth::{ListProvidersResponse, SignUpRequest};
 
 use super::{
-    CHECK_MAIL, RESET, SIGN_IN, SIGN_UP, Wrong,
+    CHECK_MAIL, RESET, SIGN_IN, SIGN_UP, Wrong, landing_in_one_step,
     providers::{START, invited_section, provider_links, providers_of, start_with_invite},
     signed_in, with, wrong,
 };
@@ -90,7 +90,8 @@ pub(crate) async fn sign_up(State(app): State<Arc<App>>, caller: MaybeAuthentica
         Ok(answer) => {
             let answer = answer.into_inner();
             if answer.session.is_some() {
-                let mut response = signed_in(&app, &caller, "/", &answer.session_token, answer.session.as_ref()).await?;
+                let to = landing_in_one_step(&app, &caller, "").await;
+                let mut response = signed_in(&app, &caller, &to, &answer.session_token, answer.session.as_ref()).await?;
                 link::forget(&mut response, SIGN_UP.0, app.origins.secure());
                 return Ok(response);
             }

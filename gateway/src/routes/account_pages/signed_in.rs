@@ -25,7 +25,7 @@ use crate::{
     routes::auth::clear_browser,
     web::account::{
         html::{Page, see_other},
-        menu::{MENU, SIGN_IN, confirm_for, sign_in_for},
+        menu::{ADD_FACTOR, MENU, SIGN_IN, confirm_for, sign_in_for},
         refusal::Refusal,
         words::refusal,
     },
@@ -96,6 +96,7 @@ pub(crate) fn done(path: &str, name: &str) -> Response {
 fn detour(address: &str, fault: &Fault) -> Option<Response> {
     match fault.reason.as_str() {
         "STEP_UP_REQUIRED" => Some(see_other(&confirm_for(address))),
+        "SECOND_FACTOR_MISSING" => Some(see_other(ADD_FACTOR)),
         "BAD_CREDENTIALS" | "BAD_SECOND_FACTOR" | "PASSKEY_INVALID" => None,
         _ => (fault.code == ErrorCode::Unauthenticated).then(|| see_other(&sign_in_for(address))),
     }

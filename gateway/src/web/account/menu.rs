@@ -29,6 +29,8 @@ pub(crate) const CONFIRM: &str = "/account/confirm";
 pub(crate) const NEW_EMAIL: &str = "/account/new-email";
 /// The page of the link that verifies the address of the account.
 pub(crate) const VERIFY_EMAIL: &str = "/account/verify-email";
+/// The page on which a person adds the second factor that the site requires, with a sentence that says so.
+pub(crate) const ADD_FACTOR: &str = "/account/second-factor?done=required";
 /// Signed-in pages that are not in the menu.
 const OTHERS: &[&str] = &[DEVICE, CONFIRM, NEW_EMAIL, VERIFY_EMAIL];
 

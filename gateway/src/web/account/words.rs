@@ -59,6 +59,7 @@ const TEXTS: &[(&str, &str)] = &[
     ("TOO_MANY_CREDENTIALS", "You have reached the limit of your account. Delete one first."),
     ("SESSION_NOT_FOUND", "This session has already ended."),
     ("SESSION_REQUIRED", "For this you must have signed in yourself. An operator who acts for you cannot do it."),
+    ("SECOND_FACTOR_MISSING", "This site requires a second factor. Add one first."),
     ("STEP_UP_REQUIRED", "For this you must prove again that it is you. Start again."),
     ("KEY_REQUIRED", "The stored key cannot be read any more. Delete it, and store it again."),
 ];

@@ -52,8 +52,16 @@ const BODIES: &[&str] = &["INVALID_JSON", "BODY_BROKEN", "BODY_TIMEOUT", "TOO_LA
 /// Reasons of paths with a parameter. An empty parameter, or one with too many segments, matches no route.
 const PATHS: &[&str] = &["ROUTE_NOT_FOUND"];
 /// Reasons of requests that need a person.
-const AUTHENTICATED: &[&str] =
-    &["TOKEN_MISSING", "TOKEN_INVALID", "SESSION_ENDED", "SESSION_AMBIGUOUS", "API_KEY_INVALID", "SCOPE_REQUIRED", "PROJECTS_RESTRICTED"];
+const AUTHENTICATED: &[&str] = &[
+    "TOKEN_MISSING",
+    "TOKEN_INVALID",
+    "SESSION_ENDED",
+    "SESSION_AMBIGUOUS",
+    "API_KEY_INVALID",
+    "SCOPE_REQUIRED",
+    "SECOND_FACTOR_MISSING",
+    "PROJECTS_RESTRICTED",
+];
 
 /// Reasons of change sets.
 const STORING: &[&str] = &[
@@ -101,7 +109,7 @@ const OWN: &[(&str, &[&[&str]])] = &[
     ("ConfirmEmailChange", &[&["SESSION_REQUIRED", "STEP_UP_REQUIRED", "IMPERSONATED", "LINK_INVALID", "EMAIL_TAKEN"]]),
     ("SignOut", &[&["TOKEN_MISSING"]]),
     ("GetSession", &[]),
-    ("CreateAccessToken", &[&["TOKEN_REUSED"]]),
+    ("CreateAccessToken", &[&["SECOND_FACTOR_MISSING", "TOKEN_REUSED"]]),
     ("ListSessions", &[]),
     ("RevokeSession", &[&["SESSION_NOT_FOUND", "SESSION_REQUIRED", "STEP_UP_REQUIRED", "IMPERSONATED"]]),
     ("RevokeSessions", &[&["SESSION_REQUIRED", "STEP_UP_REQUIRED", "IMPERSONATED"]]),

@@ -66,8 +66,8 @@ pub(super) async fn create_access_token(
     request: CreateAccessTokenRequest,
 ) -> Result<CreateAccessTokenResponse, Error> {
     let (access, next) = match decode::exchange(request)? {
-        Exchange::Session(secret) => (account::create_access_token(&app.pool, &app.keyring, &secret, now()).await?, None),
-        Exchange::ApiKey(text) => (api_key::exchange(&app.pool, &app.keyring, &text, now()).await?, None),
+        Exchange::Session(secret) => (account::create_access_token(app, &secret, now()).await?, None),
+        Exchange::ApiKey(text) => (api_key::exchange(app, &text, now()).await?, None),
         Exchange::RefreshToken(text) => {
             let (access, next) = refresh::exchange(app, context, &text, now()).await?;
             (access, Some(next))

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     app::App,
-    config::SignUp,
+    config::{SecondFactor, SignUp},
     error::{Error, SERVICE},
     identity::{self, Answer, FlowRequest, Identity},
     origin::MAX_USER_AGENT,
@@ -40,6 +40,7 @@ pub(super) fn list(app: &App) -> ListProvidersResponse {
         passkeys_offered: app.relying_party.is_some(),
         password_min_length: u32::try_from(app.password_min).unwrap_or(u32::MAX),
         sign_up_closed: app.sign_up == SignUp::Closed,
+        second_factor_required: app.second_factor == SecondFactor::Required,
         sign_up_domains_only: app.sign_up_domains.is_restricted() && matches!(app.sign_up, SignUp::Open | SignUp::Verify),
     }
 }

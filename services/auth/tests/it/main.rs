@@ -35,6 +35,7 @@ mod place;
 mod refresh_tabs;
 mod refresh_tokens;
 mod refused_proofs;
+mod required_factor;
 mod revocations;
 mod second_factor;
 mod secret_rotation;

@@ -25,7 +25,7 @@ use crate::{
 const ADA: &str = "ada@example.org";
 const EVE: &str = "eve@example.org";
 
-async fn create(gateway: &Client, access: &str, name: &str) -> Result<ServiceAccount, Box<Fault>> {
+pub(crate) async fn create(gateway: &Client, access: &str, name: &str) -> Result<ServiceAccount, Box<Fault>> {
     let request = gateway.authorized(CreateServiceAccountRequest { display_name: name.into() }, access);
     Ok(answer(gateway.client.clone().create_service_account(request).await)?.service_account.expect("an account"))
 }
@@ -46,7 +46,7 @@ async fn delete(gateway: &Client, access: &str, id: &str) -> Result<(), Box<Faul
     answer(gateway.client.clone().delete_service_account(request).await).map(drop)
 }
 
-async fn make_key(gateway: &Client, access: &str, account: &str) -> Result<CreateApiKeyResponse, Box<Fault>> {
+pub(crate) async fn make_key(gateway: &Client, access: &str, account: &str) -> Result<CreateApiKeyResponse, Box<Fault>> {
     let message = CreateApiKeyRequest {
         display_name: "ci".into(),
         scope: ApiKeyScope::Write.into(),

@@ -1,7 +1,7 @@
 //! What the access token of an API key may do. A token of a session has no grant and may do what its person may.
 //!
 //! A token with a grant has an audience of its own: a process of a release that knows no grants refuses the token, instead of taking it for
-//! one without limits.
+//! one without limits. So has the token of a session whose person has to add a second factor first.
 
 use std::str::FromStr;
 
@@ -16,6 +16,8 @@ const SCOPE_CLAIM: &str = "scope";
 const PROJECTS_CLAIM: &str = "projects";
 const READ: &str = "read";
 const WRITE: &str = "write";
+/// The scope of a session whose person has to add a second factor first. It is that of no grant.
+const FACTOR: &str = "second_factor";
 
 /// Projects of one grant. They are in every token, which has at most 4 KiB.
 pub const MAX_PROJECTS: usize = 20;
@@ -27,6 +29,17 @@ pub struct Grant {
     pub can_write: bool,
     /// The only projects that it reaches. `None` for all of the account.
     pub projects: Option<Vec<ProjectId>>,
+}
+
+/// The private claim of a session whose person has to add a second factor first. The audience of its token is [`LIMITED_AUDIENCE`].
+#[must_use]
+pub fn without_factor() -> (String, Value) {
+    (SCOPE_CLAIM.to_owned(), FACTOR.into())
+}
+
+/// Whether these claims are of such a session.
+pub(super) fn lacks_factor(claims: &Map<String, Value>) -> bool {
+    claims.get(SCOPE_CLAIM).and_then(Value::as_str) == Some(FACTOR)
 }
 
 /// The claims of a grant are not those that auth writes.
@@ -60,6 +73,9 @@ impl Grant {
         if audience != LIMITED_AUDIENCE {
             let has_grant = claims.contains_key(SCOPE_CLAIM) || claims.contains_key(PROJECTS_CLAIM);
             return if has_grant { Err(InvalidGrant) } else { Ok(None) };
+        }
+        if lacks_factor(claims) {
+            return if claims.contains_key(PROJECTS_CLAIM) { Err(InvalidGrant) } else { Ok(None) };
         }
         let scope = claims.get(SCOPE_CLAIM).and_then(Value::as_str).ok_or(InvalidGrant)?;
         let mut scopes = scope.split(' ');
@@ -101,6 +117,9 @@ mod tests {
             assert_eq!(Grant::of_token(Grant::audience(Some(&grant)), &grant.claims()), Ok(Some(grant)));
         }
         assert_eq!(Grant::of_token(Grant::audience(None), &Map::new()), Ok(None));
+        let limited = Map::from_iter([without_factor()]);
+        assert_eq!(Grant::of_token(LIMITED_AUDIENCE, &limited), Ok(None));
+        assert!(lacks_factor(&limited) && !lacks_factor(&Map::new()) && !lacks_factor(&grant(true, None).claims()));
     }
 
     #[test]
@@ -108,6 +127,7 @@ mod tests {
         let claims = |value: Value| value.as_object().expect("an object").clone();
         assert_eq!(Grant::of_token(AUDIENCE, &grant(true, None).claims()), Err(InvalidGrant));
         assert_eq!(Grant::of_token(AUDIENCE, &claims(json!({ "projects": [] }))), Err(InvalidGrant));
+        assert_eq!(Grant::of_token(AUDIENCE, &Map::from_iter([without_factor()])), Err(InvalidGrant));
         for wrong in [
             json!({}),
             json!({ "scope": "" }),
@@ -116,6 +136,8 @@ mod tests {
             json!({ "scope": "write read" }),
             json!({ "scope": "read write admin" }),
             json!({ "scope": ["read"] }),
+            json!({ "scope": "second_factor read" }),
+            json!({ "scope": "second_factor", "projects": [ProjectId::generate().to_string()] }),
             json!({ "scope": "read", "projects": null }),
             json!({ "scope": "read", "projects": [] }),
             json!({ "scope": "read", "projects": "x" }),

@@ -1,4 +1,4 @@
-//! Which scope of a grant an RPC needs.
+//! Which scope of a grant an RPC needs, and which RPCs a session without a required second factor may call.
 
 use proto::error::{ErrorCode, Fault};
 
@@ -9,7 +9,7 @@ use crate::identity::{Caller, Grant};
 pub(crate) fn missing(rule: &Rule, grant: &Grant) -> Option<&'static str> {
     match rule.scope {
         Scope::Open | Scope::Read => None,
-        Scope::Account => Some("account"),
+        Scope::Account | Scope::AccountAlways => Some("account"),
         // An internal RPC on behalf of a person changes something.
         Scope::Internal if !rule.user => None,
         Scope::Write | Scope::Internal => (!grant.can_write).then_some("write"),
@@ -23,6 +23,17 @@ pub(crate) fn refusal(service: Caller, scope: &str) -> Fault {
         scope => format!("this needs a key with the scope `{scope}`"),
     };
     Fault::new(service.name(), ErrorCode::Forbidden, "SCOPE_REQUIRED", text).with("scope", scope)
+}
+
+/// Whether a session may call the RPC whose person has to add a second factor first.
+pub(crate) const fn allows_without_factor(rule: &Rule) -> bool {
+    matches!(rule.scope, Scope::Open | Scope::AccountAlways)
+}
+
+/// The refusal of such a session.
+pub(crate) fn factor_missing(service: Caller) -> Fault {
+    let text = "this installation requires a second factor; add an authenticator app (POST /api/auth/totp, StartTotp) or a passkey first";
+    Fault::new(service.name(), ErrorCode::Forbidden, "SECOND_FACTOR_MISSING", text)
 }
 
 #[cfg(test)]
@@ -39,11 +50,30 @@ mod tests {
             (Scope::Write, true, Some("write"), None),
             (Scope::Account, true, Some("account"), Some("account")),
             (Scope::Account, false, Some("account"), Some("account")),
+            (Scope::AccountAlways, true, Some("account"), Some("account")),
             (Scope::Internal, true, Some("write"), None),
             (Scope::Internal, false, None, None),
         ] {
             let missing = |can_write| missing(&rule(scope, user), &Grant { can_write, projects: None });
             assert_eq!((missing(false), missing(true)), (reader, writer), "{scope:?} {user}");
         }
+    }
+
+    #[test]
+    fn a_session_without_a_required_factor_may_call_what_adds_one_and_what_is_open() {
+        for (scope, is_allowed) in [
+            (Scope::Open, true),
+            (Scope::AccountAlways, true),
+            (Scope::Account, false),
+            (Scope::Read, false),
+            (Scope::Write, false),
+            (Scope::Internal, false),
+        ] {
+            for user in [false, true] {
+                let rule = Rule { rpc: "X", callers: &[], user, scope, size: Size::Ordinary };
+                assert_eq!(allows_without_factor(&rule), is_allowed, "{scope:?} {user}");
+            }
+        }
+        assert_eq!(factor_missing(Caller::Auth).code, ErrorCode::Forbidden);
     }
 }

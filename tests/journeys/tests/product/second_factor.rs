@@ -88,6 +88,34 @@ async fn a_person_adds_a_second_factor_and_signs_in_with_it_without_scripts() ->
     cluster.stop().await
 }
 
+/// Over the pages, and then in each service that the person uses.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_person_adds_the_second_factor_that_a_site_requires() -> Result<()> {
+    let cluster = Cluster::with(&[("BACKLOT_SECOND_FACTOR", "required")]).await?;
+    let (person, path) = (cluster.person().await?, "/account/second-factor");
+    let missing = |(status, problem): (StatusCode, Value)| (status, problem["reason"].as_str() == Some("SECOND_FACTOR_MISSING"));
+    for url in ["/api/projects", "/api/auth/sessions", "/api/agents"] {
+        ensure!(missing(person.refused(Method::GET, url, json!({})).await?) == (StatusCode::FORBIDDEN, true), "{url}");
+    }
+    let stranger = Person { cookie: String::new(), ..person.clone() };
+    let fields = [("email", person.email.as_str()), ("password", PASSWORD), ("next", "sessions")];
+    let signed_in = page(&stranger, "/account/sign-in", &fields).await?;
+    ensure!(signed_in.location == "/account/second-factor?done=required", "{} {}", signed_in.status, signed_in.location);
+    let person = Person { cookie: signed_in.cookie.context("a session")?, ..person };
+    let asked = page(&person, "/account/sessions", &[]).await?;
+    ensure!(asked.location == signed_in.location, "{} {}", asked.status, asked.location);
+    let why = page(&person, &asked.location, &[]).await?;
+    ensure!(why.status == StatusCode::OK && why.html.contains("This site requires a second factor."), "{}", why.status);
+
+    let secret = page(&person, path, &[("action", "start")]).await?.secrets().first().context("a key")?.replace(' ', "");
+    let added = page(&person, path, &[("action", "confirm"), ("code", &code(&secret))]).await?;
+    ensure!(added.secrets().len() == 10, "{} {}", added.status, added.html);
+    for url in ["/api/projects", "/api/auth/sessions", "/api/agents"] {
+        person.get(url).await?;
+    }
+    cluster.stop().await
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_program_completes_a_sign_in_over_the_api() -> Result<()> {
     let cluster = Cluster::start().await?;

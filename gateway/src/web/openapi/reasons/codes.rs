@@ -74,6 +74,7 @@ pub(super) const CODES: [(ErrorCode, &[&str]); 11] = [
             "STEP_UP_REQUIRED",
             "PASSKEYS_NOT_OFFERED",
             "SCOPE_REQUIRED",
+            "SECOND_FACTOR_MISSING",
             "PROJECTS_RESTRICTED",
             "IMPERSONATED",
             "PUBLISHER_REQUIRED",

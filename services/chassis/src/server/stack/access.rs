@@ -8,14 +8,7 @@ use tonic::{Code, Status, body::Body};
 use tracing::field::display;
 
 use super::{DEADLINE_MARGIN, Head, Shared};
-use crate::{
-    client::CALLER_HEADER,
-    context::Context,
-    deadline::timeout_of,
-    identity::Caller,
-    listen::Connection,
-    server::{Scope, scope},
-};
+use crate::{client::CALLER_HEADER, context::Context, deadline::timeout_of, identity::Caller, listen::Connection, server::scope};
 
 impl Shared {
     /// The calling process, and the address of its client.
@@ -55,11 +48,14 @@ impl Shared {
             if let Some(scope) = user.grant.as_ref().and_then(|grant| scope::missing(rule, grant)) {
                 return Err(scope::refusal(self.me, scope));
             }
+            if user.lacks_factor() && !scope::allows_without_factor(rule) {
+                return Err(scope::factor_missing(self.me));
+            }
             context.user = Some(user);
         }
         if rule.user {
             let user = context.user()?;
-            if user.is_impersonated() && rule.scope == Scope::Account && !proto::READ_ONLY_METHODS.contains(&format!("/{path}").as_str()) {
+            if user.is_impersonated() && rule.scope.is_of_account() && !proto::READ_ONLY_METHODS.contains(&format!("/{path}").as_str()) {
                 let text = "an operator who acts for a person may not change the account";
                 return Err(self.fault(ErrorCode::Forbidden, "IMPERSONATED", text));
             }
