@@ -204,6 +204,8 @@ fn account_pages() -> Vec<Route> {
         post("/account/reset", Counted, account_pages::reset),
         get("/account/reset/confirm", Plain, account_pages::confirm_page),
         post("/account/reset/confirm", Counted, account_pages::confirm),
+        get("/account/remove-factor", Plain, account_pages::remove_factor_page),
+        post("/account/remove-factor", Counted, account_pages::remove_factor),
         get("/account/sign-in", Plain, account_pages::sign_in_page),
         post("/account/sign-in", Counted, account_pages::sign_in),
         get("/account/sign-up", Plain, account_pages::sign_up_page),

@@ -13,6 +13,7 @@ mod passkeys;
 mod password;
 mod provider_keys;
 mod providers;
+mod remove_factor;
 mod reset;
 mod second_factor;
 mod second_step;
@@ -44,6 +45,7 @@ pub(crate) use self::{
     password::{password, password_page},
     provider_keys::{provider_keys, provider_keys_page},
     providers::{provider_callback, provider_start},
+    remove_factor::{remove_factor, remove_factor_page},
     reset::{confirm, confirm_page, reset, reset_page},
     second_factor::{second_factor, second_factor_page},
     service_accounts::{service_accounts, service_accounts_page},
@@ -76,6 +78,7 @@ use crate::{
 
 const VERIFY: &str = "/account/verify";
 const CONFIRM: &str = "/account/reset/confirm";
+const REMOVE_FACTOR: &str = "/account/remove-factor";
 const SIGN_IN: (&str, &str) = (menu::SIGN_IN, "Sign in");
 const SIGN_UP: (&str, &str) = ("/account/sign-up", "Create an account");
 const RESET: (&str, &str) = ("/account/reset", "Set a new password");

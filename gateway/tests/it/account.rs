@@ -4,7 +4,8 @@ use reqwest::{Client, RequestBuilder, Response, redirect::Policy};
 
 use crate::harness::{Gateway, start};
 
-const PAGES: [&str; 5] = ["/account/verify", "/account/reset", "/account/reset/confirm", "/account/sign-in", "/account/sign-up"];
+const PAGES: [&str; 6] =
+    ["/account/verify", "/account/reset", "/account/reset/confirm", "/account/remove-factor", "/account/sign-in", "/account/sign-up"];
 const SIGNED_IN: [&str; 13] = [
     "/account/sessions",
     "/account/email",
@@ -63,7 +64,7 @@ async fn a_page_is_html_without_scripts_that_nobody_stores_or_frames() {
 #[tokio::test]
 async fn the_token_of_a_link_leaves_the_address_and_is_in_the_form() {
     let gateway = start(&[]).await;
-    for path in ["/account/verify", "/account/reset/confirm"] {
+    for path in ["/account/verify", "/account/reset/confirm", "/account/remove-factor"] {
         let answer = client().get(gateway.url(&format!("{path}?token=abc-_1"))).send().await.unwrap();
         assert_eq!((answer.status().as_u16(), header(&answer, "location")), (303, path));
         assert_eq!((header(&answer, "referrer-policy"), header(&answer, "cache-control")), ("no-referrer", "no-store"));

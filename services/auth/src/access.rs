@@ -58,6 +58,7 @@ pub const RULES: &[Rule] = &[
     Rule { rpc: "ConfirmPasswordReset", callers: PUBLIC, user: false, scope: Open, size: Ordinary },
     // The gateway has the pages.
     Rule { rpc: "GetLink", callers: &[Gateway], user: false, scope: Internal, size: Ordinary },
+    Rule { rpc: "RemoveNewFactor", callers: &[Gateway], user: false, scope: Internal, size: Ordinary },
     Rule { rpc: "ChangeEmail", callers: PUBLIC, user: true, scope: Account, size: Ordinary },
     // The gateway has the page.
     Rule { rpc: "GetEmailChange", callers: &[Gateway], user: true, scope: Internal, size: Ordinary },

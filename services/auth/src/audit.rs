@@ -60,7 +60,7 @@ kinds! {
     FactorRemoved = "second_factor.removed",
     /// A person has given a passkey another name.
     FactorRenamed = "second_factor.renamed",
-    /// An operator, or a reset of the password, has removed all second factors.
+    /// An operator has removed all second factors, or a reset of the password those of an account whose address nobody had verified.
     FactorsReset = "second_factor.reset",
     /// The counter of a passkey went back.
     PasskeyRefused = "passkey.refused",

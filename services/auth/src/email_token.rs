@@ -4,6 +4,7 @@ use std::fmt;
 
 use proto::id::UserId;
 use time::Duration;
+use uuid::Uuid;
 
 use crate::{
     email::Email,
@@ -22,6 +23,8 @@ pub(crate) enum Purpose {
     Reset,
     /// Gives an account another address, which is that of the token.
     ChangeEmail,
+    /// Removes the second factor of the token.
+    RemoveFactor,
     /// Sets the first password of an account that an operator made. The operator gets the link, so it proves no address.
     FirstPassword,
 }
@@ -31,7 +34,9 @@ impl Purpose {
     pub(crate) const VERIFYING: [Self; 2] = [Self::SignUp, Self::Verify];
     /// Those whose tokens set a password. The owner of an address may not know the password of the sign-up.
     pub(crate) const SETTING_PASSWORD: [Self; 3] = [Self::Reset, Self::FirstPassword, Self::SignUp];
-    pub(crate) const ALL: [Self; 5] = [Self::SignUp, Self::Verify, Self::Reset, Self::ChangeEmail, Self::FirstPassword];
+    /// Those whose tokens a new password by a link makes void. A new second factor stays, and so does the link that removes it.
+    pub(crate) const VOID_AFTER_RESET: [Self; 5] = [Self::SignUp, Self::Verify, Self::Reset, Self::ChangeEmail, Self::FirstPassword];
+    pub(crate) const ALL: [Self; 6] = [Self::SignUp, Self::Verify, Self::Reset, Self::ChangeEmail, Self::RemoveFactor, Self::FirstPassword];
 
     /// As the column spells it.
     pub(crate) const fn name(self) -> &'static str {
@@ -40,6 +45,7 @@ impl Purpose {
             Self::Verify => "verify",
             Self::Reset => "reset",
             Self::ChangeEmail => "change_email",
+            Self::RemoveFactor => "remove_factor",
             Self::FirstPassword => "first_password",
         }
     }
@@ -54,6 +60,7 @@ impl Purpose {
             Self::SignUp | Self::Verify => Duration::hours(24),
             Self::Reset => Duration::minutes(30),
             Self::ChangeEmail => Duration::hours(1),
+            Self::RemoveFactor => Duration::days(7),
             Self::FirstPassword => Duration::days(3),
         }
     }
@@ -101,11 +108,13 @@ pub(crate) struct Proof {
     pub(crate) email: String,
     pub(crate) identity: String,
     pub(crate) sign_up: Option<PendingSignUp>,
+    /// The second factor that the token removes.
+    pub(crate) factor: Option<Uuid>,
 }
 
 impl Proof {
     pub(crate) fn of(purpose: Purpose, user_id: Option<UserId>, email: &Email) -> Self {
-        Self { purpose, user_id, email: email.as_str().to_owned(), identity: email.identity().to_owned(), sign_up: None }
+        Self { purpose, user_id, email: email.as_str().to_owned(), identity: email.identity().to_owned(), sign_up: None, factor: None }
     }
 }
 
@@ -121,6 +130,7 @@ mod tests {
                 Purpose::SignUp | Purpose::Verify => 24 * 60,
                 Purpose::Reset => 30,
                 Purpose::ChangeEmail => 60,
+                Purpose::RemoveFactor => 7 * 24 * 60,
                 Purpose::FirstPassword => 3 * 24 * 60,
             };
             assert_eq!(purpose.lifetime(), Duration::minutes(minutes));

@@ -34,14 +34,14 @@ use proto::auth::{
     ListAccountDeletionsResponse, ListApiKeysRequest, ListApiKeysResponse, ListIdentitiesRequest, ListIdentitiesResponse,
     ListPasskeysRequest, ListPasskeysResponse, ListProvidersRequest, ListProvidersResponse, ListServiceAccountsRequest,
     ListServiceAccountsResponse, ListSessionsRequest, ListSessionsResponse, RecordAccessTokenUseRequest, RecordAccessTokenUseResponse,
-    RenamePasskeyRequest, RenamePasskeyResponse, RequestPasswordResetRequest, RequestPasswordResetResponse, RevokeSessionRequest,
-    RevokeSessionResponse, RevokeSessionsRequest, RevokeSessionsResponse, SendVerificationRequest, SendVerificationResponse, SignInRequest,
-    SignInResponse, SignInWithPasskeyRequest, SignInWithPasskeyResponse, SignOutRequest, SignOutResponse, SignUpRequest, SignUpResponse,
-    StartDeviceSignInRequest, StartDeviceSignInResponse, StartPasskeyCeremonyRequest, StartPasskeyCeremonyResponse,
-    StartProviderSignInRequest, StartProviderSignInResponse, StartTotpRequest, StartTotpResponse, StepUpRequest, StepUpResponse,
-    UnlinkIdentityRequest, UnlinkIdentityResponse, UpdateServiceAccountRequest, UpdateServiceAccountResponse, VerifyEmailRequest,
-    VerifyEmailResponse, VerifySignInRequest, VerifySignInResponse, WatchRevocationsRequest, WatchRevocationsResponse,
-    auth_service_server::AuthService,
+    RemoveNewFactorRequest, RemoveNewFactorResponse, RenamePasskeyRequest, RenamePasskeyResponse, RequestPasswordResetRequest,
+    RequestPasswordResetResponse, RevokeSessionRequest, RevokeSessionResponse, RevokeSessionsRequest, RevokeSessionsResponse,
+    SendVerificationRequest, SendVerificationResponse, SignInRequest, SignInResponse, SignInWithPasskeyRequest, SignInWithPasskeyResponse,
+    SignOutRequest, SignOutResponse, SignUpRequest, SignUpResponse, StartDeviceSignInRequest, StartDeviceSignInResponse,
+    StartPasskeyCeremonyRequest, StartPasskeyCeremonyResponse, StartProviderSignInRequest, StartProviderSignInResponse, StartTotpRequest,
+    StartTotpResponse, StepUpRequest, StepUpResponse, UnlinkIdentityRequest, UnlinkIdentityResponse, UpdateServiceAccountRequest,
+    UpdateServiceAccountResponse, VerifyEmailRequest, VerifyEmailResponse, VerifySignInRequest, VerifySignInResponse,
+    WatchRevocationsRequest, WatchRevocationsResponse, auth_service_server::AuthService,
 };
 use tonic::{Request, Response, Status};
 
@@ -256,6 +256,11 @@ impl AuthService for Service {
 
     async fn get_link(&self, request: Request<GetLinkRequest>) -> Result<Response<GetLinkResponse>, Status> {
         email::find_link(&self.0, request.into_inner()).await.map(Response::new).map_err(status)
+    }
+
+    async fn remove_new_factor(&self, request: Request<RemoveNewFactorRequest>) -> Answer<RemoveNewFactorResponse> {
+        let context = Context::of(&request);
+        email::remove_factor(&self.0, &context, request.into_inner()).await.map(Response::new).map_err(status)
     }
 
     async fn change_email(&self, request: Request<ChangeEmailRequest>) -> Result<Response<ChangeEmailResponse>, Status> {

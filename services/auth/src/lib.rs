@@ -52,6 +52,7 @@ mod email_change;
 mod email_token;
 mod error;
 mod factor;
+mod factor_removal;
 mod grpc;
 mod hash_pool;
 mod housekeeping;

@@ -64,7 +64,7 @@ pub(crate) async fn create(
     pending_address::forget(&mut tx, &user).await?;
     let (codes, ended) = if is_first { second_factor::first(app, &mut tx, &current, now).await? } else { (Vec::new(), Vec::new()) };
     let event = event(context, Kind::FactorAdded, (user.id, passkey.id), now).with("sessions", &ended.len().to_string());
-    report(&mut tx, context, &user, event).await?;
+    report(&mut tx, context, &user, event, Some(passkey.id)).await?;
     revocations::append_changes(&mut tx, user.id, now).await?;
     end(app, tx, &ended, now).await?;
     app.mail_added.notify_one();
@@ -124,7 +124,7 @@ pub(crate) async fn delete(app: &App, context: &Context, id: Uuid, now: OffsetDa
     pending_address::forget(&mut tx, &user).await?;
     let ended = sessions::delete_all_of_user(&mut *tx, user.id, Some(current.id)).await?;
     let event = event(context, Kind::FactorRemoved, (user.id, id), now).with("sessions", &ended.len().to_string());
-    report(&mut tx, context, &user, event).await?;
+    report(&mut tx, context, &user, event, None).await?;
     required_factor::report_change(app, &mut tx, user.id, now).await?;
     end(app, tx, &ended, now).await?;
     app.mail_added.notify_one();
@@ -149,11 +149,11 @@ fn event(context: &Context, kind: Kind, (user, passkey): (UserId, Uuid), now: Of
     event.with("passkey", &passkey.to_string())
 }
 
-/// Adds a change to the audit log, and tells the person.
-async fn report(tx: &mut Tx, context: &Context, user: &User, event: Event) -> Result<(), Error> {
+/// Adds a change to the audit log, and tells the person. `passkey` is a new one.
+async fn report(tx: &mut Tx, context: &Context, user: &User, event: Event, passkey: Option<Uuid>) -> Result<(), Error> {
     audit::append(&mut **tx, &event).await?;
-    let kind = if event.kind == Kind::FactorAdded { MailKind::PasskeyAdded } else { MailKind::FactorRemoved };
+    let kind = if passkey.is_some() { MailKind::PasskeyAdded } else { MailKind::FactorRemoved };
     let mail = Mail::to_account(kind, user.id, &user.email, event.created_at);
-    mails::insert(&mut **tx, &Mail { network: Some(limit::address_of(context)), ..mail }).await?;
+    mails::insert(&mut **tx, &Mail { network: Some(limit::address_of(context)), factor: passkey, ..mail }).await?;
     Ok(())
 }

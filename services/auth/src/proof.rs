@@ -32,12 +32,12 @@ use crate::{
 /// What a person without a session has to do.
 const NO_SESSION: &str = "this link verifies the address of an account that exists: sign in to it first, with POST /api/auth/signin or on the page /account/sign-in?next=verify-email";
 
-/// What a token that [`verify`] or [`confirm_reset`] takes is for. The token stays usable.
+/// What a token is for that needs no session of its account. The token stays usable.
 ///
 /// # Errors
 /// LINK_INVALID.
 pub(crate) async fn purpose_of(app: &App, token: &EmailToken, now: OffsetDateTime) -> Result<Purpose, Error> {
-    let purposes = [&Purpose::VERIFYING[..], &Purpose::SETTING_PASSWORD[..]].concat();
+    let purposes = [&Purpose::VERIFYING[..], &Purpose::SETTING_PASSWORD[..], &[Purpose::RemoveFactor]].concat();
     let found = email_tokens::find(&app.pool, &token.hash(), &purposes, now).await?;
     found.map(|proof| proof.purpose).ok_or(Error::LinkInvalid)
 }
@@ -171,8 +171,8 @@ pub(crate) async fn request_reset(app: &App, context: &Context, email: &str, now
 ///
 /// The token of a sign-up creates its account with this password. The owner of the address may not know that of the sign-up.
 ///
-/// New ways into the account go: a thief of a session may have added them, and only the owner reads the mails. So do all of an account whose
-/// address nobody had verified.
+/// New identities go: a thief of a session may have linked them, and only the owner reads the mails. Second factors stay, because a mail alone
+/// must not replace one. All ways into an account go whose address nobody had verified.
 ///
 /// # Errors
 /// LINK_INVALID, WEAK_PASSWORD, OVERLOADED, SHARE_EXHAUSTED.
@@ -205,7 +205,7 @@ pub(crate) async fn confirm_reset(
         return Err(Error::LinkInvalid);
     }
     mails::delete_waiting(&mut *tx, id, Kind::ChangeEmail).await?;
-    email_tokens::delete(&mut *tx, &proof.identity, id, &Purpose::ALL).await?;
+    email_tokens::delete(&mut *tx, &proof.identity, id, &Purpose::VOID_AFTER_RESET).await?;
     mails::insert(&mut *tx, &Mail::to_account(Kind::PasswordReset, id, &proof.email, now)).await?;
     let event = Event::of(context, EventKind::PasswordReset, Actor::User(id), id, now);
     audit::append(&mut *tx, &event).await?;

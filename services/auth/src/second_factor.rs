@@ -85,7 +85,8 @@ pub(crate) async fn confirm_totp(app: &App, context: &Context, code: &str, now: 
     sessions::forget_proofs(&mut *tx, user.id).await?;
     pending_address::forget(&mut tx, &user).await?;
     let (codes, ended) = if is_first { first(app, &mut tx, &current, now).await? } else { (Vec::new(), Vec::new()) };
-    report(&mut tx, &user, event(context, Kind::FactorAdded, user.id, now).with("sessions", &ended.len().to_string())).await?;
+    let event = event(context, Kind::FactorAdded, user.id, now).with("sessions", &ended.len().to_string());
+    report(&mut tx, &user, event, Some(pending.id)).await?;
     revocations::append_changes(&mut tx, user.id, now).await?;
     end(app, tx, &ended, now).await?;
     app.mail_added.notify_one();
@@ -123,7 +124,7 @@ pub(crate) async fn delete_totp(app: &App, context: &Context, now: OffsetDateTim
     pending_address::forget(&mut tx, &user).await?;
     let ended = sessions::delete_all_of_user(&mut *tx, user.id, Some(current.id)).await?;
     let event = event(context, Kind::FactorRemoved, user.id, now).with("sessions", &ended.len().to_string());
-    report(&mut tx, &user, event).await?;
+    report(&mut tx, &user, event, None).await?;
     required_factor::report_change(app, &mut tx, user.id, now).await?;
     end(app, tx, &ended, now).await?;
     app.mail_added.notify_one();
@@ -214,11 +215,11 @@ fn event(context: &Context, kind: Kind, user: UserId, now: OffsetDateTime) -> Ev
     Event::of(context, kind, Actor::User(user), user, now).with("factor", Method::Totp.name())
 }
 
-/// Adds a change of the factors to the audit log, and tells the person.
-async fn report(tx: &mut Tx, user: &User, event: Event) -> Result<(), Error> {
+/// Adds a change of the factors to the audit log, and tells the person. `factor` is a new one.
+async fn report(tx: &mut Tx, user: &User, event: Event, factor: Option<Uuid>) -> Result<(), Error> {
     audit::append(&mut **tx, &event).await?;
-    let mail = if event.kind == Kind::FactorAdded { MailKind::FactorAdded } else { MailKind::FactorRemoved };
-    mails::insert(&mut **tx, &Mail::to_account(mail, user.id, &user.email, event.created_at)).await?;
+    let kind = if factor.is_some() { MailKind::FactorAdded } else { MailKind::FactorRemoved };
+    mails::insert(&mut **tx, &Mail { factor, ..Mail::to_account(kind, user.id, &user.email, event.created_at) }).await?;
     Ok(())
 }
 

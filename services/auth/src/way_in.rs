@@ -3,7 +3,7 @@
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
-/// A way into an account is new for this long. A thief of a session may have added it, and its owner may not have noticed yet.
+/// A linked account is new for this long. A thief of a session may have added it, and its owner may not have noticed yet.
 pub(crate) const NEW_FOR: Duration = Duration::days(7);
 
 /// What signs in to an account or completes a sign-in.
@@ -26,9 +26,11 @@ impl WayIn {
     /// nobody had proved may be that of a stranger, who must not stay in.
     pub(crate) fn goes_at_reset(&self, verified_at: Option<OffsetDateTime>, now: OffsetDateTime) -> bool {
         let Some(verified_at) = verified_at else { return true };
+        // A mail alone must not replace a second factor.
+        let is_identity = matches!(self.way, Way::Identity { .. });
         // The sign-in at the provider that proved the address made this identity.
-        let has_proved = matches!(self.way, Way::Identity { .. }) && self.added_at == verified_at;
-        !has_proved && now - self.added_at < NEW_FOR
+        let has_proved = self.added_at == verified_at;
+        is_identity && !has_proved && now - self.added_at < NEW_FOR
     }
 }
 
@@ -39,7 +41,7 @@ mod tests {
     const NOW: OffsetDateTime = OffsetDateTime::UNIX_EPOCH;
 
     #[test]
-    fn a_reset_removes_what_was_added_within_seven_days() {
+    fn a_reset_removes_identities_of_the_last_seven_days_and_keeps_factors() {
         let identity = Way::Identity { id: Uuid::nil(), provider: "one".into() };
         let (passkey, app) = (Way::Passkey(Uuid::nil()), Way::AuthenticatorApp);
         let (new, old, verified) = (NEW_FOR - Duration::MICROSECOND, NEW_FOR, Duration::days(2));
@@ -50,10 +52,9 @@ mod tests {
             // It has proved the address.
             (&identity, verified, Some(verified), false),
             (&identity, verified + Duration::MICROSECOND, Some(verified), true),
-            (&passkey, new, Some(verified), true),
-            (&passkey, verified, Some(verified), true),
+            (&passkey, Duration::ZERO, Some(verified), false),
             (&passkey, old, Some(verified), false),
-            (&app, new, Some(verified), true),
+            (&app, Duration::ZERO, Some(verified), false),
             (&app, old, Some(verified), false),
             // Nobody has proved the address.
             (&identity, old, None, true),

@@ -372,6 +372,13 @@ impl AuthService for Probe {
         Err(Status::unimplemented("not called"))
     }
 
+    async fn remove_new_factor(
+        &self,
+        _: Request<proto::auth::RemoveNewFactorRequest>,
+    ) -> Result<Response<proto::auth::RemoveNewFactorResponse>, Status> {
+        Err(Status::unimplemented("not called"))
+    }
+
     async fn change_email(
         &self,
         _: Request<proto::auth::ChangeEmailRequest>,

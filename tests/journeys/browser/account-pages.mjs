@@ -8,7 +8,7 @@ const paths = JSON.parse(process.env.BACKLOT_PAGES);
 // Pages that have no form with these settings, or whose form is always right.
 const NOT_REFUSED = ["/account/identities", "/account/export", "/account/new-email"];
 // Pages of links. One that nobody can use has no form.
-const OF_LINKS = ["/account/verify", "/account/reset/confirm"];
+const OF_LINKS = ["/account/verify", "/account/reset/confirm", "/account/remove-factor"];
 // Pages whose wrong fields are known.
 const WITH_FIELDS = ["/account/sign-in", "/account/sign-up", "/account/reset", "/account/email", "/account/password", "/account/reset/confirm", "/account/keys", "/account/service-accounts", "/account/device", "/account/delete"];
 const LONG = "a".repeat(500);

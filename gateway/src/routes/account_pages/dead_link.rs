@@ -9,7 +9,7 @@ use proto::{
     error::{ErrorCode, Fault},
 };
 
-use super::{CONFIRM, RESET, SIGN_IN, SIGN_UP, VERIFY};
+use super::{CONFIRM, REMOVE_FACTOR, RESET, SIGN_IN, SIGN_UP, VERIFY};
 use crate::{
     app::App,
     error::{fault, fault_of},
@@ -41,6 +41,14 @@ pub(super) const OF_RESET: Kind = Kind {
     path: CONFIRM,
     takes: |link| link.sets_password,
     advice: "If you have just set a new password, sign in with it. Otherwise ask for a new link.",
+    links: &[RESET, SIGN_IN],
+};
+
+/// Of the removal of a new second factor.
+pub(super) const OF_FACTOR: Kind = Kind {
+    path: REMOVE_FACTOR,
+    takes: |link| link.removes_factor,
+    advice: "The second factor may be removed already: set a new password. If you cannot sign in without it, tell the operator.",
     links: &[RESET, SIGN_IN],
 };
 

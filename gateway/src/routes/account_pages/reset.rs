@@ -57,7 +57,8 @@ fn confirm_form(token: &str, rule: &str, wrong: Wrong) -> Response {
     let form = Form { hidden, fields, button: "Set the password", is_refused: wrong.is_some(), ..Form::default() };
     let texts = [
         "All devices are signed out when you set a new password.",
-        "Linked accounts, passkeys and authenticator apps of the last seven days are removed, because somebody else may have added them.",
+        "Linked accounts of the last seven days are removed, because somebody else may have added them. A second factor stays. If you have not \
+         added it, remove it with the link of the mail about it.",
     ];
     with(wrong, Page { title: "Choose a new password", texts: &texts, form: Some(form), links: &[RESET], ..Page::default() })
 }

@@ -5,7 +5,8 @@ use proto::{
     auth::{
         ChangeEmailRequest, ChangeEmailResponse, ConfirmEmailChangeRequest, ConfirmEmailChangeResponse, ConfirmPasswordResetRequest,
         ConfirmPasswordResetResponse, GetEmailChangeRequest, GetEmailChangeResponse, GetLinkRequest, GetLinkResponse,
-        RequestPasswordResetRequest, RequestPasswordResetResponse, SendVerificationResponse, VerifyEmailRequest, VerifyEmailResponse,
+        RemoveNewFactorRequest, RemoveNewFactorResponse, RequestPasswordResetRequest, RequestPasswordResetResponse,
+        SendVerificationResponse, VerifyEmailRequest, VerifyEmailResponse,
     },
     error::Violations,
 };
@@ -19,7 +20,7 @@ use crate::{
     email_change,
     email_token::{EmailToken, Purpose},
     error::{Error, SERVICE},
-    proof,
+    factor_removal, proof,
 };
 
 pub(super) async fn verify(app: &App, context: &Context, request: VerifyEmailRequest) -> Result<VerifyEmailResponse, Error> {
@@ -70,7 +71,16 @@ pub(super) async fn find_link(app: &App, request: GetLinkRequest) -> Result<GetL
     Ok(GetLinkResponse {
         verifies_email: Purpose::VERIFYING.contains(&purpose),
         sets_password: Purpose::SETTING_PASSWORD.contains(&purpose),
+        removes_factor: purpose == Purpose::RemoveFactor,
     })
+}
+
+pub(super) async fn remove_factor(app: &App, context: &Context, request: RemoveNewFactorRequest) -> Result<RemoveNewFactorResponse, Error> {
+    let mut violations = Violations::default();
+    check_token(&mut violations, &request.token);
+    violations.check(SERVICE)?;
+    factor_removal::remove(app, context, &EmailToken::from_client(request.token), now()).await?;
+    Ok(RemoveNewFactorResponse {})
 }
 
 pub(super) async fn change(app: &App, context: &Context, request: ChangeEmailRequest) -> Result<ChangeEmailResponse, Error> {

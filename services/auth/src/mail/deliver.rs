@@ -68,14 +68,15 @@ enum Content {
     ServiceKeyMade(String),
     ProgramSignedIn(String),
     AccountDeleted,
-    FactorAdded,
+    /// With the token that removes it. A mail of the release before has none.
+    FactorAdded(Option<EmailToken>),
     FactorRemoved,
     RecoveryCodesReplaced,
     ChangeEmailAttempt,
     EmailChanged,
     IdentityLinked,
     IdentityUnlinked,
-    PasskeyAdded(String),
+    PasskeyAdded(String, Option<EmailToken>),
     SecondStepFailed(String),
 }
 
@@ -86,6 +87,7 @@ impl Content {
             Self::Link(Purpose::Verify, token) => Notice::Verify(token),
             // A first password has no mail of its own.
             Self::Link(Purpose::Reset | Purpose::FirstPassword, token) => Notice::Reset(token),
+            Self::Link(Purpose::RemoveFactor, token) => Notice::FactorAdded(Some(token), at),
             Self::Link(Purpose::ChangeEmail, token) => Notice::ChangeEmail(token),
             Self::SignUpAttempt => Notice::SignUpAttempt,
             Self::PasswordChanged(ways) => Notice::PasswordChanged(ways, at),
@@ -95,10 +97,10 @@ impl Content {
             Self::ServiceKeyMade(network) => Notice::ServiceKeyMade(network, at),
             Self::ProgramSignedIn(network) => Notice::ProgramSignedIn(network, at),
             Self::AccountDeleted => Notice::AccountDeleted(at),
-            Self::FactorAdded => Notice::FactorAdded(at),
+            Self::FactorAdded(token) => Notice::FactorAdded(token.as_ref(), at),
             Self::FactorRemoved => Notice::FactorRemoved(at),
             Self::RecoveryCodesReplaced => Notice::RecoveryCodesReplaced(at),
-            Self::PasskeyAdded(network) => Notice::PasskeyAdded(network, at),
+            Self::PasskeyAdded(network, token) => Notice::PasskeyAdded(network, token.as_ref(), at),
             Self::SecondStepFailed(network) => Notice::SecondStepFailed(network, at),
             Self::ChangeEmailAttempt => Notice::ChangeEmailAttempt,
             Self::EmailChanged => Notice::EmailChanged(at),
@@ -213,12 +215,14 @@ impl Delivery {
             (Kind::KeyMade, Some(_)) => Content::KeyMade(self.address_with_place(mail)),
             (Kind::ServiceKeyMade, Some(_)) => Content::ServiceKeyMade(self.address_with_place(mail)),
             (Kind::ProgramSignedIn, Some(_)) => Content::ProgramSignedIn(self.address_with_place(mail)),
-            (Kind::FactorAdded, Some(_)) => Content::FactorAdded,
+            (Kind::FactorAdded, Some(account)) => Content::FactorAdded(self.removal(id, mail, account, now).await?),
             (Kind::FactorRemoved, Some(_)) => Content::FactorRemoved,
             (Kind::RecoveryCodesReplaced, Some(_)) => Content::RecoveryCodesReplaced,
             (Kind::IdentityLinked, Some(_)) => Content::IdentityLinked,
             (Kind::IdentityUnlinked, Some(_)) => Content::IdentityUnlinked,
-            (Kind::PasskeyAdded, Some(_)) => Content::PasskeyAdded(self.address_with_place(mail)),
+            (Kind::PasskeyAdded, Some(account)) => {
+                Content::PasskeyAdded(self.address_with_place(mail), self.removal(id, mail, account, now).await?)
+            }
             (Kind::SecondStepFailed, Some(_)) => Content::SecondStepFailed(self.address_with_place(mail)),
             _ => return Ok(None),
         };
@@ -262,19 +266,34 @@ impl Delivery {
 
     async fn link(&self, id: Uuid, account: &Account, purpose: Purpose, now: OffsetDateTime) -> Result<Addressed, Failure> {
         let Some(to) = stored_address(account) else { return Ok(None) };
-        let User { id: user, email, .. } = &account.user;
-        let identity = EmailLookup::new(email).identity;
-        let proof = Proof { purpose, user_id: Some(*user), email: email.clone(), identity, sign_up: None };
-        self.linked(id, to, &proof, now).await
+        self.linked(id, to, &proof_of(account, purpose, None), now).await
+    }
+
+    /// The token that removes the new factor of a mail; `None` for a mail of the release before.
+    async fn removal(&self, id: Uuid, mail: &Mail, account: &Account, now: OffsetDateTime) -> Result<Option<EmailToken>, Failure> {
+        if mail.factor.is_none() {
+            return Ok(None);
+        }
+        self.token(id, &proof_of(account, Purpose::RemoveFactor, mail.factor), now).await
+    }
+
+    async fn linked(&self, id: Uuid, to: Email, proof: &Proof, now: OffsetDateTime) -> Result<Addressed, Failure> {
+        Ok(self.token(id, proof, now).await?.map(|token| (to, Content::Link(proof.purpose, token))))
     }
 
     /// Makes the token of a link. Each attempt to send makes a new one, so that none has to be stored. The mail may be void since it was
-    /// claimed: then there is nothing to send.
-    async fn linked(&self, id: Uuid, to: Email, proof: &Proof, now: OffsetDateTime) -> Result<Addressed, Failure> {
+    /// claimed: then there is none.
+    async fn token(&self, id: Uuid, proof: &Proof, now: OffsetDateTime) -> Result<Option<EmailToken>, Failure> {
         let token = EmailToken::generate()?;
         let is_inserted = email_tokens::insert(&self.pool, id, &token.hash(), proof, now + proof.purpose.lifetime()).await?;
-        Ok(is_inserted.then_some((to, Content::Link(proof.purpose, token))))
+        Ok(is_inserted.then_some(token))
     }
+}
+
+/// What a link proves that goes to the address of the account.
+fn proof_of(account: &Account, purpose: Purpose, factor: Option<Uuid>) -> Proof {
+    let User { id, email, .. } = &account.user;
+    Proof { purpose, user_id: Some(*id), email: email.clone(), identity: EmailLookup::new(email).identity, sign_up: None, factor }
 }
 
 /// The address of the account. That of an old one may not be an address by the rules of today.

@@ -98,7 +98,8 @@ impl Kind {
         Self::ALL.into_iter().find(|kind| kind.name() == name)
     }
 
-    /// Whether the mail has a link with a token, or would have one if the account were in another state. The others tell what has happened.
+    /// Whether the mail has a link with a token, or would have one if the account were in another state. The others tell what has happened, also
+    /// those about a new second factor, whose link undoes it.
     pub(crate) const fn has_link(self) -> bool {
         match self {
             Self::SignUp | Self::Verify | Self::Reset | Self::ChangeEmail => true,
@@ -140,6 +141,8 @@ pub(crate) struct Mail {
     pub(crate) sign_up: Option<PendingSignUp>,
     /// The network of a sign-in, of a program, or of whoever made a key or added a passkey.
     pub(crate) network: Option<String>,
+    /// The new second factor that its link removes.
+    pub(crate) factor: Option<Uuid>,
     /// When its cause happened.
     pub(crate) created_at: OffsetDateTime,
 }
@@ -154,6 +157,7 @@ impl Mail {
             email: Some(email.to_owned()),
             sign_up: None,
             network: None,
+            factor: None,
             created_at,
         }
     }

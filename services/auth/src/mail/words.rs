@@ -6,7 +6,7 @@ mod factor;
 use time::OffsetDateTime;
 use url::Url;
 
-use self::factor::{factor_changed, passkey_added, recovery_codes_replaced, second_step_failed};
+use self::factor::{factor_added, factor_removed, passkey_added, recovery_codes_replaced, second_step_failed};
 use crate::{
     email_token::EmailToken,
     way_in::{NEW_FOR, Way, WayIn},
@@ -31,7 +31,8 @@ pub(crate) enum Notice<'a> {
     ServiceKeyMade(&'a str, OffsetDateTime),
     ProgramSignedIn(&'a str, OffsetDateTime),
     AccountDeleted(OffsetDateTime),
-    FactorAdded(OffsetDateTime),
+    /// With the token that removes it, as for a passkey.
+    FactorAdded(Option<&'a EmailToken>, OffsetDateTime),
     FactorRemoved(OffsetDateTime),
     RecoveryCodesReplaced(OffsetDateTime),
     /// To the address that an account shall have.
@@ -42,7 +43,7 @@ pub(crate) enum Notice<'a> {
     EmailChanged(OffsetDateTime),
     IdentityLinked(OffsetDateTime),
     IdentityUnlinked(OffsetDateTime),
-    PasskeyAdded(&'a str, OffsetDateTime),
+    PasskeyAdded(&'a str, Option<&'a EmailToken>, OffsetDateTime),
     SecondStepFailed(&'a str, OffsetDateTime),
 }
 
@@ -88,8 +89,8 @@ impl Notice<'_> {
                     format!("Somebody asked for a new password of your account for {name}."),
                     format!(
                         "If this was you, open the page and choose one. The link can be used once within 30 minutes. All devices are signed out \
-                         then. All stored keys of model providers are removed, and linked accounts, passkeys and authenticator apps that were \
-                         added within {} days.",
+                         then. All stored keys of model providers are removed, and linked accounts that were added within {} days. A second \
+                         factor stays.",
                         NEW_FOR.whole_days()
                     ),
                 ],
@@ -103,15 +104,15 @@ impl Notice<'_> {
             Self::ServiceKeyMade(network, at) => service_key_made(&name, network, *at, site),
             Self::ProgramSignedIn(network, at) => program_signed_in(&name, network, *at, site),
             Self::AccountDeleted(at) => account_deleted(&name, *at, site),
-            Self::FactorAdded(at) => factor_changed(true, &name, *at, site),
-            Self::FactorRemoved(at) => factor_changed(false, &name, *at, site),
+            Self::FactorAdded(token, at) => factor_added(&name, *token, *at, site),
+            Self::FactorRemoved(at) => factor_removed(&name, *at, site),
             Self::RecoveryCodesReplaced(at) => recovery_codes_replaced(&name, *at, site),
             Self::ChangeEmail(token) => change_email(&name, token, site),
             Self::ChangeEmailAttempt => change_email_attempt(&name, site),
             Self::EmailChanged(at) => email_changed(&name, *at, site),
             Self::IdentityLinked(at) => identity_changed(true, &name, *at, site),
             Self::IdentityUnlinked(at) => identity_changed(false, &name, *at, site),
-            Self::PasskeyAdded(network, at) => passkey_added(&name, network, *at, site),
+            Self::PasskeyAdded(network, token, at) => passkey_added(&name, (network, *token), *at, site),
             Self::SecondStepFailed(network, at) => second_step_failed(&name, network, *at, site),
         }
     }
@@ -153,7 +154,7 @@ fn ways_left(ways: &[WayIn], site: &Url) -> String {
         Way::AuthenticatorApp => format!("an authenticator app, added at {}", moment(*added_at)),
     });
     format!(
-        "Besides the password the account has: {}. Remove what is not yours at {} and {}.",
+        "Besides the password the account has: {}. Remove what is not yours at {} and {}, or a new second factor with the link of the mail about it.",
         named.collect::<Vec<_>>().join("; "),
         page(site, "account/identities", None),
         page(site, "account/second-factor", None),
@@ -350,9 +351,14 @@ mod tests {
             (Notice::ServiceKeyMade("192.0.2.1", OffsetDateTime::UNIX_EPOCH), "https://apps.example:8443/account/service-accounts"),
             (Notice::ProgramSignedIn("192.0.2.1", OffsetDateTime::UNIX_EPOCH), "https://apps.example:8443/account/sessions"),
             (Notice::AccountDeleted(OffsetDateTime::UNIX_EPOCH), "https://apps.example:8443/"),
-            (Notice::PasskeyAdded("192.0.2.1", OffsetDateTime::UNIX_EPOCH), "https://apps.example:8443/account/reset"),
+            (
+                Notice::PasskeyAdded("192.0.2.1", Some(&token), OffsetDateTime::UNIX_EPOCH),
+                "https://apps.example:8443/account/remove-factor?token=abc-_1",
+            ),
+            (Notice::PasskeyAdded("192.0.2.1", None, OffsetDateTime::UNIX_EPOCH), "https://apps.example:8443/account/second-factor"),
             (Notice::SecondStepFailed("192.0.2.1", OffsetDateTime::UNIX_EPOCH), "https://apps.example:8443/account/reset"),
-            (Notice::FactorAdded(OffsetDateTime::UNIX_EPOCH), "https://apps.example:8443/account/reset"),
+            (Notice::FactorAdded(Some(&token), OffsetDateTime::UNIX_EPOCH), "https://apps.example:8443/account/remove-factor?token=abc-_1"),
+            (Notice::FactorAdded(None, OffsetDateTime::UNIX_EPOCH), "https://apps.example:8443/account/second-factor"),
             (Notice::FactorRemoved(OffsetDateTime::UNIX_EPOCH), "https://apps.example:8443/account/reset"),
             (Notice::RecoveryCodesReplaced(OffsetDateTime::UNIX_EPOCH), "https://apps.example:8443/account/reset"),
             (Notice::ChangeEmail(&token), "https://apps.example:8443/account/new-email?token=abc-_1"),
@@ -409,7 +415,8 @@ mod tests {
         let words = Notice::PasswordChanged(&ways, at).words(&site());
         let expected = "Besides the password the account has: an account at github, linked at 1970-01-01 00:00 UTC; a passkey, added at 1970-01-01 \
                         00:00 UTC; an authenticator app, added at 1970-01-01 00:00 UTC. Remove what is not yours at \
-                        https://apps.example:8443/account/identities and https://apps.example:8443/account/second-factor.";
+                        https://apps.example:8443/account/identities and https://apps.example:8443/account/second-factor, or a new second factor with \
+                        the link of the mail about it.";
         assert_eq!(words.after[1], expected);
         let none = Notice::PasswordChanged(&[], at).words(&site());
         assert!(none.after[1].starts_with("Besides the password no linked account"), "{none:?}");
@@ -423,11 +430,14 @@ mod tests {
 
     #[test]
     fn a_mail_about_a_new_factor_says_how_to_remove_it_without_having_it() {
-        let at = OffsetDateTime::UNIX_EPOCH;
-        for notice in [Notice::FactorAdded(at), Notice::PasskeyAdded("192.0.2.1", at)] {
+        let (at, token) = (OffsetDateTime::UNIX_EPOCH, EmailToken::from_client("abc-_1".into()));
+        for notice in [Notice::FactorAdded(Some(&token), at), Notice::PasskeyAdded("192.0.2.1", Some(&token), at)] {
             let words = notice.words(&site());
-            let advice = &words.before[1];
-            assert!(advice.contains("set a new password now") && advice.contains("Within 7 days that also removes it"), "{words:?}");
+            assert!(words.before[1].contains("The link can be used once within 7 days."), "{words:?}");
+            assert!(words.after[0].contains("set a new password at https://apps.example:8443/account/reset"), "{words:?}");
+        }
+        for notice in [Notice::FactorAdded(None, at), Notice::PasskeyAdded("192.0.2.1", None, at)] {
+            assert!(notice.words(&site()).before[1].ends_with("tell the operator."));
         }
     }
 

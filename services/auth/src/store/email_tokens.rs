@@ -27,8 +27,8 @@ pub(crate) async fn insert(
               m as materialized (
                   select id from mail_queue
                   where id = $9 and sent_at is null and ($3::uuid is null or exists (select 1 from u)) for share)
-         insert into email_tokens (token_hash, purpose, user_id, email, email_identity, password_hash, display_name, expires_at)
-         select $1::bytea, $2::text, $3::uuid, $4::text, $5::text, $6::text, $7::text, $8::timestamptz from m",
+         insert into email_tokens (token_hash, purpose, user_id, email, email_identity, password_hash, display_name, expires_at, factor_id)
+         select $1::bytea, $2::text, $3::uuid, $4::text, $5::text, $6::text, $7::text, $8::timestamptz, $10::uuid from m",
         token_hash.as_slice(),
         proof.purpose.name(),
         proof.user_id.map(|id| id.0),
@@ -38,6 +38,7 @@ pub(crate) async fn insert(
         proof.sign_up.as_ref().map(|pending| pending.display_name.as_str()),
         expires_at,
         mail,
+        proof.factor,
     );
     Ok(query("insert email_tokens", insert.execute(db)).await?.rows_affected() == 1)
 }
@@ -72,7 +73,7 @@ pub(crate) async fn find(
     let purposes = names(purposes);
     let select = sqlx::query_as!(
         Row,
-        "select purpose, user_id, email, email_identity, password_hash, display_name
+        "select purpose, user_id, email, email_identity, password_hash, display_name, factor_id
          from email_tokens where token_hash = $1 and purpose = any($2) and expires_at > $3",
         token_hash.as_slice(),
         &purposes,
@@ -119,6 +120,7 @@ struct Row {
     email_identity: String,
     password_hash: Option<String>,
     display_name: Option<String>,
+    factor_id: Option<Uuid>,
 }
 
 impl Row {
@@ -132,6 +134,7 @@ impl Row {
             email: self.email,
             identity: self.email_identity,
             sign_up: sign_up.map(|(password_hash, display_name)| PendingSignUp { password_hash, display_name }),
+            factor: self.factor_id,
         })
     }
 }

@@ -12,8 +12,8 @@ use crate::mail::queue::{ClaimedMail, Kind, Mail, PendingSignUp, SentMails};
 /// Adds a mail, which is due at once.
 pub(crate) async fn insert(db: impl PgExecutor<'_>, mail: &Mail) -> Result<(), StoreError> {
     let insert = sqlx::query!(
-        "insert into mail_queue (id, kind, user_id, recipient, email, password_hash, display_name, network, created_at, attempts, due_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, 0, $9)",
+        "insert into mail_queue (id, kind, user_id, recipient, email, password_hash, display_name, network, created_at, attempts, due_at, factor_id)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, 0, $9, $10)",
         Uuid::now_v7(),
         mail.kind.name(),
         mail.user_id.map(|id| id.0),
@@ -23,6 +23,7 @@ pub(crate) async fn insert(db: impl PgExecutor<'_>, mail: &Mail) -> Result<(), S
         mail.sign_up.as_ref().map(|pending| pending.display_name.as_str()),
         mail.network.as_deref(),
         mail.created_at,
+        mail.factor,
     );
     query("insert mail", insert.execute(db)).await?;
     Ok(())
@@ -39,7 +40,7 @@ pub(crate) async fn claim(
     let update = sqlx::query!(
         "update mail_queue set attempts = attempts + 1, due_at = $2
          where id in (select id from mail_queue where due_at <= $1 and kind = any($4) order by due_at limit $3 for update skip locked)
-         returning id, kind, user_id, recipient, email, password_hash, display_name, network, created_at, attempts",
+         returning id, kind, user_id, recipient, email, password_hash, display_name, network, created_at, attempts, factor_id",
         now,
         until,
         limit,
@@ -59,6 +60,7 @@ pub(crate) async fn claim(
                 .map(|(password_hash, display_name)| PendingSignUp { password_hash, display_name }),
             network: row.network,
             created_at: row.created_at,
+            factor: row.factor_id,
         };
         Ok(ClaimedMail { id: row.id, mail, attempts: row.attempts })
     });

@@ -16,6 +16,7 @@ mod breached;
 mod device;
 mod email;
 mod email_change;
+mod factor_links;
 #[path = "../spellings/mod.rs"]
 mod generated_spellings;
 mod harness;

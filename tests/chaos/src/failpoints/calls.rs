@@ -61,6 +61,7 @@ const UNCALLED: &[(Role, &[&str], &str)] = &[
         &["ReadStagedContents"],
         "the gateway makes the call once for the page of a running turn, and not if compile has the files or the turn has ended",
     ),
+    (Role::Gateway, &["RemoveNewFactor"], "no editor uses the link of a mail about a new factor; its statements are those of other calls"),
     (Role::Gateway, &["GetLink"], "a page reads it before its form is shown; nothing is stored"),
     (Role::Gateway, &["CheckTree", "ListPolicies"], "the gateway may make the call, and does not"),
     (Role::AgentStreaming, &["BuildPage"], "agent-streaming may make the call, and does not"),

@@ -7,6 +7,8 @@ use reqwest::{Client, Method, StatusCode, header, redirect::Policy};
 use serde_json::{Value, json};
 use test_support::{Cluster, Person, person::PASSWORD};
 
+use crate::session_ends::link_token;
+
 /// A page, and the cookie that came with it.
 struct Page {
     status: StatusCode,
@@ -85,6 +87,28 @@ async fn a_person_adds_a_second_factor_and_signs_in_with_it_without_scripts() ->
     let person = Person { cookie: confirmed.cookie.context("a new session")?, ..person };
     let removed = page(&person, path, &[("action", "remove")]).await?;
     ensure!(removed.location == "/account/second-factor?done=removed", "{} {}", removed.status, removed.location);
+    cluster.stop().await
+}
+
+/// Somebody else has added it, so the owner has neither the factor nor a session.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_owner_removes_a_new_factor_with_the_link_of_its_mail() -> Result<()> {
+    let cluster = Cluster::start().await?;
+    let (thief, factors, path) = (cluster.person().await?, "/account/second-factor", "/account/remove-factor");
+    let secret = page(&thief, factors, &[("action", "start")]).await?.secrets().first().context("a key")?.replace(' ', "");
+    page(&thief, factors, &[("action", "confirm"), ("code", &code(&secret))]).await?;
+    let token = link_token(&cluster, &thief.email, path).await;
+    let owner = Person { cookie: String::new(), ..thief.clone() };
+    let opened = page(&owner, &format!("{path}?token={token}"), &[]).await?;
+    ensure!(opened.status == StatusCode::SEE_OTHER && opened.location == path, "{} {}", opened.status, opened.location);
+    let owner = Person { cookie: opened.cookie.context("the token")?, ..owner };
+    ensure!(page(&owner, path, &[]).await?.hidden("token")? == token, "opening the page changes nothing");
+    let removed = page(&owner, path, &[("token", &token)]).await?;
+    ensure!(removed.status == StatusCode::OK && removed.html.contains("The second factor is removed"), "{}", removed.html);
+    let again = page(&owner, path, &[("token", &token)]).await?;
+    ensure!(again.status == StatusCode::BAD_REQUEST && again.html.contains("The link is no longer valid"), "{}", again.html);
+    let signed_in = page(&owner, "/account/sign-in", &[("email", &owner.email), ("password", PASSWORD)]).await?;
+    ensure!(signed_in.status == StatusCode::SEE_OTHER && signed_in.location == "/", "{} {}", signed_in.status, signed_in.location);
     cluster.stop().await
 }
 

@@ -78,7 +78,7 @@ async fn session_id(person: &Person) -> Result<String> {
 }
 
 /// The token of the link to a page in the mail to this address.
-async fn link_token(cluster: &Cluster, email: &str, page: &str) -> String {
+pub(crate) async fn link_token(cluster: &Cluster, email: &str, page: &str) -> String {
     let outbox = cluster.data_dir().join("outbox");
     let link = format!("{page}?token=");
     let token = |mail: String| Some(mail.split_once(&link)?.1.split_whitespace().next()?.to_owned());

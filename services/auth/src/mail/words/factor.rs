@@ -4,7 +4,7 @@ use time::OffsetDateTime;
 use url::Url;
 
 use super::{Words, moment, page};
-use crate::way_in::NEW_FOR;
+use crate::email_token::{EmailToken, Purpose};
 
 pub(super) fn second_step_failed(name: &str, network: &str, at: OffsetDateTime, site: &Url) -> Words {
     Words {
@@ -27,40 +27,43 @@ pub(super) fn second_step_failed(name: &str, network: &str, at: OffsetDateTime, 
     }
 }
 
-pub(super) fn passkey_added(name: &str, network: &str, at: OffsetDateTime, site: &Url) -> Words {
-    Words {
-        subject: "A passkey was added to your account".into(),
-        before: vec![
-            format!(
-                "Somebody added a passkey to your account for {name} at {}, from the address {network}. Whoever has it can sign in.",
-                moment(at)
-            ),
-            against_a_new_factor(),
-        ],
-        link: ("Set a new password", page(site, "account/reset", None)),
-        after: Vec::new(),
-    }
+pub(super) fn passkey_added(name: &str, (network, token): (&str, Option<&EmailToken>), at: OffsetDateTime, site: &Url) -> Words {
+    let text = format!(
+        "Somebody added a passkey to your account for {name} at {}, from the address {network}. Whoever has it can sign in.",
+        moment(at)
+    );
+    added("A passkey was added to your account", text, token, site)
 }
 
-/// What the owner does if somebody else has added a factor, which a sign-in needs from then on.
-fn against_a_new_factor() -> String {
-    format!(
-        "If this was not you, set a new password now with a link that you get by mail. All devices are then signed out. Within {0} days that \
-         also removes it. After {0} days tell the operator.",
-        NEW_FOR.whole_days()
-    )
+pub(super) fn factor_added(name: &str, token: Option<&EmailToken>, at: OffsetDateTime, site: &Url) -> Words {
+    let text = format!("A second factor was added to your account for {name} at {}. From now on a sign-in needs it.", moment(at));
+    added("A second factor was added to your account", text, token, site)
 }
 
-pub(super) fn factor_changed(is_added: bool, name: &str, at: OffsetDateTime, site: &Url) -> Words {
-    let (what, then, advice) = if is_added {
-        ("added to", " From now on a sign-in needs it.", against_a_new_factor())
-    } else {
-        let advice = "If this was not you, set a new password now, and tell the operator. All devices are then signed out.";
-        ("removed from", "", advice.to_owned())
+/// With what the owner does if somebody else has added the factor, which a sign-in needs from then on.
+fn added(subject: &str, text: String, token: Option<&EmailToken>, site: &Url) -> Words {
+    let Some(token) = token else {
+        let advice = "If this was not you, set a new password now with a link that you get by mail, and tell the operator.".to_owned();
+        let link = ("See your second factors", page(site, "account/second-factor", None));
+        return Words { subject: subject.into(), before: vec![text, advice], link, after: Vec::new() };
     };
+    let advice = format!(
+        "If this was not you, open the page and remove it. The link can be used once within {} days. All devices are then signed out.",
+        Purpose::RemoveFactor.lifetime().whole_days()
+    );
+    let then = format!("Whoever added it may know your password, so set a new password at {}, too.", page(site, "account/reset", None));
+    let late = "After that time, tell the operator. If it was you, ignore the link.".to_owned();
+    let link = ("Remove it", page(site, "account/remove-factor", Some(token)));
+    Words { subject: subject.into(), before: vec![text, advice], link, after: vec![then, late] }
+}
+
+pub(super) fn factor_removed(name: &str, at: OffsetDateTime, site: &Url) -> Words {
     Words {
-        subject: format!("A second factor was {what} your account"),
-        before: vec![format!("A second factor was {what} your account for {name} at {}.{then}", moment(at)), advice],
+        subject: "A second factor was removed from your account".into(),
+        before: vec![
+            format!("A second factor was removed from your account for {name} at {}.", moment(at)),
+            "If this was not you, set a new password now, and tell the operator. All devices are then signed out.".into(),
+        ],
         link: ("Set a new password", page(site, "account/reset", None)),
         after: Vec::new(),
     }

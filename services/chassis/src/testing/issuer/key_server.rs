@@ -243,6 +243,10 @@ impl AuthService for KeyServer {
         Err(Status::unimplemented("keys only"))
     }
 
+    async fn remove_new_factor(&self, _: Request<auth::RemoveNewFactorRequest>) -> Answer<auth::RemoveNewFactorResponse> {
+        Err(Status::unimplemented("keys only"))
+    }
+
     async fn change_email(&self, _: Request<auth::ChangeEmailRequest>) -> Answer<auth::ChangeEmailResponse> {
         Err(Status::unimplemented("keys only"))
     }
