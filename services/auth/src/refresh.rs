@@ -99,7 +99,7 @@ pub(crate) async fn exchange(app: &App, context: &Context, text: &str, now: Offs
     let (user, session) = locked.filter(|(_, session)| session.is_live(now)).ok_or(Error::SessionEnded)?;
     let mut claims = token::claims(&user, &session, now);
     if app.second_factor == SecondFactor::Required {
-        // The token stays usable: the person may add a factor.
+        // A refusal uses no token: the operator may cease to require a factor.
         claims = required_factor::limited(claims, &session, second_factors::of(&mut *tx, user.id).await?)?;
     }
     let Some((next, next_id)) = successor(&mut tx, &secret, &found, now).await? else {
