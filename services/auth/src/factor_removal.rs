@@ -1,5 +1,5 @@
 //! The link of the mail about a new second factor. It removes the factor for an owner who has not added it: a thief of a session may have, and a
-//! sign-in needs the factor from then on. The link is of one factor, and a reset of the password is none of its ways.
+//! sign-in needs the factor from then on. The link is of one factor. A reset of the password leaves it as it is.
 
 use chassis::context::Context;
 use proto::id::UserId;
