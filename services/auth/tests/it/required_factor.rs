@@ -1,14 +1,13 @@
 //! `BACKLOT_SECOND_FACTOR=required`: what a person without a second factor may do, and what the first one changes.
 
 use auth::testing::totp_code;
-use chassis::clock::now;
+use chassis::{clock::now, testing::Authenticator};
 use proto::{auth::ListProvidersRequest, error::ErrorCode};
 
 use crate::{
     account_deletion::delete,
     admin::Admin,
     api_keys::{make, reading},
-    authenticator::Authenticator,
     harness::{Client, Cluster, PASSWORD, Replica, answer},
     mailbox::Mailbox,
     passkeys::ORIGIN,

@@ -19,7 +19,7 @@ use test_support::{
 
 use crate::{
     identities::{self, GitHub},
-    session_ends::{ENDS, Ending, NEW_PASSWORD, Site, cookie_of, end, refresh, sign_in},
+    session_ends::{ENDS, Ending, NEW_PASSWORD, Site, cookie_of, end, refresh, session_id, sign_in},
 };
 
 /// Rounds of the CI form.

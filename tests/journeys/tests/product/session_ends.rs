@@ -73,7 +73,7 @@ pub(crate) async fn sign_in(person: &Person, cookie: Option<&str>) -> Result<Per
     Ok(Person { cookie: cookie_of(&response)?, ..person.clone() })
 }
 
-async fn session_id(person: &Person) -> Result<String> {
+pub(crate) async fn session_id(person: &Person) -> Result<String> {
     Ok(person.get("/api/auth/session").await?["session"]["id"].as_str().context("an id")?.to_owned())
 }
 
