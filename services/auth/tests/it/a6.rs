@@ -188,7 +188,20 @@ impl Call {
             Self::SignIn | Self::SignInWithPassword => &["select users", CHECK, CHECK, "hash password", CHECK],
             Self::Reset => &[CHECK, "insert mail"],
             Self::SignUp => &[CHECK, "hash password", "insert mail"],
-            Self::ChangeEmail => &[CHECK, "begin", "lock users", "select sessions", "select factors", "insert mail", "commit"],
+            // The session is looked up before the attempt counts, and again by the transaction that makes the mail.
+            Self::ChangeEmail => &[
+                "begin",
+                "lock users",
+                "select sessions",
+                "select factors",
+                CHECK,
+                "begin",
+                "lock users",
+                "select sessions",
+                "select factors",
+                "insert mail",
+                "commit",
+            ],
         }
     }
 }
