@@ -8,6 +8,7 @@
 //! - [`session_start`]: how a session of a person begins.
 //! - [`recent_proof`]: the proof that sensitive RPCs need; [`step_up`]: its renewal.
 //! - [`second_factor`]: the RPCs of factors; [`second_step`]: the step of a sign-in that needs them. [`factor`], [`totp`], [`code`]: their rules.
+//!   [`required_factor`]: the rule that each person has one. [`factor_removal`]: the link of a mail that removes a new one.
 //! - [`passkey`]: the RPCs of passkeys; [`passkey_use`]: what they prove. [`relying_party`], [`ceremony`]: their rules.
 //! - [`account_deletion`]: the end of an account, and the log of deletions that the other services follow; [`deletion`]: its rules.
 //! - [`account_export`]: what a person gets of their own data.

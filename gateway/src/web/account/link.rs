@@ -98,7 +98,14 @@ mod tests {
     #[test]
     fn with_https_a_cookie_belongs_to_the_host_and_its_name_to_one_page() {
         let mut names = BTreeSet::new();
-        for page in ["/account/verify", "/account/verify-email", "/account/reset/confirm", "/account/sign-up", "/account/new-email"] {
+        for page in [
+            "/account/verify",
+            "/account/verify-email",
+            "/account/reset/confirm",
+            "/account/remove-factor",
+            "/account/sign-up",
+            "/account/new-email",
+        ] {
             let PageCookie { name, path, is_secure } = cookie(page, true);
             assert!(name.starts_with("__Host-backlot_link_") && path == "/" && is_secure, "{page}: {name}");
             assert!(name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b)), "{page}: {name}");

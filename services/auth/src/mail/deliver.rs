@@ -87,6 +87,7 @@ impl Content {
             Self::Link(Purpose::Verify, token) => Notice::Verify(token),
             // A first password has no mail of its own.
             Self::Link(Purpose::Reset | Purpose::FirstPassword, token) => Notice::Reset(token),
+            // The mails about a new factor have this link, and contents of their own.
             Self::Link(Purpose::RemoveFactor, token) => Notice::FactorAdded(Some(token), at),
             Self::Link(Purpose::ChangeEmail, token) => Notice::ChangeEmail(token),
             Self::SignUpAttempt => Notice::SignUpAttempt,
@@ -269,7 +270,7 @@ impl Delivery {
         self.linked(id, to, &proof_of(account, purpose, None), now).await
     }
 
-    /// The token that removes the new factor of a mail; `None` for a mail of the release before.
+    /// The token that removes the new factor of a mail; `None` for a mail of the release before, and for one that is void since it was claimed.
     async fn removal(&self, id: Uuid, mail: &Mail, account: &Account, now: OffsetDateTime) -> Result<Option<EmailToken>, Failure> {
         if mail.factor.is_none() {
             return Ok(None);

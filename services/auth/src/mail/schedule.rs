@@ -40,9 +40,10 @@ pub(crate) fn lease_end(now: OffsetDateTime) -> OffsetDateTime {
 /// asks for three resets would keep the owner from the next one for half an hour. So a recipient gets at most four in an hour.
 ///
 /// Nobody but the owner of an account, or a thief of a session, causes the mails about a changed password, a new key, a program, a changed
-/// factor, new recovery codes and a linked identity, and they must not be lost. But whoever signs up with the address of somebody else owns such an account. So they
-/// are without limit only if the address is verified. The mails about the end of an account and a changed address go to an address that has no
-/// account any more. They are limited, too: the address of a person has had one account, and only somebody who makes further ones causes many.
+/// factor, new recovery codes and a linked identity, and they must not be lost. But whoever signs up with the address of somebody else owns such
+/// an account. So they are without limit only if the address is verified. The mails about the end of an account and a changed address go to an
+/// address that has no account any more. They are limited, too: the address of a person has had one account, and only somebody who makes further
+/// ones causes many.
 pub(crate) fn may_send(kind: Kind, is_verified: bool, sent: i64, usable: i64) -> bool {
     let is_of_owner = match kind {
         Kind::PasswordChanged

@@ -24,8 +24,8 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const RETRY_AFTER: Duration = Duration::from_secs(10);
 /// The least time between two requests because of unknown key ids, on average.
 const LOOK_UP_AFTER: Duration = Duration::from_secs(1);
-/// So many of these requests need no time between them. A key that signs at once is then known at its first token, although shortly before
-/// somebody has sent the id of no key, or a replica of auth has answered that did not have the key yet.
+/// So many of these requests need no time between them. So a key that signs at once is known at its first token, even if another unknown id was
+/// looked up just before, or a replica of auth answered that did not have the key yet.
 const LOOK_UPS_AT_ONCE: u32 = 5;
 
 pub(super) struct RemoteKeys {
@@ -115,7 +115,7 @@ impl RemoteKeys {
         self.fetch_if(|times| times.may_look_up(met, Instant::now())).await
     }
 
-    /// Reads the keys, unless a concurrent check has read them.
+    /// Reads the keys, unless they are not needed any more, because a concurrent check has read them.
     async fn fetch_if(&self, is_needed: impl Fn(Times) -> bool) -> Result<(), Fault> {
         let _one = self.request.lock().await;
         let times = *self.times();

@@ -1,5 +1,6 @@
 //! Row A5 of the test programme: whatever ends a session ([`crate::session_ends`] has the ways), its access stops within a second, and its open
-//! streams of every kind within five, at two gateways. A gateway that starts later refuses it, too. A session never keeps an id across a login or a new password.
+//! streams of every kind within five, at two gateways. A gateway that starts later refuses it, too. A session never keeps an id across a login or a
+//! new password.
 
 use std::time::Duration;
 
