@@ -54,7 +54,7 @@ impl DeletionLog for Projects {
     }
 
     async fn acknowledge(&self, id: u64) -> Result<(), Fault> {
-        self.0.upstream.acknowledge_deletions(id).await
+        self.0.upstream.acknowledge_deletion(id).await
     }
 }
 
@@ -85,7 +85,7 @@ impl DeletionLog for Accounts {
     }
 
     async fn acknowledge(&self, id: u64) -> Result<(), Fault> {
-        self.0.upstream.acknowledge_account_deletions(id).await
+        self.0.upstream.acknowledge_account_deletion(id).await
     }
 }
 

@@ -188,7 +188,7 @@ impl Upstream {
         answer.map(|answer| answer.into_inner().deletions).map_err(|status| fault(&status))
     }
 
-    pub(crate) async fn acknowledge_deletions(&self, id: u64) -> Result<(), Fault> {
+    pub(crate) async fn acknowledge_deletion(&self, id: u64) -> Result<(), Fault> {
         let request = AcknowledgeDeletionsRequest { ids: vec![id] };
         self.storage.clone().acknowledge_deletions(Context::background().request(request)).await.map(drop).map_err(|status| fault(&status))
     }
@@ -200,7 +200,7 @@ impl Upstream {
         answer.map(|answer| answer.into_inner().deletions).map_err(|status| fault(&status))
     }
 
-    pub(crate) async fn acknowledge_account_deletions(&self, id: u64) -> Result<(), Fault> {
+    pub(crate) async fn acknowledge_account_deletion(&self, id: u64) -> Result<(), Fault> {
         let request = Context::background().request(AcknowledgeAccountDeletionsRequest { ids: vec![id] });
         self.auth.clone().acknowledge_account_deletions(request).await.map(drop).map_err(|status| fault(&status))
     }

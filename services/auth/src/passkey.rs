@@ -62,7 +62,8 @@ pub(crate) async fn create(
     // Each session has to show the factors that the account has now; gateways get new tokens for them.
     sessions::forget_proofs(&mut *tx, user.id).await?;
     pending_address::forget(&mut tx, &user).await?;
-    let (codes, ended) = if is_first { second_factor::first(app, &mut tx, &current, now).await? } else { (Vec::new(), Vec::new()) };
+    let (codes, ended) =
+        if is_first { second_factor::after_first_factor(app, &mut tx, &current, now).await? } else { (Vec::new(), Vec::new()) };
     let event = event(context, Kind::FactorAdded, (user.id, passkey.id), now).with("sessions", &ended.len().to_string());
     report(&mut tx, context, &user, event, Some(passkey.id)).await?;
     revocations::append_changes(&mut tx, user.id, now).await?;

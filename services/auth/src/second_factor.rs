@@ -84,7 +84,7 @@ pub(crate) async fn confirm_totp(app: &App, context: &Context, code: &str, now: 
     // Each session has to show the factors that the account has now; gateways get new tokens for them.
     sessions::forget_proofs(&mut *tx, user.id).await?;
     pending_address::forget(&mut tx, &user).await?;
-    let (codes, ended) = if is_first { first(app, &mut tx, &current, now).await? } else { (Vec::new(), Vec::new()) };
+    let (codes, ended) = if is_first { after_first_factor(app, &mut tx, &current, now).await? } else { (Vec::new(), Vec::new()) };
     let event = event(context, Kind::FactorAdded, user.id, now).with("sessions", &ended.len().to_string());
     report(&mut tx, &user, event, Some(pending.id)).await?;
     revocations::append_changes(&mut tx, user.id, now).await?;
@@ -97,7 +97,7 @@ pub(crate) async fn confirm_totp(app: &App, context: &Context, code: &str, now: 
 ///
 /// # Errors
 /// The database failed, or the system provided no random bytes.
-pub(crate) async fn first(
+pub(crate) async fn after_first_factor(
     app: &App,
     tx: &mut Tx,
     current: &Session,

@@ -15,7 +15,7 @@ use serde::{
 use serde_json::{Map, Value};
 
 pub use self::{
-    grant::{Grant, InvalidGrant, MAX_PROJECTS, without_factor},
+    grant::{Grant, InvalidGrant, MAX_PROJECTS, missing_factor_claim},
     signer::{SignError, Signer},
 };
 pub use crate::caller::Caller;
@@ -148,7 +148,7 @@ impl Claims {
     #[must_use]
     pub fn without_factor(mut self) -> Self {
         self.aud = LIMITED_AUDIENCE.into();
-        self.private.extend([without_factor()]);
+        self.private.extend([missing_factor_claim()]);
         self
     }
 }

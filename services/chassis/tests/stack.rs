@@ -683,7 +683,7 @@ async fn a_session_without_a_required_factor_is_refused_before_the_handler() {
     let issuer = testing::Issuer::start().await;
     let service = Service::with_keys(&[], vec![issuer.public()]).await;
     let mut gateway = service.called_by(Caller::Gateway);
-    let token = issuer.token(UserId::generate(), serde_json::Map::from_iter([chassis::identity::without_factor()]));
+    let token = issuer.token(UserId::generate(), serde_json::Map::from_iter([chassis::identity::missing_factor_claim()]));
     let refused = gateway.get_session(bearer(GetSessionRequest {}, &token)).await.unwrap_err();
     assert_eq!(code_and_reason(&refused), (Code::PermissionDenied, "SECOND_FACTOR_MISSING".into()));
     gateway.get_key_set(bearer(GetKeySetRequest {}, &token)).await.expect("open to everybody");

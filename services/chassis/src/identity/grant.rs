@@ -33,7 +33,7 @@ pub struct Grant {
 
 /// The private claim of a session whose person has to add a second factor first. The audience of its token is [`LIMITED_AUDIENCE`].
 #[must_use]
-pub fn without_factor() -> (String, Value) {
+pub fn missing_factor_claim() -> (String, Value) {
     (SCOPE_CLAIM.to_owned(), FACTOR.into())
 }
 
@@ -117,7 +117,7 @@ mod tests {
             assert_eq!(Grant::of_token(Grant::audience(Some(&grant)), &grant.claims()), Ok(Some(grant)));
         }
         assert_eq!(Grant::of_token(Grant::audience(None), &Map::new()), Ok(None));
-        let limited = Map::from_iter([without_factor()]);
+        let limited = Map::from_iter([missing_factor_claim()]);
         assert_eq!(Grant::of_token(LIMITED_AUDIENCE, &limited), Ok(None));
         assert!(lacks_factor(&limited) && !lacks_factor(&Map::new()) && !lacks_factor(&grant(true, None).claims()));
     }
@@ -127,7 +127,7 @@ mod tests {
         let claims = |value: Value| value.as_object().expect("an object").clone();
         assert_eq!(Grant::of_token(AUDIENCE, &grant(true, None).claims()), Err(InvalidGrant));
         assert_eq!(Grant::of_token(AUDIENCE, &claims(json!({ "projects": [] }))), Err(InvalidGrant));
-        assert_eq!(Grant::of_token(AUDIENCE, &Map::from_iter([without_factor()])), Err(InvalidGrant));
+        assert_eq!(Grant::of_token(AUDIENCE, &Map::from_iter([missing_factor_claim()])), Err(InvalidGrant));
         for wrong in [
             json!({}),
             json!({ "scope": "" }),
