@@ -23,10 +23,6 @@ async fn requiring(cluster: &Cluster, mailbox: &Mailbox) -> Replica {
     mailbox.auth(cluster, &[("BACKLOT_SECOND_FACTOR", "required")]).await
 }
 
-async fn access(gateway: &Client, session_token: &str) -> String {
-    gateway.exchange(session_token).await.expect("token").access_token
-}
-
 async fn add_app(gateway: &Client, access: &str) -> Vec<String> {
     let secret = gateway.start_totp(access).await.expect("secret").secret;
     gateway.confirm_totp(access, &totp_code(&secret, now())).await.expect("confirmed").recovery_codes
@@ -39,7 +35,7 @@ async fn a_person_without_a_required_factor_may_add_one_and_leave() {
     let listed = answer(gateway.client.clone().list_providers(gateway.request(ListProvidersRequest {})).await).expect("a list");
     assert!(listed.second_factor_required, "the sign-in page leads to the page of factors");
     let begun = gateway.sign_up(EMAIL, PASSWORD).await.expect("account");
-    let limited = access(&gateway, &begun.session_token).await;
+    let limited = gateway.access_of(&begun.session_token).await;
     assert_eq!((&claims(&limited)["aud"], &claims(&limited)["scope"]), (&"backlot-limited".into(), &"second_factor".into()));
     for refused in [
         gateway.sessions(&limited).await.map(drop).expect_err("the account"),
@@ -55,13 +51,13 @@ async fn a_person_without_a_required_factor_may_add_one_and_leave() {
     gateway.session(&limited).await.expect("what a page shows");
 
     assert_eq!(add_app(&gateway, &limited).await.len(), 10);
-    let full = access(&gateway, &begun.session_token).await;
+    let full = gateway.access_of(&begun.session_token).await;
     assert_eq!((&claims(&full)["aud"], &claims(&full)["scope"]), (&"backlot-internal".into(), &serde_json::Value::Null));
     assert_eq!(gateway.sessions(&full).await.expect("all rights").len(), 1);
     gateway.sign_out(&begun.session_token).await.expect("signed out");
 
     let other = gateway.sign_up("eve@example.org", PASSWORD).await.expect("account");
-    let limited = access(&gateway, &other.session_token).await;
+    let limited = gateway.access_of(&other.session_token).await;
     delete(&gateway, &limited, "eve@example.org").await.expect("a person may leave");
 }
 
@@ -70,10 +66,10 @@ async fn a_passkey_is_a_required_factor() {
     let (cluster, mailbox) = (Cluster::start().await, Mailbox::new());
     let gateway = requiring(&cluster, &mailbox).await.gateway();
     let begun = gateway.sign_up(EMAIL, PASSWORD).await.expect("account");
-    let limited = access(&gateway, &begun.session_token).await;
+    let limited = gateway.access_of(&begun.session_token).await;
     let mut device = Authenticator::at(ORIGIN);
     gateway.register(&limited, &mut device).await.expect("registered");
-    let full = access(&gateway, &begun.session_token).await;
+    let full = gateway.access_of(&begun.session_token).await;
     gateway.sessions(&full).await.expect("all rights");
 }
 
@@ -83,7 +79,7 @@ async fn the_first_required_factor_ends_what_began_without_one() {
     let (cluster, mailbox) = (Cluster::start().await, Mailbox::new());
     let optional = mailbox.auth(&cluster, &[]).await.gateway();
     let begun = optional.sign_up(EMAIL, PASSWORD).await.expect("account");
-    let before = access(&optional, &begun.session_token).await;
+    let before = optional.access_of(&begun.session_token).await;
     let thief = optional.sign_in(EMAIL, PASSWORD).await.expect("session").session_token;
     let program = optional.refresh_token(&before).await.expect("a program").refresh_token;
     let key = make(&optional, &before, reading()).await.expect("a key").secret;
@@ -95,7 +91,7 @@ async fn the_first_required_factor_ends_what_began_without_one() {
         assert_eq!((refused.code, refused.reason.as_str()), (ErrorCode::Forbidden, "SECOND_FACTOR_MISSING"));
     }
     optional.refresh(&program).await.expect("the refusal has used no token");
-    let limited = access(&gateway, &begun.session_token).await;
+    let limited = gateway.access_of(&begun.session_token).await;
     add_app(&gateway, &limited).await;
     assert_eq!(gateway.exchange(&thief).await.expect_err("ended").reason, "SESSION_ENDED");
     assert_eq!(gateway.refresh(&program).await.expect_err("ended").reason, "SESSION_ENDED");
@@ -111,20 +107,20 @@ async fn without_the_last_factor_a_session_is_limited_again() {
     let replica = requiring(&cluster, &mailbox).await;
     let gateway = replica.gateway();
     let begun = gateway.sign_up(EMAIL, PASSWORD).await.expect("account");
-    let codes = add_app(&gateway, &access(&gateway, &begun.session_token).await).await;
-    let full = access(&gateway, &begun.session_token).await;
+    let codes = add_app(&gateway, &gateway.access_of(&begun.session_token).await).await;
+    let full = gateway.access_of(&begun.session_token).await;
     let renewed = gateway.step_up_by_code(&full, &codes[0]).await.expect("proved").session_token;
-    let full = access(&gateway, &renewed).await;
+    let full = gateway.access_of(&renewed).await;
     let robot = create(&gateway, &full, "ci").await.expect("a service account");
     let key = make_key(&gateway, &full, &robot.id).await.expect("a key").secret;
     let own = make(&gateway, &full, reading()).await.expect("a key").secret;
     gateway.exchange_key(&own).await.expect("the owner has a factor");
 
     gateway.delete_totp(&full).await.expect("removed");
-    let limited = access(&gateway, &renewed).await;
+    let limited = gateway.access_of(&renewed).await;
     assert_eq!(gateway.sessions(&limited).await.expect_err("limited").reason, "SECOND_FACTOR_MISSING");
     assert_eq!(gateway.exchange_key(&own).await.expect_err("ended with the factor").reason, "API_KEY_INVALID");
     gateway.exchange_key(&key).await.expect("a service account has no factors");
     let acting = Admin::of(&replica).impersonate(EMAIL, "ticket 7", 5).await.expect("session").session_token;
-    gateway.sessions(&access(&gateway, &acting).await).await.expect("an operator has proved in another way who they are");
+    gateway.sessions(&gateway.access_of(&acting).await).await.expect("an operator has proved in another way who they are");
 }

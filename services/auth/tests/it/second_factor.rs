@@ -63,7 +63,7 @@ impl Client {
         fault.metadata["sign_in_token"].clone()
     }
 
-    async fn access_of(&self, session_token: &str) -> String {
+    pub(crate) async fn access_of(&self, session_token: &str) -> String {
         self.exchange(session_token).await.expect("token").access_token
     }
 }
