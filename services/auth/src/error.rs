@@ -274,18 +274,8 @@ impl Error {
             Self::Draining => "DRAINING",
             Self::FeedStalled => "UNAVAILABLE",
             Self::Store(e) if e.is_transient() => "UNAVAILABLE",
-            Self::Store(_)
-            | Self::Hash(_)
-            | Self::BreachedPasswords(_)
-            | Self::Key(_)
-            | Self::Seal(_)
-            | Self::Open(_)
-            | Self::NoSigningKey
-            | Self::Randomness(_)
-            | Self::Passkey(_)
-            | Self::Smtp(_)
-            | Self::Thread(_)
-            | Self::Provider(_) => "INTERNAL",
+            Self::Store(_) | Self::Hash(_) | Self::BreachedPasswords(_) | Self::Key(_) | Self::Seal(_) | Self::Open(_) => "INTERNAL",
+            Self::NoSigningKey | Self::Randomness(_) | Self::Passkey(_) | Self::Smtp(_) | Self::Thread(_) | Self::Provider(_) => "INTERNAL",
         }
     }
 }
