@@ -27,7 +27,7 @@ use crate::{
         person::Person,
     },
     recent_proof::recently_proved,
-    second_step,
+    required_factor, second_step,
     session::SessionSecret,
     session_list::{end, signed_in},
     session_start::{NewSession, Start, insert_session},
@@ -76,11 +76,13 @@ pub(crate) struct IdentityOutcome {
 /// Starts a sign-in at a provider.
 ///
 /// # Errors
-/// PROVIDER_NOT_FOUND, RATE_LIMITED, PROVIDER_UNAVAILABLE; to link: TOKEN_MISSING, SESSION_ENDED, SESSION_REQUIRED, STEP_UP_REQUIRED.
+/// PROVIDER_NOT_FOUND, RATE_LIMITED, PROVIDER_UNAVAILABLE; to link: TOKEN_MISSING, SECOND_FACTOR_MISSING, SESSION_ENDED, SESSION_REQUIRED,
+/// STEP_UP_REQUIRED.
 pub(crate) async fn start(app: &App, context: &Context, begin: FlowRequest, now: OffsetDateTime) -> Result<Authorization, Error> {
     let provider = app.providers.find(&begin.provider)?;
     limit::count(&app.limiter, context, &limit::address_of(context), None).await?;
     let session_id = if begin.link {
+        required_factor::check_rights(context)?;
         let mut tx = store::begin(&app.pool).await?;
         Some(recently_proved(&mut tx, context, now).await?.1.id)
     } else {
@@ -235,8 +237,9 @@ async fn sign_up(
 /// since makes it void.
 ///
 /// # Errors
-/// SESSION_ENDED, SESSION_REQUIRED, STEP_UP_REQUIRED, IDENTITY_TAKEN, TOO_MANY_IDENTITIES.
+/// SECOND_FACTOR_MISSING, SESSION_ENDED, SESSION_REQUIRED, STEP_UP_REQUIRED, IDENTITY_TAKEN, TOO_MANY_IDENTITIES.
 async fn link(app: &App, context: &Context, (provider, person): (&str, &Person), now: OffsetDateTime) -> Result<(), Error> {
+    required_factor::check_rights(context)?;
     let mut tx = store::begin(&app.pool).await?;
     let (user, session) = signed_in(&mut tx, context, now).await?;
     second_factors::of(&mut *tx, user.id).await?.check_second(session.shown()).map_err(Error::StepUpRequired)?;

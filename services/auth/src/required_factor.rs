@@ -1,7 +1,10 @@
 //! The rule that each person has a second factor (`BACKLOT_SECOND_FACTOR=required`). A session of a person without one gets access tokens
 //! that services accept only for what adds one ([`chassis::identity::User::lacks_factor`]). Programs of such a person get none.
 
-use chassis::identity::Claims;
+use chassis::{
+    context::Context,
+    identity::{self, Claims},
+};
 use proto::id::{SessionId, UserId};
 use time::OffsetDateTime;
 
@@ -24,6 +27,14 @@ pub(crate) fn limited(claims: Claims, session: &Session, factors: Factors) -> Re
         return Ok(claims);
     }
     if session.is_of_person() { Ok(claims.without_factor()) } else { Err(Error::SecondFactorMissing) }
+}
+
+/// Refuses what needs a session with all rights, in an RPC that others may call, too.
+///
+/// # Errors
+/// SECOND_FACTOR_MISSING if the person of the request has to add a second factor first.
+pub(crate) fn check_rights(context: &Context) -> Result<(), Error> {
+    if context.user.as_ref().is_some_and(identity::User::lacks_factor) { Err(Error::SecondFactorMissing) } else { Ok(()) }
 }
 
 /// Ends the other sessions of an account, which is locked and gets its first factor: whoever knows the password may have begun them, and they

@@ -2,13 +2,18 @@
 
 use auth::testing::totp_code;
 use chassis::{clock::now, testing::Authenticator};
-use proto::{auth::ListProvidersRequest, error::ErrorCode};
+use proto::{
+    auth::{ListProvidersRequest, StartProviderSignInRequest},
+    error::ErrorCode,
+};
 
 use crate::{
+    a7::Fixture,
     account_deletion::delete,
     admin::Admin,
     api_keys::{make, reading},
     harness::{Client, Cluster, PASSWORD, Replica, answer},
+    issuer::person,
     mailbox::Mailbox,
     passkeys::ORIGIN,
     password_change::change,
@@ -71,6 +76,38 @@ async fn a_passkey_is_a_required_factor() {
     gateway.register(&limited, &mut device).await.expect("registered");
     let full = gateway.access_of(&begun.session_token).await;
     gateway.sessions(&full).await.expect("all rights");
+}
+
+/// The gateway sends the cookie of the browser with the answer of a provider. Somebody without a password proves again there who they are.
+#[tokio::test]
+async fn a_person_without_a_required_factor_signs_in_again_at_a_provider_and_links_nothing() {
+    let fixture = Fixture::start(&[("BACKLOT_SECOND_FACTOR", "required")]).await;
+    let gateway = fixture.replica.gateway();
+    let begun = gateway.sign_in_at(("one", &fixture.one), person("1", EMAIL)).await.expect("an account");
+    let limited = gateway.access_of(&begun.session_token).await;
+
+    let again = gateway.start_at("one").await.expect("begun");
+    let returned = fixture.one.authorize(&again.authorization_url, person("1", EMAIL));
+    let renewed = gateway.finish_at("one", &again.browser_secret, &returned, Some(&limited)).await.expect("a session");
+    let limited = gateway.access_of(&renewed.session_token).await;
+    assert_eq!(claims(&limited)["scope"], "second_factor");
+
+    let message = || StartProviderSignInRequest { provider: "two".into(), link: true, ..Default::default() };
+    let refused = gateway.start_with(message(), Some(&limited)).await.expect_err("a link");
+    assert_eq!((refused.code, refused.reason.as_str()), (ErrorCode::Forbidden, "SECOND_FACTOR_MISSING"));
+
+    // A link that began with all rights does not end without them.
+    let codes = add_app(&gateway, &limited).await;
+    let full = gateway.access_of(&renewed.session_token).await;
+    let proved = gateway.step_up_by_code(&full, &codes[0]).await.expect("proved").session_token;
+    let full = gateway.access_of(&proved).await;
+    let begun = gateway.start_with(message(), Some(&full)).await.expect("begun");
+    gateway.delete_totp(&full).await.expect("removed");
+    let limited = gateway.access_of(&proved).await;
+    let returned = fixture.two.authorize(&begun.authorization_url, person("2", "ada@work.example"));
+    let refused = gateway.finish_at("two", &begun.browser_secret, &returned, Some(&limited)).await.expect_err("a link");
+    assert_eq!(refused.reason, "SECOND_FACTOR_MISSING");
+    assert_eq!(fixture.count("identities").await, 1);
 }
 
 /// Whoever knows the password may have begun a session, or a program, before the owner adds the factor.

@@ -25,9 +25,14 @@ pub(crate) fn refusal(service: Caller, scope: &str) -> Fault {
     Fault::new(service.name(), ErrorCode::Forbidden, "SCOPE_REQUIRED", text).with("scope", scope)
 }
 
-/// Whether a session may call the RPC whose person has to add a second factor first.
+/// Whether a session may call the RPC whose person has to add a second factor first. The gateway also sends the token of its cookie with internal
+/// RPCs that need no person, such as the end of a sign-in at a provider; what they do for a person is refused where they do it.
 pub(crate) const fn allows_without_factor(rule: &Rule) -> bool {
-    matches!(rule.scope, Scope::Open | Scope::AccountAlways)
+    match rule.scope {
+        Scope::Open | Scope::AccountAlways => true,
+        Scope::Internal => !rule.user,
+        Scope::Account | Scope::Read | Scope::Write => false,
+    }
 }
 
 /// The refusal of such a session.
@@ -61,15 +66,15 @@ mod tests {
 
     #[test]
     fn a_session_without_a_required_factor_may_call_what_adds_one_and_what_is_open() {
-        for (scope, is_allowed) in [
-            (Scope::Open, true),
-            (Scope::AccountAlways, true),
-            (Scope::Account, false),
-            (Scope::Read, false),
-            (Scope::Write, false),
-            (Scope::Internal, false),
+        for (scope, without_person, with_person) in [
+            (Scope::Open, true, true),
+            (Scope::AccountAlways, true, true),
+            (Scope::Account, false, false),
+            (Scope::Read, false, false),
+            (Scope::Write, false, false),
+            (Scope::Internal, true, false),
         ] {
-            for user in [false, true] {
+            for (user, is_allowed) in [(false, without_person), (true, with_person)] {
                 let rule = Rule { rpc: "X", callers: &[], user, scope, size: Size::Ordinary };
                 assert_eq!(allows_without_factor(&rule), is_allowed, "{scope:?} {user}");
             }
