@@ -21,7 +21,7 @@ use crate::{
 /// Removes the factor of the token, with the last one also the recovery codes, and ends all sessions. Nobody is signed in.
 ///
 /// # Errors
-/// LINK_INVALID, also if the account has the factor no longer.
+/// LINK_INVALID, also if the account has the factor no longer, or another address.
 pub(crate) async fn remove(app: &App, context: &Context, token: &EmailToken, now: OffsetDateTime) -> Result<(), Error> {
     let hash = token.hash();
     let found = email_tokens::find(&app.pool, &hash, &[Purpose::RemoveFactor], now).await?.ok_or(Error::LinkInvalid)?;
@@ -30,7 +30,8 @@ pub(crate) async fn remove(app: &App, context: &Context, token: &EmailToken, now
     let mut tx = store::begin(&app.pool).await?;
     users::lock(&mut *tx, id).await?;
     let user = accounts::by_id(&mut *tx, id).await?.ok_or(Error::LinkInvalid)?.user;
-    if !email_tokens::take(&mut *tx, &hash).await? {
+    // A change of the address deletes the tokens that are stored. That of a mail that is being written then is stored later.
+    if user.email != found.email || !email_tokens::take(&mut *tx, &hash).await? {
         return Err(Error::LinkInvalid);
     }
     let method = delete(&mut tx, id, factor).await?.ok_or(Error::LinkInvalid)?;

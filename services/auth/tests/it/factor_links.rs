@@ -167,3 +167,19 @@ async fn another_address_makes_the_link_of_a_factor_void() {
     assert_invalid(gateway.remove_new_factor(&token).await, "sent to the address before");
     assert_eq!(fixture.count("select count(*) from totp_secrets").await, 1);
 }
+
+/// The mail was written before the address changed, and its token was stored after that.
+#[tokio::test]
+async fn a_link_of_a_factor_is_void_for_an_account_with_another_address() {
+    let fixture = Fixture::start().await;
+    let token = fixture.link().await;
+    for (email, state) in [("before@example.org", Some("of another address")), (EMAIL, None)] {
+        let update = sqlx::query("update email_tokens set email = $1 where purpose = 'remove_factor'").bind(email);
+        update.execute(&fixture.cluster.database.pool).await.expect("updated");
+        let used = fixture.gateway.remove_new_factor(&token).await;
+        match state {
+            Some(state) => assert_invalid(used, state),
+            None => used.expect("of the address of the account"),
+        }
+    }
+}
