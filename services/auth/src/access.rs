@@ -4,7 +4,7 @@ use chassis::{
     identity::Caller::{self, AgentStreaming, Direct, Gateway, Operator, ProjectStorage, RateLimit},
     server::{
         Rule,
-        Scope::{Account, AccountAlways, Internal, Open},
+        Scope::{Account, AccountWithoutFactor, Internal, Open},
         Size::Ordinary,
     },
 };
@@ -18,22 +18,22 @@ pub const RULES: &[Rule] = &[
     Rule { rpc: "SignUp", callers: &[Direct, Gateway, Operator], user: false, scope: Open, size: Ordinary },
     Rule { rpc: "SignIn", callers: PUBLIC, user: false, scope: Open, size: Ordinary },
     Rule { rpc: "VerifySignIn", callers: PUBLIC, user: false, scope: Open, size: Ordinary },
-    Rule { rpc: "SignOut", callers: PUBLIC, user: false, scope: AccountAlways, size: Ordinary },
-    Rule { rpc: "GetSession", callers: PUBLIC, user: true, scope: AccountAlways, size: Ordinary },
+    Rule { rpc: "SignOut", callers: PUBLIC, user: false, scope: AccountWithoutFactor, size: Ordinary },
+    Rule { rpc: "GetSession", callers: PUBLIC, user: true, scope: AccountWithoutFactor, size: Ordinary },
     Rule { rpc: "ListSessions", callers: PUBLIC, user: true, scope: Account, size: Ordinary },
     Rule { rpc: "RevokeSession", callers: PUBLIC, user: true, scope: Account, size: Ordinary },
     Rule { rpc: "RevokeSessions", callers: PUBLIC, user: true, scope: Account, size: Ordinary },
     Rule { rpc: "ChangePassword", callers: PUBLIC, user: true, scope: Account, size: Ordinary },
-    Rule { rpc: "StepUp", callers: PUBLIC, user: true, scope: AccountAlways, size: Ordinary },
-    Rule { rpc: "GetFactors", callers: PUBLIC, user: true, scope: AccountAlways, size: Ordinary },
-    Rule { rpc: "StartTotp", callers: PUBLIC, user: true, scope: AccountAlways, size: Ordinary },
-    Rule { rpc: "ConfirmTotp", callers: PUBLIC, user: true, scope: AccountAlways, size: Ordinary },
+    Rule { rpc: "StepUp", callers: PUBLIC, user: true, scope: AccountWithoutFactor, size: Ordinary },
+    Rule { rpc: "GetFactors", callers: PUBLIC, user: true, scope: AccountWithoutFactor, size: Ordinary },
+    Rule { rpc: "StartTotp", callers: PUBLIC, user: true, scope: AccountWithoutFactor, size: Ordinary },
+    Rule { rpc: "ConfirmTotp", callers: PUBLIC, user: true, scope: AccountWithoutFactor, size: Ordinary },
     Rule { rpc: "DeleteTotp", callers: PUBLIC, user: true, scope: Account, size: Ordinary },
     Rule { rpc: "CreateRecoveryCodes", callers: PUBLIC, user: true, scope: Account, size: Ordinary },
     // Its purpose decides whether it needs a person.
-    Rule { rpc: "StartPasskeyCeremony", callers: PUBLIC, user: false, scope: AccountAlways, size: Ordinary },
-    Rule { rpc: "CreatePasskey", callers: PUBLIC, user: true, scope: AccountAlways, size: Ordinary },
-    Rule { rpc: "ListPasskeys", callers: PUBLIC, user: true, scope: AccountAlways, size: Ordinary },
+    Rule { rpc: "StartPasskeyCeremony", callers: PUBLIC, user: false, scope: AccountWithoutFactor, size: Ordinary },
+    Rule { rpc: "CreatePasskey", callers: PUBLIC, user: true, scope: AccountWithoutFactor, size: Ordinary },
+    Rule { rpc: "ListPasskeys", callers: PUBLIC, user: true, scope: AccountWithoutFactor, size: Ordinary },
     Rule { rpc: "RenamePasskey", callers: PUBLIC, user: true, scope: Account, size: Ordinary },
     Rule { rpc: "DeletePasskey", callers: PUBLIC, user: true, scope: Account, size: Ordinary },
     Rule { rpc: "SignInWithPasskey", callers: PUBLIC, user: false, scope: Open, size: Ordinary },
@@ -50,7 +50,7 @@ pub const RULES: &[Rule] = &[
     Rule { rpc: "DecideDeviceSignIn", callers: &[Gateway], user: true, scope: Internal, size: Ordinary },
     Rule { rpc: "ExchangeDeviceCode", callers: &[Gateway], user: false, scope: Internal, size: Ordinary },
     Rule { rpc: "RecordAccessTokenUse", callers: &[Gateway], user: true, scope: Internal, size: Ordinary },
-    Rule { rpc: "CreateAccessToken", callers: PUBLIC, user: false, scope: AccountAlways, size: Ordinary },
+    Rule { rpc: "CreateAccessToken", callers: PUBLIC, user: false, scope: AccountWithoutFactor, size: Ordinary },
     // Its token decides whether it needs a person.
     Rule { rpc: "VerifyEmail", callers: PUBLIC, user: false, scope: Open, size: Ordinary },
     Rule { rpc: "SendVerification", callers: PUBLIC, user: true, scope: Account, size: Ordinary },
@@ -69,7 +69,7 @@ pub const RULES: &[Rule] = &[
     Rule { rpc: "FinishProviderSignIn", callers: &[Gateway], user: false, scope: Internal, size: Ordinary },
     Rule { rpc: "ListIdentities", callers: PUBLIC, user: true, scope: Account, size: Ordinary },
     Rule { rpc: "UnlinkIdentity", callers: PUBLIC, user: true, scope: Account, size: Ordinary },
-    Rule { rpc: "DeleteAccount", callers: PUBLIC, user: true, scope: AccountAlways, size: Ordinary },
+    Rule { rpc: "DeleteAccount", callers: PUBLIC, user: true, scope: AccountWithoutFactor, size: Ordinary },
     Rule { rpc: "ExportAccount", callers: PUBLIC, user: true, scope: Account, size: Ordinary },
     Rule { rpc: "ListAccountDeletions", callers: FOLLOWERS, user: false, scope: Internal, size: Ordinary },
     Rule { rpc: "AcknowledgeAccountDeletions", callers: FOLLOWERS, user: false, scope: Internal, size: Ordinary },
@@ -116,7 +116,7 @@ mod tests {
 
     #[test]
     fn who_lacks_a_required_factor_may_add_one_or_leave() {
-        let always: Vec<_> = RULES.iter().filter(|rule| rule.scope == AccountAlways).map(|rule| rule.rpc).collect();
+        let allowed: Vec<_> = RULES.iter().filter(|rule| rule.scope == AccountWithoutFactor).map(|rule| rule.rpc).collect();
         let expected = [
             "SignOut",
             "GetSession",
@@ -130,6 +130,6 @@ mod tests {
             "CreateAccessToken",
             "DeleteAccount",
         ];
-        assert_eq!(always, expected);
+        assert_eq!(allowed, expected);
     }
 }

@@ -73,7 +73,7 @@ impl User {
         self.auth_time > 0
     }
 
-    /// Whether the person has to add a second factor, and may do little else before ([`Scope::AccountAlways`](crate::server::Scope)).
+    /// Whether the person has to add a second factor, and may do little else before ([`Scope::AccountWithoutFactor`](crate::server::Scope)).
     #[must_use]
     pub fn lacks_factor(&self) -> bool {
         grant::lacks_factor(&self.private_claims)

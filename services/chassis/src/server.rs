@@ -58,7 +58,7 @@ pub enum Scope {
     /// The user's own account and sessions. An operator who acts for the user may only read it, and a key may do nothing with it.
     Account,
     /// The same, also while the user has to add a second factor first: what that needs, and the end of the session and of the account.
-    AccountAlways,
+    AccountWithoutFactor,
     /// Reads projects, turns and agents.
     Read,
     /// Changes projects or starts and stops turns.
@@ -71,7 +71,7 @@ impl Scope {
     /// Whether it is about the user's own account and sessions.
     #[must_use]
     pub const fn is_of_account(self) -> bool {
-        matches!(self, Self::Account | Self::AccountAlways)
+        matches!(self, Self::Account | Self::AccountWithoutFactor)
     }
 }
 

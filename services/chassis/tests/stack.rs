@@ -46,7 +46,7 @@ const RULES: &[Rule] = &[
     Rule { rpc: "SignIn", callers: OPEN, user: false, scope: Scope::Open, size: Ordinary },
     Rule { rpc: "GetKeySet", callers: &[Caller::Gateway, Caller::Direct], user: false, scope: Scope::Open, size: Ordinary },
     Rule { rpc: "GetSession", callers: OPEN, user: true, scope: Scope::Account, size: Ordinary },
-    Rule { rpc: "SignOut", callers: &[Caller::Gateway, Caller::Direct], user: true, scope: Scope::AccountAlways, size: Ordinary },
+    Rule { rpc: "SignOut", callers: &[Caller::Gateway, Caller::Direct], user: true, scope: Scope::AccountWithoutFactor, size: Ordinary },
     Rule { rpc: "WatchRevocations", callers: OPEN, user: false, scope: Scope::Open, size: Ordinary },
 ];
 

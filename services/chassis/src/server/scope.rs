@@ -9,7 +9,7 @@ use crate::identity::{Caller, Grant};
 pub(crate) fn missing(rule: &Rule, grant: &Grant) -> Option<&'static str> {
     match rule.scope {
         Scope::Open | Scope::Read => None,
-        Scope::Account | Scope::AccountAlways => Some("account"),
+        Scope::Account | Scope::AccountWithoutFactor => Some("account"),
         // An internal RPC on behalf of a person changes something.
         Scope::Internal if !rule.user => None,
         Scope::Write | Scope::Internal => (!grant.can_write).then_some("write"),
@@ -29,7 +29,7 @@ pub(crate) fn refusal(service: Caller, scope: &str) -> Fault {
 /// RPCs that need no person, such as the end of a sign-in at a provider; what they do for a person is refused where they do it.
 pub(crate) const fn allows_without_factor(rule: &Rule) -> bool {
     match rule.scope {
-        Scope::Open | Scope::AccountAlways => true,
+        Scope::Open | Scope::AccountWithoutFactor => true,
         Scope::Internal => !rule.user,
         Scope::Account | Scope::Read | Scope::Write => false,
     }
@@ -55,7 +55,7 @@ mod tests {
             (Scope::Write, true, Some("write"), None),
             (Scope::Account, true, Some("account"), Some("account")),
             (Scope::Account, false, Some("account"), Some("account")),
-            (Scope::AccountAlways, true, Some("account"), Some("account")),
+            (Scope::AccountWithoutFactor, true, Some("account"), Some("account")),
             (Scope::Internal, true, Some("write"), None),
             (Scope::Internal, false, None, None),
         ] {
@@ -68,7 +68,7 @@ mod tests {
     fn a_session_without_a_required_factor_may_call_what_adds_one_and_what_is_open() {
         for (scope, without_person, with_person) in [
             (Scope::Open, true, true),
-            (Scope::AccountAlways, true, true),
+            (Scope::AccountWithoutFactor, true, true),
             (Scope::Account, false, false),
             (Scope::Read, false, false),
             (Scope::Write, false, false),

@@ -21,7 +21,7 @@ pub fn assert_access_table(service: &str, rules: &[Rule]) {
 /// - Direct callers may call an RPC if and only if it is part of the HTTP API by `google.api.http`. They may also call one in which both
 ///   sides stream, if it has a route of the gateway's own.
 /// - The scope is `Internal` if and only if direct callers may not call the RPC.
-/// - No key passes `Account` and `AccountAlways`, and a key that may only read passes no RPC of a user with side effects.
+/// - No key passes `Account` and `AccountWithoutFactor`, and a key that may only read passes no RPC of a user with side effects.
 /// - `Read` and `Write` need a user. The contract marks the RPCs of `Read`, and only those, as without side effects.
 ///
 /// # Panics
@@ -46,7 +46,7 @@ pub fn assert_access_tables(services: &[&str], rules: &[Rule]) {
         match rule.scope {
             Scope::Read => assert!(rule.user && reads, "{name}: Read needs a user and an RPC without side effects"),
             Scope::Write => assert!(rule.user && !reads, "{name}: Write needs a user and an RPC with side effects"),
-            Scope::Account | Scope::AccountAlways | Scope::Open | Scope::Internal => {}
+            Scope::Account | Scope::AccountWithoutFactor | Scope::Open | Scope::Internal => {}
         }
     }
     assert_eq!(methods.len(), rules.len(), "a row without an RPC");
