@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 use crate::{
     app::App,
     audit::{Actor, Event, Kind},
-    config::{SecondFactor, SignUp},
+    config::SignUp,
     email::{Email, EmailLookup},
     error::Error,
     factor::Method,
@@ -262,10 +262,7 @@ pub(crate) async fn create_access_token(app: &App, secret: &SessionSecret, now: 
     if session.is_touch_due(now) {
         sessions::touch(&app.pool, session.id, now).await?;
     }
-    let mut claims = token::claims(&user, &session, now);
-    if app.second_factor == SecondFactor::Required {
-        claims = required_factor::limited(claims, &session, second_factors::of(&app.pool, user.id).await?)?;
-    }
+    let claims = required_factor::claims_of(app, &app.pool, &user, &session, now).await?;
     let token = app.keyring.sign_to_keep(&claims, now).await?;
     Ok(AccessToken { token, expires_at: token::expiry(&session, now), user, session })
 }

@@ -9,7 +9,6 @@ use crate::{
     account::{self, AccessToken},
     app::App,
     audit::{Actor, Event, Kind as EventKind},
-    config::SecondFactor,
     credential::{self, Secret},
     error::Error,
     limit,
@@ -19,7 +18,7 @@ use crate::{
     required_factor,
     session::{Key, Kind, Session},
     session_list::{end, signed_in},
-    store::{self, Pool, api_keys, audit, mails, second_factors, service_accounts, sessions},
+    store::{self, Pool, api_keys, audit, mails, service_accounts, sessions},
     token,
 };
 
@@ -127,10 +126,12 @@ pub(crate) async fn exchange(app: &App, text: &str, now: OffsetDateTime) -> Resu
     let secret = Secret::parse_key(text).ok_or(Error::KeyInvalid)?;
     let found = sessions::by_key(&app.pool, &secret.hash()).await?;
     let (user, session) = found.filter(|(_, session)| session.is_live(now)).ok_or(Error::KeyInvalid)?;
-    let mut claims = token::claims(&user, &session, now);
-    if app.second_factor == SecondFactor::Required && secret.kind() != credential::Kind::ServiceKey {
-        claims = required_factor::limited(claims, &session, second_factors::of(&app.pool, user.id).await?)?;
-    }
+    let claims = match secret.kind() {
+        credential::Kind::ServiceKey => token::claims(&user, &session, now),
+        credential::Kind::ApiKey | credential::Kind::RefreshToken => {
+            required_factor::claims_of(app, &app.pool, &user, &session, now).await?
+        }
+    };
     if session.is_touch_due(now) {
         sessions::touch(&app.pool, session.id, now).await?;
     }

@@ -13,7 +13,7 @@ use crate::{
     limit,
     origin::Origin,
     recent_proof::recently_proved,
-    refresh,
+    refresh, required_factor,
     session::{Session, SessionSecret},
     session_list::signed_in,
     store::{
@@ -165,9 +165,15 @@ pub(crate) async fn exchange(
                 Err(Error::SessionEnded) => return Ok(ExchangeOutcome::Denied),
                 Err(error) => return Err(error),
             };
+            let claims = match required_factor::claims_of(app, &mut *tx, &user, &session, now).await {
+                Ok(claims) => claims,
+                // The person has lost the last factor since then.
+                Err(Error::SecondFactorMissing) => return Ok(ExchangeOutcome::Denied),
+                Err(error) => return Err(error),
+            };
             store::commit(tx).await?;
             app.mail_added.notify_one();
-            let token = app.keyring.sign(&token::claims(&user, &session, now))?;
+            let token = app.keyring.sign(&claims)?;
             let access = AccessToken { token, expires_at: token::expiry(&session, now), user, session };
             Ok(ExchangeOutcome::Done(Box::new(access), secret))
         }

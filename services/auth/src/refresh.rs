@@ -14,7 +14,6 @@ use crate::{
     account::AccessToken,
     app::App,
     audit::{self, Actor, Event},
-    config::SecondFactor,
     credential::{self, Kind, Secret},
     error::Error,
     limit,
@@ -27,7 +26,7 @@ use crate::{
     store::{
         self, Pool, Tx, mails,
         refresh_tokens::{self, FoundToken, IssuedToken},
-        second_factors, sessions,
+        sessions,
     },
     token,
     user::User,
@@ -97,11 +96,8 @@ pub(crate) async fn exchange(app: &App, context: &Context, text: &str, now: Offs
     let found = refresh_tokens::by_hash(&mut *tx, &secret.hash()).await?.ok_or(Error::SessionEnded)?;
     let locked = sessions::lock(&mut *tx, found.session_id).await?;
     let (user, session) = locked.filter(|(_, session)| session.is_live(now)).ok_or(Error::SessionEnded)?;
-    let mut claims = token::claims(&user, &session, now);
-    if app.second_factor == SecondFactor::Required {
-        // A refusal uses no token: the operator may cease to require a factor.
-        claims = required_factor::limited(claims, &session, second_factors::of(&mut *tx, user.id).await?)?;
-    }
+    // A refusal uses no token: the operator may cease to require a factor.
+    let mut claims = required_factor::claims_of(app, &mut *tx, &user, &session, now).await?;
     let Some((next, next_id)) = successor(&mut tx, &secret, &found, now).await? else {
         sessions::delete_by_id(&mut *tx, session.id).await?;
         let event = Event::of(context, audit::Kind::RefreshTokenReused, Actor::System, user.id, now);

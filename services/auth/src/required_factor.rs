@@ -14,15 +14,35 @@ use crate::{
     error::Error,
     factor::Factors,
     session::Session,
-    store::{Tx, revocations, sessions},
+    store::{PgExecutor, Tx, revocations, second_factors, sessions},
+    token,
+    user::User,
 };
+
+/// The claims of an access token of a person. Each place that signs one takes them from here, so that none forgets the rule.
+///
+/// # Errors
+/// SECOND_FACTOR_MISSING for the session of a program whose person lacks a required factor.
+pub(crate) async fn claims_of(
+    app: &App,
+    db: impl PgExecutor<'_>,
+    user: &User,
+    session: &Session,
+    now: OffsetDateTime,
+) -> Result<Claims, Error> {
+    let claims = token::claims(user, session, now);
+    match app.second_factor {
+        SecondFactor::Optional => Ok(claims),
+        SecondFactor::Required => limited(claims, session, second_factors::of(db, user.id).await?),
+    }
+}
 
 /// The claims of a session, as far as the factors of its person allow where a second one is required. An operator who acts for the person
 /// cannot add one, and has proved in another way who they are.
 ///
 /// # Errors
 /// SECOND_FACTOR_MISSING for the session of a program.
-pub(crate) fn limited(claims: Claims, session: &Session, factors: Factors) -> Result<Claims, Error> {
+fn limited(claims: Claims, session: &Session, factors: Factors) -> Result<Claims, Error> {
     if factors.has_second() || session.impersonator.is_some() {
         return Ok(claims);
     }
@@ -68,7 +88,7 @@ mod tests {
     use time::Duration;
 
     use super::*;
-    use crate::{session::Key, token, user::User};
+    use crate::session::Key;
 
     #[test]
     fn without_a_required_factor_a_person_is_limited_and_a_program_is_refused() {

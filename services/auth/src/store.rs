@@ -25,6 +25,8 @@ pub(crate) mod users;
 pub(crate) mod ways_in;
 
 pub(crate) use chassis::postgres::{Pool, StoreError, Tx, begin, commit};
+/// What each function takes as its database, for those that hand it on.
+pub(crate) use sqlx::PgExecutor;
 use sqlx::migrate::Migrator;
 
 /// The migrations of the service's own database.

@@ -187,7 +187,7 @@ pub(crate) fn expiry(session: &Session, now: OffsetDateTime) -> OffsetDateTime {
     (now + LIFETIME).min(session.expires_at)
 }
 
-/// The claims of a token for a user and their session.
+/// The claims of a token for a user and their session. Those of a person may have to be limited, which `required_factor::claims_of` does.
 #[must_use]
 pub fn claims(user: &User, session: &Session, now: OffsetDateTime) -> Claims {
     let issued = seconds(now);

@@ -12,6 +12,7 @@ use crate::{
     account_deletion::delete,
     admin::Admin,
     api_keys::{make, reading},
+    device,
     harness::{Client, Cluster, PASSWORD, Replica, answer},
     issuer::person,
     mailbox::Mailbox,
@@ -136,6 +137,21 @@ async fn the_first_required_factor_ends_what_began_without_one() {
     let logged = "select count(*) from audit_events where kind = 'second_factor.added' and details->>'sessions' = '3'";
     let logged: i64 = sqlx::query_scalar(logged).fetch_one(&cluster.database.pool).await.expect("count");
     assert_eq!(logged, 1);
+}
+
+/// The person may lose the last factor between the approval and the exchange.
+#[tokio::test]
+async fn a_device_gets_no_session_of_a_person_without_a_required_factor() {
+    let (cluster, mailbox) = (Cluster::start().await, Mailbox::new());
+    let optional = mailbox.auth(&cluster, &[]).await.gateway();
+    let access = optional.signed_up(EMAIL).await;
+    let started = device::start(&optional).await;
+    device::decide(&optional, &access, &started.user_code, true).await.expect("approved");
+
+    let gateway = requiring(&cluster, &mailbox).await.gateway();
+    assert_eq!(device::exchange(&gateway, &started.device_code).await.expect_err("no factor").message, "Denied");
+    assert_eq!(optional.sessions(&access).await.expect("sessions").len(), 1, "nothing is half done");
+    device::exchange(&optional, &started.device_code).await.expect("the refusal has not used the code");
 }
 
 #[tokio::test]
