@@ -32,6 +32,9 @@ fi
 need_compiler
 cargo build -p backlot
 
+# Seconds after which the build of a new compiler is announced: if cargo takes longer than a look at the files, it has found work to do.
+announce_after="${ANNOUNCE_AFTER:-5}"
+
 # build_previews CLUSTER: builds the compiler of previews, unless cargo finds that it is up to date. compile looks for the executable at each
 # build of a page, so the cluster, which is the process CLUSTER, uses it as soon as it is there. The build ends when the cluster does.
 build_previews() {
@@ -53,8 +56,7 @@ build_previews() {
             kill -- "-$build" 2>/dev/null || true
             return
         }
-        # cargo has found work to do, if it takes longer than a look at the files.
-        if [[ -z "$announced" ]] && ((seconds >= 5)); then
+        if [[ -z "$announced" ]] && ((seconds >= announce_after)); then
             say "previews: the compiler is being built anew; until then pages are compiled by the old one"
             announced=yes
         fi

@@ -33,13 +33,13 @@ struct Run {
 }
 
 impl Run {
-    /// Starts the script with or without an executable of the compiler.
-    async fn start(has_compiler: bool) -> Result<Self> {
+    /// Starts the script with an executable of the compiler, for which a new one is announced after so many seconds; `None`: without one.
+    async fn start(announce_after: Option<u32>) -> Result<Self> {
         let stubs = programs(&[("cargo", CARGO), ("cc", "exit 0"), ("cluster", CLUSTER)])?;
         let folder = stubs.path();
         let made = Command::new("mkfifo").args(["built", "stopped"].map(|name| folder.join(name))).status().await?;
         ensure!(made.success(), "mkfifo: {made}");
-        if has_compiler {
+        if announce_after.is_some() {
             fs::create_dir_all(folder.join("target/debug"))?;
             fs::copy(folder.join("cluster"), folder.join("target/debug/backlot-compiler"))?;
         }
@@ -47,6 +47,7 @@ impl Run {
         command.args(["-c", r#"PATH="$1:$PATH" exec bash "$2""#, "bash"]).arg(folder).arg(root().join("deploy/scripts/run.sh"));
         command.env("STUBS", folder).env("HOME", folder).env("RUSTUP_TOOLCHAIN", "a stub").env("DATABASE_URL", "postgres://stub");
         command.env("CARGO_TARGET_DIR", folder.join("target")).env("BACKLOT_DATA_DIR", folder.join("data"));
+        command.envs(announce_after.map(|seconds| ("ANNOUNCE_AFTER", seconds.to_string())));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         let mut child = command.spawn().context("bash runs")?;
         let (stdout, stderr) = (child.stdout.take().context("an output")?, child.stderr.take().context("an error output")?);
@@ -86,7 +87,7 @@ impl Run {
 #[tokio::test]
 async fn make_run_serves_before_the_compiler_is_built_and_also_without_it() -> Result<()> {
     for (status, expected) in [("0", "previews: ready"), ("1", "previews: the compiler could not be built")] {
-        let mut run = Run::start(false).await?;
+        let mut run = Run::start(None).await?;
         assert_eq!(run.stdout.next_line().await?.as_deref(), Some("backlot ready: a stub"));
         run.reports("previews: the compiler is being built").await?;
         run.end_stub("built", status).await?;
@@ -100,7 +101,7 @@ async fn make_run_serves_before_the_compiler_is_built_and_also_without_it() -> R
 
 #[tokio::test]
 async fn the_build_of_the_compiler_ends_with_the_cluster() -> Result<()> {
-    let mut run = Run::start(false).await?;
+    let mut run = Run::start(None).await?;
     run.reports("previews: the compiler is being built").await?;
     run.end_stub("stopped", "0").await?;
     let (status, rest) = run.ended().await?;
@@ -109,8 +110,19 @@ async fn the_build_of_the_compiler_ends_with_the_cluster() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_compiler_that_is_built_anew_is_announced() -> Result<()> {
+    let mut run = Run::start(Some(0)).await?;
+    run.reports("previews: the compiler is being built anew").await?;
+    run.end_stub("built", "0").await?;
+    run.reports("previews: ready").await?;
+    run.end_stub("stopped", "0").await?;
+    ensure!(run.ended().await?.0 == Some(0), "the status of the cluster");
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_compiler_that_is_up_to_date_is_not_announced() -> Result<()> {
-    let run = Run::start(true).await?;
+    let run = Run::start(Some(1_000_000)).await?;
     run.end_stub("built", "0").await?;
     run.end_stub("stopped", "0").await?;
     let (status, rest) = run.ended().await?;
