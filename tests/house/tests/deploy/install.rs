@@ -69,16 +69,21 @@ fn the_proxies_allow_only_current_versions_of_tls() {
     assert!(!read("deploy/proxy/Caddyfile").contains("protocols"));
 }
 
-/// The problem documents that a proxy answers with 403, between two quotes.
-fn refusals(text: &str, begin: &str, end: &str) -> Vec<Value> {
-    let documents = text.split(begin).skip(1).map(|rest| rest.split_once(end).expect(end).0);
-    documents.map(|document| serde_json::from_str(document).unwrap_or_else(|e| panic!("{document}: {e}"))).collect()
+/// The problem document that a proxy answers with 403, between two quotes. It is there once.
+fn refusal(text: &str, begin: &str, end: &str) -> Value {
+    let (_, rest) = text.split_once(begin).expect(begin);
+    let (document, rest) = rest.split_once(end).expect(end);
+    assert!(!rest.contains("HTTPS_REQUIRED"), "{rest}");
+    serde_json::from_str(document).unwrap_or_else(|e| panic!("{document}: {e}"))
 }
 
 #[test]
 fn plain_http_redirects_only_pages_that_a_person_opens() {
     let (nginx, caddy) = (read("deploy/proxy/nginx.conf"), read("deploy/proxy/Caddyfile"));
-    for refusal in refusals(&nginx, "return 403 '", "';").into_iter().chain(refusals(&caddy, "respond `", "` 403")) {
+    let of_nginx = refusal(&nginx, "map \"\" $backlot_https_required {\n    default '", "';\n}\n");
+    let of_caddy = refusal(&caddy, "respond `", "` 403\n");
+    assert_eq!(of_nginx, of_caddy);
+    for refusal in [of_nginx, of_caddy] {
         assert_eq!(
             (&refusal["status"], &refusal["detail"], &refusal["reason"]),
             (&json!(403), &json!("use https"), &json!("HTTPS_REQUIRED"))
@@ -94,7 +99,10 @@ fn plain_http_redirects_only_pages_that_a_person_opens() {
         let redirect = format!("    if ({page}) {{\n        return 301 https://$host$request_uri;\n    }}\n");
         assert!(server.contains(&redirect) && server.matches("return ").count() == 2, "{server}");
         // Without the types of nginx, the end of a path does not choose the media type.
-        assert!(server.contains("    types { }\n    default_type application/problem+json;\n    return 403 '"), "{server}");
+        assert!(
+            server.contains("    types { }\n    default_type application/problem+json;\n    return 403 $backlot_https_required;\n"),
+            "{server}"
+        );
         assert!(!server.contains("proxy_pass"), "{server}");
     }
     for map in [
