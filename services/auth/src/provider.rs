@@ -93,10 +93,8 @@ impl Providers {
         let providers = settings.providers.iter().map(|one| {
             let redirect = format!("{}account/oauth/{}/callback", site.as_str(), one.name);
             let client = match &one.kind {
-                Kind::GitHub { site, api } => Client::GitHub(Box::new(GitHub::new(one, (site, api), &redirect, Arc::clone(&http))?)),
-                Kind::Oidc { issuer, strength } => {
-                    Client::Oidc(Box::new(Oidc::new(one, (issuer, strength), &redirect, Arc::clone(&http))?))
-                }
+                Kind::GitHub { site, api } => Client::GitHub(Box::new(GitHub::new(one, site, api, &redirect, Arc::clone(&http))?)),
+                Kind::Oidc { issuer, strength } => Client::Oidc(Box::new(Oidc::new(one, issuer, strength, &redirect, Arc::clone(&http))?)),
             };
             Ok(Provider { name: one.name.clone(), title: one.title.clone(), client })
         });

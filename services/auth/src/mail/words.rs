@@ -112,7 +112,7 @@ impl Notice<'_> {
             Self::EmailChanged(at) => email_changed(&name, *at, site),
             Self::IdentityLinked(at) => identity_changed(true, &name, *at, site),
             Self::IdentityUnlinked(at) => identity_changed(false, &name, *at, site),
-            Self::PasskeyAdded(network, token, at) => passkey_added(&name, (network, *token), *at, site),
+            Self::PasskeyAdded(network, token, at) => passkey_added(&name, network, *token, *at, site),
             Self::SecondStepFailed(network, at) => second_step_failed(&name, network, *at, site),
         }
     }

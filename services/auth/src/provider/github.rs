@@ -44,12 +44,7 @@ struct Address {
 }
 
 impl GitHub {
-    pub(super) fn new(
-        settings: &settings::Provider,
-        (site, api): (&Url, &Url),
-        redirect: &str,
-        http: Arc<Http>,
-    ) -> Result<Self, ParseError> {
+    pub(super) fn new(settings: &settings::Provider, site: &Url, api: &Url, redirect: &str, http: Arc<Http>) -> Result<Self, ParseError> {
         let client = BasicClient::new(ClientId::new(settings.client_id.clone()))
             .set_client_secret(ClientSecret::new(settings.client_secret.expose().to_owned()))
             .set_auth_uri(AuthUrl::from_url(site.join("login/oauth/authorize")?))

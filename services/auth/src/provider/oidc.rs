@@ -91,7 +91,8 @@ pub(super) struct Oidc {
 impl Oidc {
     pub(super) fn new(
         settings: &settings::Provider,
-        (issuer, strength): (&str, &Strength),
+        issuer: &str,
+        strength: &Strength,
         redirect: &str,
         http: Arc<Http>,
     ) -> Result<Self, ParseError> {

@@ -27,7 +27,7 @@ pub(super) fn second_step_failed(name: &str, network: &str, at: OffsetDateTime, 
     }
 }
 
-pub(super) fn passkey_added(name: &str, (network, token): (&str, Option<&EmailToken>), at: OffsetDateTime, site: &Url) -> Words {
+pub(super) fn passkey_added(name: &str, network: &str, token: Option<&EmailToken>, at: OffsetDateTime, site: &Url) -> Words {
     let text = format!(
         "Somebody added a passkey to your account for {name} at {}, from the address {network}. Whoever has it can sign in.",
         moment(at)
