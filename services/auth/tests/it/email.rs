@@ -8,7 +8,7 @@ use proto::{auth::SignUpRequest, error::ErrorCode};
 use crate::{
     account_deletion::delete,
     api_keys::{make, reading},
-    harness::{Client, Cluster, PASSWORD},
+    harness::{Cluster, PASSWORD},
     mailbox::{Mailbox, forget_sent, is_stored, verify_all},
 };
 
@@ -20,17 +20,13 @@ async fn is_verified(cluster: &Cluster, email: &str) -> bool {
     select.fetch_one(&cluster.database.pool).await.expect("account")
 }
 
-async fn access(gateway: &Client, session_token: &str) -> String {
-    gateway.exchange(session_token).await.expect("token").access_token
-}
-
 #[tokio::test]
 async fn a_signed_in_person_verifies_the_address() {
     let (cluster, mailbox) = (Cluster::start().await, Mailbox::new());
     let gateway = mailbox.auth(&cluster, &[]).await.gateway();
     let account = gateway.sign_up("Ada@Example.org", PASSWORD).await.expect("account");
     assert!(mailbox.settled(&cluster).await.is_empty(), "a sign-up in mode open sends no mail");
-    let token = access(&gateway, &account.session_token).await;
+    let token = gateway.access_of(&account.session_token).await;
     gateway.send_verification(&token).await.expect("accepted");
     let mail = mailbox.last(&cluster).await;
     assert_eq!((mail.to.as_str(), mail.subject.as_str()), ("Ada@example.org", "Confirm your e-mail address"));
@@ -53,7 +49,7 @@ async fn the_owner_of_an_address_does_not_verify_the_account_of_somebody_else() 
     let (cluster, mailbox) = (Cluster::start().await, Mailbox::new());
     let gateway = mailbox.auth(&cluster, &[]).await.gateway();
     let squatter = gateway.sign_up("ada@example.org", PASSWORD).await.expect("account");
-    let theirs = access(&gateway, &squatter.session_token).await;
+    let theirs = gateway.access_of(&squatter.session_token).await;
     gateway.send_verification(&theirs).await.expect("accepted");
     let token = mailbox.last(&cluster).await.token();
 

@@ -2,8 +2,7 @@
 
 use std::future::Future;
 
-use auth::testing::totp_code;
-use chassis::{clock::now, testing::Authenticator};
+use chassis::testing::Authenticator;
 use futures::future::join_all;
 use proto::{
     auth::{ChangeEmailRequest, ConfirmEmailChangeRequest, ConfirmEmailChangeResponse},
@@ -72,15 +71,9 @@ impl Fixture {
 
     /// Adds an authenticator app. Returns an access token that has shown it.
     async fn with_app(&self, access: &str) -> String {
-        let codes = self.add_app(access).await;
+        let codes = self.gateway.add_app(access).await;
         let renewed = self.gateway.step_up_by_code(access, &codes[0]).await.expect("proved");
         self.gateway.exchange(&renewed.session_token).await.expect("token").access_token
-    }
-
-    /// Returns the recovery codes.
-    async fn add_app(&self, access: &str) -> Vec<String> {
-        let secret = self.gateway.start_totp(access).await.expect("secret").secret;
-        self.gateway.confirm_totp(access, &totp_code(&secret, now())).await.expect("confirmed").recovery_codes
     }
 
     /// Adds a passkey. Returns an access token that has shown it, and the id.
@@ -240,7 +233,7 @@ async fn a4_what_a_person_does_against_a_thief_voids_the_link_to_a_new_address()
         }
         let token = fixture.link(&access, &new).await;
         match defence {
-            "app added" => drop(fixture.add_app(&access).await),
+            "app added" => drop(fixture.gateway.add_app(&access).await),
             "app removed" => gateway.delete_totp(&access).await.expect("removed"),
             "passkey added" => drop(gateway.register(&access, &mut Authenticator::at(ORIGIN)).await.expect("registered")),
             "passkey removed" => gateway.delete_passkey(&access, &passkey).await.expect("removed"),

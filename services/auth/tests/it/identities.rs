@@ -8,10 +8,7 @@ use chassis::{
     testing::{Authenticator, eventually},
 };
 use proto::{
-    auth::{
-        ConfirmTotpRequest, Identity, ListIdentitiesRequest, ListProvidersRequest, StartProviderSignInRequest, StartTotpRequest,
-        UnlinkIdentityRequest,
-    },
+    auth::{Identity, ListIdentitiesRequest, ListProvidersRequest, StartProviderSignInRequest, UnlinkIdentityRequest},
     error::{ErrorCode, Fault},
 };
 use serde_json::{Value, json};
@@ -36,10 +33,6 @@ impl Client {
     async fn unlink(&self, id: &str, access_token: &str) -> Result<(), Box<Fault>> {
         let request = self.authorized(UnlinkIdentityRequest { identity_id: id.into() }, access_token);
         answer(self.client.clone().unlink_identity(request).await).map(drop)
-    }
-
-    async fn access(&self, session_token: &str) -> String {
-        self.exchange(session_token).await.expect("token").access_token
     }
 }
 
@@ -126,7 +119,7 @@ async fn an_unverified_account_yields_to_who_proves_its_address() {
     let fixture = Fixture::start(&[]).await;
     let gateway = fixture.replica.gateway();
     let squatter = gateway.sign_up("ada@example.org", PASSWORD).await.expect("an account");
-    let access = gateway.access(&squatter.session_token).await;
+    let access = gateway.access_of(&squatter.session_token).await;
     gateway.link_at(("two", &fixture.two), person("squatter", "eve@example.org"), &access).await.expect("linked");
     let program = gateway.refresh_token(&access).await.expect("a program").refresh_token;
 
@@ -153,7 +146,7 @@ async fn a_mail_tells_of_a_linked_and_an_unlinked_identity() {
     let fixture = Fixture::start(&[]).await;
     let gateway = fixture.replica.gateway();
     let session = gateway.sign_up("ada@example.org", PASSWORD).await.expect("an account").session_token;
-    let access = gateway.access(&session).await;
+    let access = gateway.access_of(&session).await;
     gateway.link_at(("one", &fixture.one), person("1", "ada@work.example"), &access).await.expect("linked");
     gateway.link_at(("one", &fixture.one), person("1", "ada@work.example"), &access).await.expect("once more changes nothing");
     let id = gateway.identities(&access).await.expect("a list").remove(0).id;
@@ -170,7 +163,7 @@ async fn an_unlinked_identity_voids_the_link_to_a_new_address() {
     let fixture = Fixture::start(&[]).await;
     let gateway = fixture.replica.gateway();
     let session = gateway.sign_up("ada@example.org", PASSWORD).await.expect("an account").session_token;
-    let access = gateway.access(&session).await;
+    let access = gateway.access_of(&session).await;
     gateway.link_at(("one", &fixture.one), person("1", "ada@work.example"), &access).await.expect("linked");
     gateway.change_email(&access, "new@example.org").await.expect("accepted");
     let mails = fixture.mailbox.settled(&fixture.cluster).await;
@@ -186,7 +179,7 @@ async fn a_link_of_a_session_that_ends_meanwhile_is_refused() {
     let fixture = Fixture::start(&[]).await;
     let gateway = fixture.replica.gateway();
     let session = gateway.sign_up("ada@example.org", PASSWORD).await.expect("an account").session_token;
-    let access = gateway.access(&session).await;
+    let access = gateway.access_of(&session).await;
     let pool = &fixture.cluster.database.pool;
     let mut ending = begin(pool).await.expect("a transaction");
     sqlx::query("delete from sessions").execute(&mut *ending).await.expect("ended");
@@ -204,10 +197,10 @@ async fn a_link_needs_a_second_factor_that_was_added_meanwhile() {
     let fixture = Fixture::start(&[]).await;
     let gateway = fixture.replica.gateway();
     let session = gateway.sign_up("ada@example.org", PASSWORD).await.expect("an account").session_token;
-    let access = gateway.access(&session).await;
+    let access = gateway.access_of(&session).await;
     let message = StartProviderSignInRequest { provider: "one".into(), link: true, ..Default::default() };
     let begun = gateway.start_with(message, Some(&access)).await.expect("begun");
-    add_app(&gateway, &access).await;
+    gateway.add_app(&access).await;
     let returned = fixture.one.authorize(&begun.authorization_url, person("1", "ada@work.example"));
     let refused = gateway.finish_at("one", &begun.browser_secret, &returned, Some(&access)).await.expect_err("no second factor");
     assert_eq!((refused.reason.as_str(), fixture.count("identities").await), ("STEP_UP_REQUIRED", 0));
@@ -219,7 +212,7 @@ async fn a_second_factor_is_asked_for_after_a_provider() {
     let fixture = Fixture::start(&[]).await;
     let gateway = fixture.replica.gateway();
     let owner = gateway.sign_in_at(("one", &fixture.one), person("1", "ada@example.org")).await.expect("a session").session_token;
-    add_app(&gateway, &gateway.access(&owner).await).await;
+    gateway.add_app(&gateway.access_of(&owner).await).await;
     let before = fixture.count("sessions").await;
     let first = gateway.sign_in_at(("one", &fixture.one), person("1", "ada@example.org")).await.expect_err("a second step");
     assert_eq!((first.code, first.reason.as_str()), (ErrorCode::Unauthenticated, "SECOND_FACTOR_REQUIRED"));
@@ -232,16 +225,8 @@ async fn a_second_factor_is_asked_for_after_a_provider() {
     assert_eq!(first.metadata["return_to"], "keys", "the page is not lost");
 
     let squatter = gateway.sign_up("eve@example.org", PASSWORD).await.expect("an account").session_token;
-    add_app(&gateway, &gateway.access(&squatter).await).await;
+    gateway.add_app(&gateway.access_of(&squatter).await).await;
     gateway.sign_in_at(("one", &fixture.one), person("2", "eve@example.org")).await.expect("the app of the squatter is gone");
-}
-
-/// Adds an authenticator app to the account.
-async fn add_app(gateway: &Client, access: &str) {
-    let started = answer(gateway.client.clone().start_totp(gateway.authorized(StartTotpRequest {}, access)).await).expect("started");
-    let code = auth::testing::totp_code(&started.secret, chassis::clock::now());
-    let message = ConfirmTotpRequest { code };
-    answer(gateway.client.clone().confirm_totp(gateway.authorized(message, access)).await).expect("confirmed");
 }
 
 /// The same if the owner proves the address by a reset. Of a verified account that which is new goes: a thief of a session may have linked it.
@@ -252,7 +237,7 @@ async fn a_reset_removes_new_identities_and_all_of_an_unverified_account() {
     for (number, (name, is_verified, days, left)) in (1..).zip([("squatter", false, 8, 0), ("thief", true, 6, 0), ("owner", true, 8, 1)]) {
         let email = format!("{name}@example.org");
         let session = gateway.sign_up(&email, PASSWORD).await.expect("an account").session_token;
-        let access = gateway.access(&session).await;
+        let access = gateway.access_of(&session).await;
         gateway.link_at(("one", &fixture.one), person(name, "eve@example.org"), &access).await.expect("linked");
         let age = "update identities set created_at = now() - make_interval(days => $1)";
         sqlx::query(age).bind(days).execute(&fixture.cluster.database.pool).await.expect("aged");
@@ -277,10 +262,10 @@ async fn a_reset_keeps_the_identity_that_has_proved_the_address() {
     let fixture = Fixture::start(&[]).await;
     let gateway = fixture.replica.gateway();
     let session = gateway.sign_in_at(("one", &fixture.one), person("1", "ada@example.org")).await.expect("a session").session_token;
-    gateway.link_at(("two", &fixture.two), person("thief", "eve@example.org"), &gateway.access(&session).await).await.expect("linked");
+    gateway.link_at(("two", &fixture.two), person("thief", "eve@example.org"), &gateway.access_of(&session).await).await.expect("linked");
     fixture.mailbox.reset(&fixture.cluster, &gateway, ("ada@example.org", PASSWORD)).await;
     let again = gateway.sign_in_at(("one", &fixture.one), person("1", "ada@example.org")).await.expect("a session").session_token;
-    let left = gateway.identities(&gateway.access(&again).await).await.expect("a list");
+    let left = gateway.identities(&gateway.access_of(&again).await).await.expect("a list");
     assert_eq!(left.iter().map(|identity| identity.provider.as_str()).collect::<Vec<_>>(), ["one"]);
 }
 
@@ -301,7 +286,7 @@ async fn a_person_links_lists_and_unlinks_identities() {
     let gateway = fixture.replica.gateway();
     let (ada, eve) = (gateway.sign_up("ada@example.org", PASSWORD).await, gateway.sign_up("eve@example.org", PASSWORD).await);
     let (ada, eve) = (ada.expect("an account").session_token, eve.expect("an account").session_token);
-    let (access, other) = (gateway.access(&ada).await, gateway.access(&eve).await);
+    let (access, other) = (gateway.access_of(&ada).await, gateway.access_of(&eve).await);
     gateway.link_at(("one", &fixture.one), person("1", "ada@work.example"), &access).await.expect("linked");
     gateway.link_at(("one", &fixture.one), person("1", "ada@work.example"), &access).await.expect("once more changes nothing");
     let listed = gateway.identities(&access).await.expect("a list");
@@ -327,7 +312,7 @@ async fn the_last_way_in_stays() {
     let fixture = Fixture::start(&[]).await;
     let gateway = fixture.replica.gateway();
     let session = gateway.sign_in_at(("one", &fixture.one), person("1", "ada@example.org")).await.expect("a session").session_token;
-    let access = gateway.access(&session).await;
+    let access = gateway.access_of(&session).await;
     let only = gateway.identities(&access).await.expect("a list").remove(0).id;
     let refused = gateway.unlink(&only, &access).await.expect_err("the last one");
     assert_eq!((refused.code, refused.reason.as_str()), (ErrorCode::Conflict, "LAST_SIGN_IN"));
@@ -349,14 +334,14 @@ async fn a_passkey_is_another_way_in_only_if_it_signs_in_without_an_address() {
     let fixture = Fixture::start(&[]).await;
     let gateway = fixture.replica.gateway();
     let session = gateway.sign_in_at(("one", &fixture.one), person("1", "ada@example.org")).await.expect("a session").session_token;
-    let mut access = gateway.access(&session).await;
+    let mut access = gateway.access_of(&session).await;
     let only = gateway.identities(&access).await.expect("a list").remove(0).id;
     for (discoverable, refused) in [(false, Some("LAST_SIGN_IN")), (true, None)] {
         let mut device = Authenticator::at(ORIGIN);
         device.discoverable = discoverable;
         gateway.register(&access, &mut device).await.expect("registered");
         let renewed = gateway.step_up_with(&access, &mut device).await.expect("proved").session_token;
-        access = gateway.access(&renewed).await;
+        access = gateway.access_of(&renewed).await;
         let reason = gateway.unlink(&only, &access).await.err().map(|fault| fault.reason);
         assert_eq!(reason.as_deref(), refused);
     }
@@ -367,7 +352,7 @@ async fn links_change_only_after_a_recent_proof() {
     let fixture = Fixture::start(&[]).await;
     let gateway = fixture.replica.gateway();
     let session = gateway.sign_in_at(("one", &fixture.one), person("1", "ada@example.org")).await.expect("a session").session_token;
-    let access = gateway.access(&session).await;
+    let access = gateway.access_of(&session).await;
     gateway.link_at(("two", &fixture.two), person("1", "ada@example.org"), &access).await.expect("a sign-in at a provider is a proof");
     let first = gateway.identities(&access).await.expect("a list").remove(0).id;
     sqlx::query("update sessions set authenticated_at = now() - interval '11 minutes'")
@@ -381,7 +366,7 @@ async fn links_change_only_after_a_recent_proof() {
         assert_eq!((refused.code, refused.reason.as_str()), (ErrorCode::Forbidden, "STEP_UP_REQUIRED"));
     }
     let again = gateway.sign_in_at(("one", &fixture.one), person("1", "ada@example.org")).await.expect("a session").session_token;
-    gateway.unlink(&first, &gateway.access(&again).await).await.expect("unlinked");
+    gateway.unlink(&first, &gateway.access_of(&again).await).await.expect("unlinked");
 }
 
 #[tokio::test]
@@ -389,7 +374,7 @@ async fn a_program_links_nothing() {
     let fixture = Fixture::start(&[]).await;
     let gateway = fixture.replica.gateway();
     let session = gateway.sign_up("ada@example.org", PASSWORD).await.expect("an account").session_token;
-    let access = gateway.access(&session).await;
+    let access = gateway.access_of(&session).await;
     gateway.link_at(("one", &fixture.one), person("1", "ada@example.org"), &access).await.expect("linked");
     let program = gateway.refresh_token(&access).await.expect("a program").refresh_token;
     let program = gateway.refresh(&program).await.expect("token").access_token;

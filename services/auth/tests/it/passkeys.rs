@@ -81,10 +81,6 @@ impl Client {
         let message = DeletePasskeyRequest { passkey_id: id.to_owned() };
         answer(self.client.clone().delete_passkey(self.authorized(message, access)).await).map(drop)
     }
-
-    async fn token_of(&self, session_token: &str) -> String {
-        self.exchange(session_token).await.expect("token").access_token
-    }
 }
 
 /// A replica, and an account with one passkey.
@@ -108,7 +104,7 @@ impl Site {
         let access = gateway.signed_up(EMAIL).await;
         let created = gateway.register(&access, &mut device).await.expect("registered");
         let begun = gateway.sign_in_with(&mut device).await.expect("signed in");
-        let access = gateway.token_of(&begun.session_token).await;
+        let access = gateway.access_of(&begun.session_token).await;
         Self { cluster, mailbox, replica, gateway, device, access, created }
     }
 
@@ -186,7 +182,7 @@ async fn a_sign_in_without_an_address_shows_that_a_passkey_is_discoverable() {
     // As after a registration at which the browser did not say it.
     site.execute("update passkeys set is_discoverable = false").await;
     let renewed = gateway.step_up_with(&site.access, &mut site.device).await.expect("proved");
-    let access = gateway.token_of(&renewed.session_token).await;
+    let access = gateway.access_of(&renewed.session_token).await;
     assert!(!gateway.passkeys(&access).await[0].discoverable, "a step-up names the passkeys");
     gateway.sign_in_with(&mut site.device).await.expect("signed in");
     assert!(gateway.passkeys(&access).await[0].discoverable);
@@ -205,7 +201,7 @@ async fn a_passkey_that_does_not_know_its_account_is_only_a_second_factor() {
     let asked = gateway.ask_for_second_step(&fault.metadata["sign_in_token"]).await.expect("a question");
     gateway.finish(&asked.ceremony_token, key.get(&asked.options)).await.expect("signed in");
     let renewed = gateway.step_up_with(&site.access, &mut key).await.expect("proved");
-    let access = gateway.token_of(&renewed.session_token).await;
+    let access = gateway.access_of(&renewed.session_token).await;
     assert!(!gateway.passkeys(&access).await[1].discoverable);
     // Without a password the other passkey is the last way to sign in.
     site.execute("update users set password_hash = null").await;
@@ -342,7 +338,7 @@ async fn a_passkey_is_the_second_step_of_a_sign_in() {
     let asked = gateway.ask_for_second_step(&token).await.expect("a question");
     let late = gateway.ask_for_second_step(&token).await.expect("another question");
     let begun = gateway.finish(&asked.ceremony_token, site.device.get(&asked.options)).await.expect("signed in");
-    assert_eq!(claims(&gateway.token_of(&begun.session_token).await)["amr"], json!(["pwd", "pop", "mfa"]));
+    assert_eq!(claims(&gateway.access_of(&begun.session_token).await)["amr"], json!(["pwd", "pop", "mfa"]));
     refused(gateway.ask_for_second_step(&token).await, ErrorCode::Unauthenticated, "SIGN_IN_EXPIRED");
     refused(gateway.finish(&late.ceremony_token, site.device.get(&late.options)).await, ErrorCode::InvalidArgument, "CEREMONY_INVALID");
     refused(gateway.ask_for_second_step("unknown").await, ErrorCode::Unauthenticated, "SIGN_IN_EXPIRED");
@@ -376,7 +372,7 @@ async fn a_passkey_proves_again_who_somebody_is() {
     let mut other = Authenticator::at(ORIGIN);
     refused(gateway.step_up_with(&site.access, &mut other).await, ErrorCode::Unauthenticated, "PASSKEY_INVALID");
     let renewed = gateway.step_up_with(&site.access, &mut site.device).await.expect("proved");
-    let access = gateway.token_of(&renewed.session_token).await;
+    let access = gateway.access_of(&renewed.session_token).await;
     gateway.refresh_token(&access).await.expect("recent");
     let eve = gateway.signed_up("eve@example.org").await;
     refused(gateway.ask(StepUp, Some(&eve)).await, ErrorCode::NotFound, "PASSKEY_NOT_FOUND");
@@ -428,7 +424,7 @@ async fn an_operator_removes_passkeys_and_adds_none() {
     let site = Site::start().await;
     let admin = Admin::of(&site.replica);
     let acting = admin.impersonate(EMAIL, "ticket 7", 5).await.expect("a session").session_token;
-    let acting = site.gateway.token_of(&acting).await;
+    let acting = site.gateway.access_of(&acting).await;
     refused(site.gateway.ask(Registration, Some(&acting)).await, ErrorCode::Forbidden, "SESSION_REQUIRED");
     refused(site.gateway.delete_passkey(&acting, site.id()).await, ErrorCode::Forbidden, "IMPERSONATED");
     assert!(admin.reset_second_factor(EMAIL).await.expect("reset"));

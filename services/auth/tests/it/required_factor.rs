@@ -1,7 +1,6 @@
 //! `BACKLOT_SECOND_FACTOR=required`: what a person without a second factor may do, and what the first one changes.
 
-use auth::testing::totp_code;
-use chassis::{clock::now, testing::Authenticator};
+use chassis::testing::Authenticator;
 use proto::{
     auth::{ListProvidersRequest, StartProviderSignInRequest},
     error::ErrorCode,
@@ -13,7 +12,7 @@ use crate::{
     admin::Admin,
     api_keys::{make, reading},
     device,
-    harness::{Client, Cluster, PASSWORD, Replica, answer},
+    harness::{Cluster, PASSWORD, Replica, answer},
     issuer::person,
     mailbox::Mailbox,
     passkeys::ORIGIN,
@@ -27,11 +26,6 @@ const EMAIL: &str = "ada@example.org";
 /// A replica that requires a second factor.
 async fn requiring(cluster: &Cluster, mailbox: &Mailbox) -> Replica {
     mailbox.auth(cluster, &[("BACKLOT_SECOND_FACTOR", "required")]).await
-}
-
-async fn add_app(gateway: &Client, access: &str) -> Vec<String> {
-    let secret = gateway.start_totp(access).await.expect("secret").secret;
-    gateway.confirm_totp(access, &totp_code(&secret, now())).await.expect("confirmed").recovery_codes
 }
 
 #[tokio::test]
@@ -56,7 +50,7 @@ async fn a_person_without_a_required_factor_may_add_one_and_leave() {
     }
     gateway.session(&limited).await.expect("what a page shows");
 
-    assert_eq!(add_app(&gateway, &limited).await.len(), 10);
+    assert_eq!(gateway.add_app(&limited).await.len(), 10);
     let full = gateway.access_of(&begun.session_token).await;
     assert_eq!((&claims(&full)["aud"], &claims(&full)["scope"]), (&"backlot-internal".into(), &serde_json::Value::Null));
     assert_eq!(gateway.sessions(&full).await.expect("all rights").len(), 1);
@@ -130,7 +124,7 @@ async fn the_first_required_factor_ends_what_began_without_one() {
     }
     optional.refresh(&program).await.expect("the refusal has used no token");
     let limited = gateway.access_of(&begun.session_token).await;
-    add_app(&gateway, &limited).await;
+    gateway.add_app(&limited).await;
     assert_eq!(gateway.exchange(&thief).await.expect_err("ended").reason, "SESSION_ENDED");
     assert_eq!(gateway.refresh(&program).await.expect_err("ended").reason, "SESSION_ENDED");
     assert_eq!(gateway.exchange_key(&key).await.expect_err("ended").reason, "API_KEY_INVALID");
@@ -160,7 +154,7 @@ async fn without_the_last_factor_a_session_is_limited_again() {
     let replica = requiring(&cluster, &mailbox).await;
     let gateway = replica.gateway();
     let begun = gateway.sign_up(EMAIL, PASSWORD).await.expect("account");
-    let codes = add_app(&gateway, &gateway.access_of(&begun.session_token).await).await;
+    let codes = gateway.add_app(&gateway.access_of(&begun.session_token).await).await;
     let full = gateway.access_of(&begun.session_token).await;
     let renewed = gateway.step_up_by_code(&full, &codes[0]).await.expect("proved").session_token;
     let full = gateway.access_of(&renewed).await;

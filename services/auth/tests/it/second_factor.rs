@@ -41,6 +41,12 @@ impl Client {
         answer(self.client.clone().delete_totp(self.authorized(DeleteTotpRequest {}, access)).await).map(drop)
     }
 
+    /// Adds an authenticator app. Returns the recovery codes; none if the account had a factor.
+    pub(crate) async fn add_app(&self, access: &str) -> Vec<String> {
+        let secret = self.start_totp(access).await.expect("secret").secret;
+        self.confirm_totp(access, &totp_code(&secret, now())).await.expect("confirmed").recovery_codes
+    }
+
     async fn recovery_codes(&self, access: &str) -> Result<Vec<String>, Box<Fault>> {
         let request = self.authorized(CreateRecoveryCodesRequest {}, access);
         answer(self.client.clone().create_recovery_codes(request).await).map(|made| made.recovery_codes)

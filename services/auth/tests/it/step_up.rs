@@ -30,10 +30,6 @@ pub(crate) async fn age_proofs(cluster: &Cluster) {
     sqlx::query(age).execute(&cluster.database.pool).await.expect("aged");
 }
 
-async fn access(client: &Client, session_token: &str) -> String {
-    client.exchange(session_token).await.expect("token").access_token
-}
-
 pub(crate) fn claims(access_token: &str) -> Value {
     let body = access_token.split('.').nth(1).expect("three parts");
     serde_json::from_slice(&BASE64_URL_SAFE_NO_PAD.decode(body).expect("base64url")).expect("JSON")
@@ -44,7 +40,7 @@ async fn a_refresh_token_needs_a_recent_proof() {
     let cluster = Cluster::start().await;
     let gateway = cluster.auth().await.gateway();
     let begun = gateway.sign_up(EMAIL, PASSWORD).await.expect("account");
-    let before = access(&gateway, &begun.session_token).await;
+    let before = gateway.access_of(&begun.session_token).await;
     gateway.refresh_token(&before).await.expect("the sign-up is recent");
     age_proofs(&cluster).await;
     let fault = gateway.refresh_token(&before).await.expect_err("too old");
@@ -60,7 +56,7 @@ async fn a_refresh_token_needs_a_recent_proof() {
     assert_eq!((new.expire_time, new.create_time, new.device), (old.expire_time, old.create_time, old.device), "no longer life");
     assert_eq!(gateway.exchange(&begun.session_token).await.expect_err("ended").reason, "SESSION_ENDED");
     assert_eq!(gateway.refresh_token(&before).await.expect_err("ended").reason, "SESSION_ENDED");
-    let after = access(&gateway, &renewed.session_token).await;
+    let after = gateway.access_of(&renewed.session_token).await;
     gateway.refresh_token(&after).await.expect("recent");
     let log: Vec<String> =
         sqlx::query_scalar("select session_id::text from revocations").fetch_all(&cluster.database.pool).await.expect("log");
@@ -72,14 +68,14 @@ async fn an_access_token_says_when_and_how_its_person_proved_who_they_are() {
     let cluster = Cluster::start().await;
     let gateway = cluster.auth().await.gateway();
     let begun = gateway.sign_up(EMAIL, PASSWORD).await.expect("account");
-    let first = claims(&access(&gateway, &begun.session_token).await);
+    let first = claims(&gateway.access_of(&begun.session_token).await);
     assert_eq!(first["amr"], json!(["pwd"]));
     age_proofs(&cluster).await;
-    let old = access(&gateway, &begun.session_token).await;
+    let old = gateway.access_of(&begun.session_token).await;
     let time = |claims: &Value| claims["auth_time"].as_u64().expect("seconds");
     assert_eq!(time(&first) - time(&claims(&old)), 600);
     let renewed = step_up(&gateway, &old, PASSWORD).await.expect("proved");
-    let last = claims(&access(&gateway, &renewed.session_token).await);
+    let last = claims(&gateway.access_of(&renewed.session_token).await);
     assert!(time(&last) >= time(&first) && last["amr"] == json!(["pwd"]), "{last}");
 }
 
@@ -88,7 +84,7 @@ async fn the_start_of_a_session_of_the_release_before_is_its_proof() {
     let cluster = Cluster::start().await;
     let gateway = cluster.auth().await.gateway();
     let begun = gateway.sign_up(EMAIL, PASSWORD).await.expect("account");
-    let access = access(&gateway, &begun.session_token).await;
+    let access = gateway.access_of(&begun.session_token).await;
     let pool = &cluster.database.pool;
     sqlx::query("update sessions set authenticated_at = null, amr = default").execute(pool).await.expect("as before");
     gateway.refresh_token(&access).await.expect("recent");
@@ -102,11 +98,11 @@ async fn programs_and_operators_cannot_prove_anything() {
     let replica = cluster.auth().await;
     let gateway = replica.gateway();
     let begun = gateway.sign_up(EMAIL, PASSWORD).await.expect("account");
-    let program = gateway.refresh_token(&access(&gateway, &begun.session_token).await).await.expect("token");
+    let program = gateway.refresh_token(&gateway.access_of(&begun.session_token).await).await.expect("token");
     let of_program = gateway.refresh(&program.refresh_token).await.expect("token").access_token;
     assert_eq!(step_up(&gateway, &of_program, PASSWORD).await.expect_err("a program").reason, "SESSION_REQUIRED");
     let acting = Admin::of(&replica).impersonate(EMAIL, "ticket 7", 5).await.expect("session");
-    let of_operator = access(&gateway, &acting.session_token).await;
+    let of_operator = gateway.access_of(&acting.session_token).await;
     assert_eq!(step_up(&gateway, &of_operator, PASSWORD).await.expect_err("an operator").reason, "IMPERSONATED");
     assert!(claims(&of_operator).get("amr").is_none(), "nobody has proved to be the person");
 }
@@ -117,7 +113,7 @@ async fn guesses_at_a_step_up_are_counted_like_those_of_sign_ins() {
     let replica = cluster.auth().await;
     let account = replica.gateway_for("198.51.100.7").sign_up(EMAIL, PASSWORD).await.expect("account");
     let thief = replica.gateway_for("203.0.113.9");
-    let access = access(&thief, &account.session_token).await;
+    let access = thief.access_of(&account.session_token).await;
     for _ in 0..5 {
         assert_eq!(step_up(&thief, &access, "a guess").await.expect_err("wrong").reason, "BAD_CREDENTIALS");
     }
@@ -144,7 +140,7 @@ async fn a_step_up_is_repeated_if_the_hash_was_replaced_meanwhile() {
     let gateway = cluster.auth().await.gateway();
     let begun = gateway.sign_up(EMAIL, PASSWORD).await.expect("account");
     gateway.sign_up("eve@example.org", PASSWORD).await.expect("another hash of the same password");
-    let access = access(&gateway, &begun.session_token).await;
+    let access = gateway.access_of(&begun.session_token).await;
     let pool = &cluster.database.pool;
     // The step-up has found the session, and waits before it reads the hash.
     let mut reads = chassis::postgres::begin(pool).await.expect("transaction");
@@ -170,7 +166,7 @@ async fn a4_of_fifty_step_ups_of_one_session_one_succeeds() {
     let cluster = Cluster::start().await;
     let gateway = cluster.auth().await.gateway();
     let begun = gateway.sign_up(EMAIL, PASSWORD).await.expect("account");
-    let access = access(&gateway, &begun.session_token).await;
+    let access = gateway.access_of(&begun.session_token).await;
     let tries = join_all((0..50).map(|_| step_up(&gateway, &access, PASSWORD)));
     let (done, refused): (Vec<_>, Vec<_>) = within_a_minute(tries).await.into_iter().partition(Result::is_ok);
     assert_eq!(done.len(), 1);
