@@ -57,9 +57,15 @@ enum Failure {
 /// The address of a mail and what it says. `None`: no mail is sent.
 type Addressed = Option<(Email, Content)>;
 
+/// The address of a mail and the token of its link. `None`: the mail has no valid address, or is void since it was claimed.
+type Linked = Option<(Email, EmailToken)>;
+
 /// What a mail says, with the values that it needs.
 enum Content {
-    Link(Purpose, EmailToken),
+    SignUp(EmailToken),
+    Verify(EmailToken),
+    Reset(EmailToken),
+    ChangeEmail(EmailToken),
     SignUpAttempt,
     PasswordChanged(Vec<WayIn>),
     PasswordReset(Vec<WayIn>),
@@ -83,13 +89,10 @@ enum Content {
 impl Content {
     fn notice<'a>(&'a self, at: OffsetDateTime) -> Notice<'a> {
         match self {
-            Self::Link(Purpose::SignUp, token) => Notice::SignUp(token),
-            Self::Link(Purpose::Verify, token) => Notice::Verify(token),
-            // A first password has no mail of its own.
-            Self::Link(Purpose::Reset | Purpose::FirstPassword, token) => Notice::Reset(token),
-            // The mails about a new factor have this link, and contents of their own.
-            Self::Link(Purpose::RemoveFactor, token) => Notice::FactorAdded(Some(token), at),
-            Self::Link(Purpose::ChangeEmail, token) => Notice::ChangeEmail(token),
+            Self::SignUp(token) => Notice::SignUp(token),
+            Self::Verify(token) => Notice::Verify(token),
+            Self::Reset(token) => Notice::Reset(token),
+            Self::ChangeEmail(token) => Notice::ChangeEmail(token),
             Self::SignUpAttempt => Notice::SignUpAttempt,
             Self::PasswordChanged(ways) => Notice::PasswordChanged(ways, at),
             Self::PasswordReset(ways) => Notice::PasswordReset(ways, at),
@@ -164,7 +167,7 @@ impl Delivery {
 
     /// Returns whether there was something to send.
     async fn send(&self, claimed: &ClaimedMail, now: OffsetDateTime) -> Result<bool, Failure> {
-        let ClaimedMail { id, mail, .. } = claimed;
+        let mail = &claimed.mail;
         let since = |time| mails::sent_since(&self.pool, claimed, now - time);
         // Only the links of resets can expire before their mails cease to count.
         let (sent, usable) = (since(WINDOW).await?, since(Purpose::Reset.lifetime()).await?);
@@ -173,13 +176,13 @@ impl Delivery {
         if !schedule::may_send(mail.kind, is_verified, sent.counted_for(mail.kind), usable.counted_for(mail.kind)) {
             return Ok(false);
         }
-        let Some((to, content)) = self.content(*id, mail, account.as_ref(), now).await? else { return Ok(false) };
+        let Some((to, content)) = self.content(claimed, account.as_ref(), now).await? else { return Ok(false) };
         // The requester has no use for this one, so many accounts together cause no more of them than one.
         if matches!(content, Content::ChangeEmailAttempt) && !schedule::may_send(mail.kind, is_verified, sent.in_all, usable.in_all) {
             return Ok(false);
         }
-        let message = message::write(*id, &self.sender.from, to, &content.notice(mail.created_at).words(&self.site), now);
-        self.sender.send(*id, message).await?;
+        let message = message::write(claimed.id, &self.sender.from, to, &content.notice(mail.created_at).words(&self.site), now);
+        self.sender.send(claimed.id, message).await?;
         Ok(true)
     }
 
@@ -198,32 +201,41 @@ impl Delivery {
     }
 
     /// Decides by the present state of the account. A mail to an account goes to the stored address, however the address was typed.
-    async fn content(&self, id: Uuid, mail: &Mail, account: Option<&Account>, now: OffsetDateTime) -> Result<Addressed, Failure> {
+    async fn content(&self, claimed: &ClaimedMail, account: Option<&Account>, now: OffsetDateTime) -> Result<Addressed, Failure> {
+        let mail = &claimed.mail;
         let content = match (mail.kind, account) {
             (Kind::AccountDeleted, _) => return Ok(typed_address(mail).map(|to| (to, Content::AccountDeleted))),
             (Kind::EmailChanged, _) => return Ok(typed_address(mail).map(|to| (to, Content::EmailChanged))),
             // Also if nobody has verified it: its owner proves the address by a reset, and chooses the password, not the person who signs up.
             (Kind::SignUp, Some(_)) => Content::SignUpAttempt,
-            (Kind::SignUp, None) => return self.sign_up(id, mail, now).await,
+            (Kind::SignUp, None) => return Ok(saying(self.sign_up(claimed, now).await?, Content::SignUp)),
             (Kind::ChangeEmail, Some(holder)) if mail.user_id == Some(holder.user.id) => return Ok(None),
             (Kind::ChangeEmail, Some(holder)) if !holder.yields() => Content::ChangeEmailAttempt,
-            (Kind::ChangeEmail, _) => return self.change_email(id, mail, now).await,
-            (Kind::Verify, Some(account)) if account.verified_at.is_none() => return self.link(id, account, Purpose::Verify, now).await,
-            (Kind::Reset, Some(account)) => return self.link(id, account, Purpose::Reset, now).await,
+            (Kind::ChangeEmail, _) => return Ok(saying(self.change_email(claimed, now).await?, Content::ChangeEmail)),
+            (Kind::Verify, Some(account)) if account.verified_at.is_none() => {
+                return Ok(saying(self.link(claimed, account, Purpose::Verify, now).await?, Content::Verify));
+            }
+            (Kind::Reset, Some(account)) => return Ok(saying(self.link(claimed, account, Purpose::Reset, now).await?, Content::Reset)),
             (Kind::PasswordChanged, Some(account)) => Content::PasswordChanged(self.ways_in(account.user.id).await?),
             (Kind::PasswordReset, Some(account)) => Content::PasswordReset(self.ways_in(account.user.id).await?),
             (Kind::NewDevice, Some(_)) => Content::NewDevice(self.address_with_place(mail)),
             (Kind::KeyMade, Some(_)) => Content::KeyMade(self.address_with_place(mail)),
             (Kind::ServiceKeyMade, Some(_)) => Content::ServiceKeyMade(self.address_with_place(mail)),
             (Kind::ProgramSignedIn, Some(_)) => Content::ProgramSignedIn(self.address_with_place(mail)),
-            (Kind::FactorAdded, Some(account)) => Content::FactorAdded(self.removal(id, mail, account, now).await?),
+            (Kind::FactorAdded, Some(account)) if mail.factor.is_some() => {
+                let linked = self.link(claimed, account, Purpose::RemoveFactor, now).await?;
+                return Ok(saying(linked, |token| Content::FactorAdded(Some(token))));
+            }
+            (Kind::FactorAdded, Some(_)) => Content::FactorAdded(None),
             (Kind::FactorRemoved, Some(_)) => Content::FactorRemoved,
             (Kind::RecoveryCodesReplaced, Some(_)) => Content::RecoveryCodesReplaced,
             (Kind::IdentityLinked, Some(_)) => Content::IdentityLinked,
             (Kind::IdentityUnlinked, Some(_)) => Content::IdentityUnlinked,
-            (Kind::PasskeyAdded, Some(account)) => {
-                Content::PasskeyAdded(self.address_with_place(mail), self.removal(id, mail, account, now).await?)
+            (Kind::PasskeyAdded, Some(account)) if mail.factor.is_some() => {
+                let linked = self.link(claimed, account, Purpose::RemoveFactor, now).await?;
+                return Ok(saying(linked, |token| Content::PasskeyAdded(self.address_with_place(mail), Some(token))));
             }
+            (Kind::PasskeyAdded, Some(_)) => Content::PasskeyAdded(self.address_with_place(mail), None),
             (Kind::SecondStepFailed, Some(_)) => Content::SecondStepFailed(self.address_with_place(mail)),
             _ => return Ok(None),
         };
@@ -244,51 +256,43 @@ impl Delivery {
         ways_in::of_user(&mut tx, user).await
     }
 
-    async fn sign_up(&self, id: Uuid, mail: &Mail, now: OffsetDateTime) -> Result<Addressed, Failure> {
-        let sign_up = mail.sign_up.clone();
-        self.link_to_typed((id, mail), |to| Proof { sign_up, ..Proof::of(Purpose::SignUp, None, to) }, now).await
+    async fn sign_up(&self, claimed: &ClaimedMail, now: OffsetDateTime) -> Result<Linked, Failure> {
+        let sign_up = claimed.mail.sign_up.clone();
+        self.link_to_typed(claimed, |to| Proof { sign_up, ..Proof::of(Purpose::SignUp, None, to) }, now).await
     }
 
     /// The link goes to the address that the account shall have.
-    async fn change_email(&self, id: Uuid, mail: &Mail, now: OffsetDateTime) -> Result<Addressed, Failure> {
-        self.link_to_typed((id, mail), |to| Proof::of(Purpose::ChangeEmail, mail.user_id, to), now).await
+    async fn change_email(&self, claimed: &ClaimedMail, now: OffsetDateTime) -> Result<Linked, Failure> {
+        self.link_to_typed(claimed, |to| Proof::of(Purpose::ChangeEmail, claimed.mail.user_id, to), now).await
     }
 
     async fn link_to_typed(
         &self,
-        (id, mail): (Uuid, &Mail),
+        claimed: &ClaimedMail,
         proof: impl FnOnce(&Email) -> Proof,
         now: OffsetDateTime,
-    ) -> Result<Addressed, Failure> {
-        let Some(to) = typed_address(mail) else { return Ok(None) };
+    ) -> Result<Linked, Failure> {
+        let Some(to) = typed_address(&claimed.mail) else { return Ok(None) };
         let proof = proof(&to);
-        self.linked(id, to, &proof, now).await
+        self.linked(claimed.id, to, &proof, now).await
     }
 
-    async fn link(&self, id: Uuid, account: &Account, purpose: Purpose, now: OffsetDateTime) -> Result<Addressed, Failure> {
+    async fn link(&self, claimed: &ClaimedMail, account: &Account, purpose: Purpose, now: OffsetDateTime) -> Result<Linked, Failure> {
         let Some(to) = stored_address(account) else { return Ok(None) };
-        self.linked(id, to, &proof_of(account, purpose, None), now).await
+        self.linked(claimed.id, to, &proof_of(account, purpose, claimed.mail.factor), now).await
     }
 
-    /// The token that removes the new factor of a mail; `None` for a mail of the release before, and for one that is void since it was claimed.
-    async fn removal(&self, id: Uuid, mail: &Mail, account: &Account, now: OffsetDateTime) -> Result<Option<EmailToken>, Failure> {
-        if mail.factor.is_none() {
-            return Ok(None);
-        }
-        self.token(id, &proof_of(account, Purpose::RemoveFactor, mail.factor), now).await
-    }
-
-    async fn linked(&self, id: Uuid, to: Email, proof: &Proof, now: OffsetDateTime) -> Result<Addressed, Failure> {
-        Ok(self.token(id, proof, now).await?.map(|token| (to, Content::Link(proof.purpose, token))))
-    }
-
-    /// Makes the token of a link. Each attempt to send makes a new one, so that none has to be stored. The mail may be void since it was
-    /// claimed: then there is none.
-    async fn token(&self, id: Uuid, proof: &Proof, now: OffsetDateTime) -> Result<Option<EmailToken>, Failure> {
+    /// Makes the token of a link. Each attempt to send makes a new one, so that none has to be stored.
+    async fn linked(&self, id: Uuid, to: Email, proof: &Proof, now: OffsetDateTime) -> Result<Linked, Failure> {
         let token = EmailToken::generate()?;
         let is_inserted = email_tokens::insert(&self.pool, id, &token.hash(), proof, now + proof.purpose.lifetime()).await?;
-        Ok(is_inserted.then_some(token))
+        Ok(is_inserted.then_some((to, token)))
     }
+}
+
+/// The mail with its link.
+fn saying(linked: Linked, content: impl FnOnce(EmailToken) -> Content) -> Addressed {
+    linked.map(|(to, token)| (to, content(token)))
 }
 
 /// What a link proves that goes to the address of the account.

@@ -56,6 +56,21 @@ async fn a_mail_that_is_void_when_its_token_is_made_gets_none() {
 }
 
 #[tokio::test]
+async fn a_mail_about_a_factor_that_is_void_when_its_token_is_made_is_not_sent() {
+    let fixture = Fixture::start().await;
+    let pool = &fixture.cluster.database.pool;
+    let access = fixture.account(OLD).await;
+    fixture.gateway.add_app(&access).await;
+    let before = fixture.mailbox.last(&fixture.cluster).await.raw;
+    let held = hold_tokens(pool).await;
+    sqlx::query("update mail_queue set due_at = now(), sent_at = null").execute(pool).await.expect("due again");
+    blocked(pool, "insert into email_tokens").await;
+    sqlx::query("update mail_queue set sent_at = now()").execute(pool).await.expect("void");
+    held.rollback().await.expect("released");
+    assert_eq!(fixture.mailbox.last(&fixture.cluster).await.raw, before, "it was not sent again, with another token or without one");
+}
+
+#[tokio::test]
 async fn a_token_that_is_made_before_its_mail_is_void_is_deleted() {
     let fixture = Fixture::start().await;
     let pool = &fixture.cluster.database.pool;
