@@ -76,7 +76,7 @@ function challenged(wait) {
 
 // Where a person can go on after a refusal: the address and its label.
 const WAYS_ON = {
-  SECOND_FACTOR_MISSING: { to: "/account/second-factor?done=required", label: "Add one" },
+  SECOND_FACTOR_MISSING: { to: "/account/second-factor?required=yes", label: "Add one" },
   SECOND_FACTOR_REQUIRED: { to: "/account/sign-in", label: "Sign in with it" },
 };
 export const wayOnOf = (error) => WAYS_ON[error.body?.reason];

@@ -70,7 +70,7 @@ use crate::{
         form::{Field, Form},
         html::{Page, see_other},
         link::{self, Sent},
-        menu::{self, ADD_FACTOR, VERIFY_EMAIL, address_named, landing},
+        menu::{self, VERIFY_EMAIL, add_factor_for, address_named, landing},
         refusal::Refusal,
         words::refusal,
     },
@@ -242,7 +242,8 @@ pub(crate) async fn sign_in(State(app): State<Arc<App>>, caller: MaybeAuthentica
 
 /// Where a sign-in leads to that needed no second step. The account has no second factor, so a site that requires one asks for it first.
 async fn landing_in_one_step(app: &App, caller: &MaybeAuthenticated, next: &str) -> String {
-    if providers_of(app, &caller.anonymous()).await.second_factor_required { ADD_FACTOR.to_owned() } else { landing(next) }
+    let to = landing(next);
+    if providers_of(app, &caller.anonymous()).await.second_factor_required { add_factor_for(&to) } else { to }
 }
 
 /// Leads to a page, with the cookie of a new session.

@@ -1,4 +1,4 @@
-//! The sign-in page where auth asks for the solution of a challenge. A browser solves one in the journeys.
+//! The sign-in page where auth asks for the solution of a challenge, or a site for a second factor. A browser does both in the journeys.
 
 use std::{
     sync::{Arc, Mutex},
@@ -8,17 +8,20 @@ use std::{
 use axum::{Router, body::Body, extract::State, http, routing::post};
 use bytes::Bytes;
 use chassis::{task, testing::listener};
+use http_body_util::{BodyExt as _, Full};
 use prost_reflect::prost::Message;
 use proto::{
-    auth::SignInRequest,
+    auth::{ListProvidersResponse, SignInRequest, SignInResponse},
     error::{ErrorCode, Fault},
 };
-use reqwest::{Client, Response};
+use reqwest::{Client, Response, redirect::Policy};
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::Status;
 
 use crate::harness::{Gateway, start};
 
+const SIGN_IN: &str = "/backlot.auth.v1.AuthService/SignIn";
+const LIST_PROVIDERS: &str = "/backlot.auth.v1.AuthService/ListProviders";
 const CHALLENGE: &str = "17.a\"><script>.b";
 const SOLUTION: &str = "17.a\"><script>.b.4";
 const PASSWORD: &str = "correct horse";
@@ -28,11 +31,28 @@ type Sent = Arc<Mutex<Vec<SignInRequest>>>;
 /// Starts an auth that answers a solution with the second step, and everything else with a challenge. Returns what it got, and its URL.
 async fn auth() -> (Sent, String) {
     let sent = Sent::default();
+    let url = serve(Router::new().route(SIGN_IN, post(sign_in)).with_state(Arc::clone(&sent))).await;
+    (sent, url)
+}
+
+/// Starts an auth with these RPCs. Returns its URL.
+async fn serve(router: Router) -> String {
     let listener = listener().await;
     let url = format!("http://{}", listener.local_addr().unwrap());
-    let router: Router = Router::new().route("/backlot.auth.v1.AuthService/SignIn", post(sign_in)).with_state(Arc::clone(&sent));
     task::spawn(tonic::transport::Server::builder().add_routes(router.into()).serve_with_incoming(TcpListenerStream::new(listener)));
-    (sent, url)
+    url
+}
+
+/// The answer with a message. A flag and the length precede it, and the status follows.
+fn success(message: &impl Message) -> http::Response<Body> {
+    let message = message.encode_to_vec();
+    let mut framed = vec![0];
+    framed.extend(u32::try_from(message.len()).unwrap().to_be_bytes());
+    framed.extend(message);
+    let mut trailers = http::HeaderMap::new();
+    trailers.insert("grpc-status", http::HeaderValue::from_static("0"));
+    let body = Full::new(Bytes::from(framed)).with_trailers(std::future::ready(Some(Ok(trailers))));
+    http::Response::builder().header("content-type", "application/grpc").body(Body::new(body)).unwrap()
 }
 
 async fn sign_in(State(sent): State<Sent>, body: Bytes) -> http::Response<Body> {
@@ -52,7 +72,8 @@ async fn sign_in(State(sent): State<Sent>, body: Bytes) -> http::Response<Body> 
 async fn send(gateway: &Gateway, solution: &str) -> Response {
     let fields = [("email", "a'b@example.org"), ("password", PASSWORD), ("next", "sessions"), ("challenge_solution", solution)];
     let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
-    let request = Client::new().post(gateway.url("/account/sign-in")).header("content-type", "application/x-www-form-urlencoded");
+    let client = Client::builder().redirect(Policy::none()).build().unwrap();
+    let request = client.post(gateway.url("/account/sign-in")).header("content-type", "application/x-www-form-urlencoded");
     request.body(body).send().await.unwrap()
 }
 
@@ -88,4 +109,18 @@ async fn a_challenge_is_on_the_sign_in_page_and_its_solution_reaches_auth() {
     let solutions: Vec<_> = sent.iter().map(|request| request.challenge_solution.as_str()).collect();
     assert_eq!(solutions, ["", "17.a.b.5", SOLUTION]);
     assert!(sent.iter().all(|request| request.email == "a'b@example.org" && request.password == PASSWORD));
+}
+
+/// A sign-in in one step is that of an account without a factor.
+#[tokio::test]
+async fn a_site_that_requires_a_second_factor_asks_for_it_and_keeps_the_page() {
+    for (second_factor_required, expected) in [(true, "/account/second-factor?required=yes&next=sessions"), (false, "/account/sessions")] {
+        let sign_in = || async { success(&SignInResponse { session_token: "secret".into(), ..Default::default() }) };
+        let list = move || async move { success(&ListProvidersResponse { second_factor_required, ..Default::default() }) };
+        let url = serve(Router::new().route(SIGN_IN, post(sign_in)).route(LIST_PROVIDERS, post(list))).await;
+        let gateway = start(&[("BACKLOT_AUTH_URL", &url)]).await;
+        let answer = send(&gateway, "").await;
+        assert_eq!((answer.status().as_u16(), answer.headers()["location"].to_str().unwrap()), (303, expected));
+        assert!(answer.headers().contains_key("set-cookie"));
+    }
 }

@@ -14,7 +14,7 @@ use proto::auth::{
 use tonic::Status;
 
 use super::{
-    passkeys,
+    in_query, passkeys,
     providers::providers_of,
     signed_in::{Said, SignedIn, done, refused, wrong},
 };
@@ -27,6 +27,7 @@ use crate::{
     web::account::{
         form::{Field, Form},
         html::Page,
+        menu::{REQUIRED, landing},
         qr_code,
         section::Section,
     },
@@ -34,8 +35,8 @@ use crate::{
 
 const PATH: &str = "/account/second-factor";
 const TITLE: &str = "Second factor";
-const DONE: [(&str, &str); 5] = [
-    ("required", "This site requires a second factor. Add an authenticator app or a passkey to go on."),
+const ADD_ONE: &str = "This site requires a second factor. Add an authenticator app or a passkey to go on.";
+const DONE: [(&str, &str); 4] = [
     ("removed", "The authenticator app is removed. All other devices are signed out."),
     ("added", "The passkey is added. You can sign in with it from now on."),
     ("renamed", "The passkey has the new name."),
@@ -45,17 +46,32 @@ const SHOWN_ONCE: &str = "Each code can be used once in place of the second fact
                           shown again.";
 
 pub(crate) async fn second_factor_page(State(app): State<Arc<App>>, SignedIn(caller): SignedIn, RawQuery(query): RawQuery) -> Response {
-    page(&app, &caller, Said::in_query(query.as_deref(), &DONE), "").await
+    let said = match onward(query.as_deref()) {
+        Some(_) => Said::Asked(ADD_ONE),
+        None => Said::in_query(query.as_deref(), &DONE),
+    };
+    page(&app, &caller, said, "").await
 }
 
-pub(crate) async fn second_factor(State(app): State<Arc<App>>, SignedIn(caller): SignedIn, form: Fields) -> Response {
+/// Where a person goes on who had to add a factor, as the address of the page says. The forms of the page keep the address.
+fn onward(query: Option<&str>) -> Option<String> {
+    (!in_query(query, REQUIRED).is_empty()).then(|| landing(&in_query(query, "next")))
+}
+
+pub(crate) async fn second_factor(
+    State(app): State<Arc<App>>,
+    SignedIn(caller): SignedIn,
+    RawQuery(query): RawQuery,
+    form: Fields,
+) -> Response {
+    let onward = onward(query.as_deref());
     let outcome = match form.get("action") {
         "start" => start(&app, &caller).await,
-        "confirm" => confirm(&app, &caller, form.get("code")).await,
+        "confirm" => confirm(&app, &caller, form.get("code"), onward.as_deref()).await,
         "remove" => remove(&app, &caller).await,
         "codes" => new_codes(&app, &caller).await,
         passkeys::ASK => ask(&app, &caller, form.get("display_name")).await,
-        passkeys::ANSWER => add(&app, &caller, &form).await,
+        passkeys::ANSWER => add(&app, &caller, &form, onward.as_deref()).await,
         "rename" => rename(&app, &caller, &form).await,
         "delete" => delete(&app, &caller, form.get("passkey_id")).await,
         _ => Ok(Said::unknown_form()),
@@ -97,12 +113,12 @@ fn confirm_form(is_refused: bool) -> Form<'static> {
 }
 
 /// `Err` is the answer if the code is right, or if nothing can be confirmed.
-async fn confirm(app: &App, caller: &Authenticated, code: &str) -> Result<Said, Response> {
+async fn confirm(app: &App, caller: &Authenticated, code: &str, onward: Option<&str>) -> Result<Said, Response> {
     match app.upstream.auth().confirm_totp(caller.context.request(ConfirmTotpRequest { code: code.to_owned() })).await {
         Ok(answer) => {
             renew_rights(app, caller);
-            let said = Said::Done("The authenticator app is added. From now on a sign-in needs a code.");
-            Err(respond(said, vec![of_codes(&answer.get_ref().recovery_codes)]))
+            let text = "The authenticator app is added. From now on a sign-in needs a code.";
+            Err(added(text, &answer.get_ref().recovery_codes, onward))
         }
         Err(status) => match wrong(PATH, &status) {
             Ok(said) if matches!(fault_of(&status).reason.as_str(), "BAD_SECOND_FACTOR" | "INVALID_FIELD") => {
@@ -139,7 +155,7 @@ async fn ask(app: &App, caller: &Authenticated, name: &str) -> Result<Said, Resp
 }
 
 /// `Err` is the answer if the passkey is added.
-async fn add(app: &App, caller: &Authenticated, form: &Fields) -> Result<Said, Response> {
+async fn add(app: &App, caller: &Authenticated, form: &Fields, onward: Option<&str>) -> Result<Said, Response> {
     let field = |name| form.get(name).to_owned();
     let (ceremony_token, credential, display_name) = (field("ceremony_token"), field("credential"), field("display_name"));
     let request = CreatePasskeyRequest { ceremony_token, credential, display_name };
@@ -147,8 +163,8 @@ async fn add(app: &App, caller: &Authenticated, form: &Fields) -> Result<Said, R
         Ok(answer) if answer.get_ref().recovery_codes.is_empty() => Err(done(PATH, "added")),
         Ok(answer) => {
             renew_rights(app, caller);
-            let said = Said::Done("The passkey is added. From now on a sign-in with the password needs it, too.");
-            Err(respond(said, vec![of_codes(&answer.get_ref().recovery_codes)]))
+            let text = "The passkey is added. From now on a sign-in with the password needs it, too.";
+            Err(added(text, &answer.get_ref().recovery_codes, onward))
         }
         Err(status) => wrong(PATH, &status),
     }
@@ -175,6 +191,13 @@ async fn new_codes(app: &App, caller: &Authenticated) -> Result<Said, Response> 
         Ok(answer) => Err(respond(Said::Done("Your earlier codes no longer work."), vec![of_codes(&answer.get_ref().recovery_codes)])),
         Err(status) => wrong(PATH, &status),
     }
+}
+
+/// Shows what was added, and the recovery codes. A person who had to add it goes on from here.
+fn added(text: &'static str, codes: &[String], onward: Option<&str>) -> Response {
+    let links: Vec<_> = onward.map(|to| (to, "Continue")).into_iter().collect();
+    let sections = vec![of_codes(codes)];
+    Said::Done(text).respond(PATH, Page { title: TITLE, sections, links: &links, ..Page::default() })
 }
 
 fn of_codes(codes: &[String]) -> Section<'_> {
@@ -245,6 +268,19 @@ fn day(time: &Timestamp) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn whoever_had_to_add_a_factor_goes_on_to_the_page_before() {
+        for (query, expected) in [
+            (Some("required=yes&next=device.WDJB-MJHT"), Some("/account/device?user_code=WDJB-MJHT")),
+            (Some("required=yes&next=%2F%2Fevil.example"), Some("/")),
+            (Some("required=yes"), Some("/")),
+            (Some("next=sessions"), None),
+            (None, None),
+        ] {
+            assert_eq!(onward(query).as_deref(), expected, "{query:?}");
+        }
+    }
 
     #[test]
     fn a_key_is_shown_in_groups() {

@@ -25,7 +25,7 @@ use crate::{
     routes::auth::clear_browser,
     web::account::{
         html::{Page, see_other},
-        menu::{ADD_FACTOR, MENU, SIGN_IN, confirm_for, sign_in_for},
+        menu::{MENU, SIGN_IN, add_factor_for, confirm_for, sign_in_for},
         refusal::Refusal,
         words::refusal,
     },
@@ -53,6 +53,8 @@ pub(crate) enum Said {
     Nothing,
     /// What has just been done.
     Done(&'static str),
+    /// What the person has to do.
+    Asked(&'static str),
     /// What is wrong with a form.
     Wrong(Refusal),
 }
@@ -78,7 +80,7 @@ impl Said {
         let page = Page { signed_in: Some(path), ..page };
         match self {
             Self::Nothing => page.respond(StatusCode::OK),
-            Self::Done(notice) => Page { notice, ..page }.respond(StatusCode::OK),
+            Self::Done(notice) | Self::Asked(notice) => Page { notice, ..page }.respond(StatusCode::OK),
             Self::Wrong(refusal) => {
                 let status = refusal.status;
                 Page { fault: Some(refusal), ..page }.respond(status)
@@ -96,7 +98,7 @@ pub(crate) fn done(path: &str, name: &str) -> Response {
 fn detour(address: &str, fault: &Fault) -> Option<Response> {
     match fault.reason.as_str() {
         "STEP_UP_REQUIRED" => Some(see_other(&confirm_for(address))),
-        "SECOND_FACTOR_MISSING" => Some(see_other(ADD_FACTOR)),
+        "SECOND_FACTOR_MISSING" => Some(see_other(&add_factor_for(address))),
         "BAD_CREDENTIALS" | "BAD_SECOND_FACTOR" | "PASSKEY_INVALID" => None,
         _ => (fault.code == ErrorCode::Unauthenticated).then(|| see_other(&sign_in_for(address))),
     }

@@ -22,7 +22,7 @@ pub(crate) struct Page<'a> {
     pub(crate) title: &'a str,
     /// What is wrong with a form that is refused, or with the whole request.
     pub(crate) fault: Option<Refusal>,
-    /// What has just been done.
+    /// What has just been done, or what the person has to do.
     pub(crate) notice: &'a str,
     pub(crate) texts: &'a [&'a str],
     /// A challenge that the page solves for its form.

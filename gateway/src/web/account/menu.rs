@@ -13,7 +13,7 @@ pub(crate) const MENU: &[(&str, &str)] = &[
     ("/account/sessions", "Sessions"),
     ("/account/email", "E-mail address"),
     ("/account/password", "Password"),
-    ("/account/second-factor", "Second factor"),
+    (SECOND_FACTOR, "Second factor"),
     ("/account/keys", "API keys"),
     ("/account/service-accounts", "Service accounts"),
     ("/account/provider-keys", "Model providers"),
@@ -29,8 +29,10 @@ pub(crate) const CONFIRM: &str = "/account/confirm";
 pub(crate) const NEW_EMAIL: &str = "/account/new-email";
 /// The page of the link that verifies the address of the account.
 pub(crate) const VERIFY_EMAIL: &str = "/account/verify-email";
-/// The page on which a person adds the second factor that the site requires, with a sentence that says so.
-pub(crate) const ADD_FACTOR: &str = "/account/second-factor?done=required";
+/// The page of second factors.
+const SECOND_FACTOR: &str = "/account/second-factor";
+/// The parameter of that page for a person who has to add a factor, because the site requires one.
+pub(crate) const REQUIRED: &str = "required";
 /// Signed-in pages that are not in the menu.
 const OTHERS: &[&str] = &[DEVICE, CONFIRM, NEW_EMAIL, VERIFY_EMAIL];
 
@@ -79,15 +81,29 @@ pub(crate) fn confirm_for(address: &str) -> String {
     leading_back(CONFIRM, address)
 }
 
+/// That of the page on which a person adds the second factor that the site requires. It leads on to the address of a page.
+pub(crate) fn add_factor_for(address: &str) -> String {
+    let to = format!("{SECOND_FACTOR}?{REQUIRED}=yes");
+    match next_of(address) {
+        Some(next) => format!("{to}&next={next}"),
+        None => to,
+    }
+}
+
 fn leading_back(to: &str, address: &str) -> String {
+    next_of(address).map_or_else(|| to.to_owned(), |next| format!("{to}?next={next}"))
+}
+
+/// What [`address_named`] takes for the address of a page; `None` if it has no name.
+fn next_of(address: &str) -> Option<String> {
     let (path, query) = address.split_once('?').unwrap_or((address, ""));
-    let Some(page) = page_named(name_of(path)) else { return to.to_owned() };
+    let page = page_named(name_of(path))?;
     let name = name_of(page);
     let code = form_urlencoded::parse(query.as_bytes()).find(|(key, _)| key == CODE).map(|(_, code)| code);
-    match code.filter(|code| page == DEVICE && is_code(code)) {
-        Some(code) => format!("{to}?next={name}.{code}"),
-        None => format!("{to}?next={name}"),
-    }
+    Some(match code.filter(|code| page == DEVICE && is_code(code)) {
+        Some(code) => format!("{name}.{code}"),
+        None => name.to_owned(),
+    })
 }
 
 #[cfg(test)]
@@ -114,6 +130,7 @@ mod tests {
         assert_eq!(address_named("device.WDJB-MJHT").as_deref(), Some(address));
         assert_eq!(address_named("keys").as_deref(), Some("/account/keys"));
         assert_eq!(landing("keys"), "/account/keys");
+        assert_eq!(add_factor_for(address), "/account/second-factor?required=yes&next=device.WDJB-MJHT");
         for other in ["keys.WDJB-MJHT", "device.", "device.a.b", "device.a/../b", "device.a%26b=c", "device.//evil.example", "other.WDJB"] {
             assert_eq!(address_named(other), None, "{other}");
         }
@@ -132,6 +149,7 @@ mod tests {
         }
         for path in ["/account/other", "/", "//evil.example/x"] {
             assert_eq!(sign_in_for(path), "/account/sign-in", "{path}");
+            assert_eq!(add_factor_for(path), "/account/second-factor?required=yes", "{path}");
         }
     }
 }

@@ -116,7 +116,7 @@ async fn the_owner_removes_a_new_factor_with_the_link_of_its_mail() -> Result<()
 #[tokio::test(flavor = "multi_thread")]
 async fn a_person_adds_the_second_factor_that_a_site_requires() -> Result<()> {
     let cluster = Cluster::with(&[("BACKLOT_SECOND_FACTOR", "required")]).await?;
-    let (person, path) = (cluster.person().await?, "/account/second-factor");
+    let person = cluster.person().await?;
     let missing = |(status, problem): (StatusCode, Value)| (status, problem["reason"].as_str() == Some("SECOND_FACTOR_MISSING"));
     for url in ["/api/projects", "/api/auth/sessions", "/api/agents"] {
         ensure!(missing(person.refused(Method::GET, url, json!({})).await?) == (StatusCode::FORBIDDEN, true), "{url}");
@@ -124,16 +124,17 @@ async fn a_person_adds_the_second_factor_that_a_site_requires() -> Result<()> {
     let stranger = Person { cookie: String::new(), ..person.clone() };
     let fields = [("email", person.email.as_str()), ("password", PASSWORD), ("next", "sessions")];
     let signed_in = page(&stranger, "/account/sign-in", &fields).await?;
-    ensure!(signed_in.location == "/account/second-factor?done=required", "{} {}", signed_in.status, signed_in.location);
+    ensure!(signed_in.location == "/account/second-factor?required=yes&next=sessions", "{} {}", signed_in.status, signed_in.location);
     let person = Person { cookie: signed_in.cookie.context("a session")?, ..person };
     let asked = page(&person, "/account/sessions", &[]).await?;
     ensure!(asked.location == signed_in.location, "{} {}", asked.status, asked.location);
     let why = page(&person, &asked.location, &[]).await?;
     ensure!(why.status == StatusCode::OK && why.html.contains("This site requires a second factor."), "{}", why.status);
 
-    let secret = page(&person, path, &[("action", "start")]).await?.secrets().first().context("a key")?.replace(' ', "");
-    let added = page(&person, path, &[("action", "confirm"), ("code", &code(&secret))]).await?;
+    let secret = page(&person, &asked.location, &[("action", "start")]).await?.secrets().first().context("a key")?.replace(' ', "");
+    let added = page(&person, &asked.location, &[("action", "confirm"), ("code", &code(&secret))]).await?;
     ensure!(added.secrets().len() == 10, "{} {}", added.status, added.html);
+    ensure!(added.html.contains("<a href=\"/account/sessions\">Continue</a>"), "{}", added.html);
     for url in ["/api/projects", "/api/auth/sessions", "/api/agents"] {
         person.get(url).await?;
     }
