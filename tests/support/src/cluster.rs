@@ -118,6 +118,16 @@ impl Cluster {
         self.data.path()
     }
 
+    /// The mails of the outbox so far, the oldest first.
+    #[must_use]
+    pub fn mails(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(self.data_dir().join("outbox")).into_iter().flatten();
+        let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
+        let mut paths: Vec<_> = paths.filter(|path| path.extension().is_some_and(|extension| extension == "eml")).collect();
+        paths.sort();
+        paths.iter().filter_map(|path| std::fs::read_to_string(path).ok()).collect()
+    }
+
     /// Drains and stops the cluster.
     ///
     /// # Errors

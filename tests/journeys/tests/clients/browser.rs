@@ -2,7 +2,7 @@
 //! wait. Another one covers accessibility, small screens and a network that fails. The others open
 //! previews of one person, and the templates that ship.
 
-use std::{fs, path::Path, time::Duration};
+use std::{path::Path, time::Duration};
 
 use anyhow::{Context, Result};
 use chassis::testing::eventually;
@@ -145,12 +145,9 @@ fn account_pages() -> Vec<String> {
 async fn reset_link(cluster: &Cluster) -> Result<String> {
     let person = cluster.person().await?;
     person.post("/api/auth/reset", json!({ "email": person.email })).await?;
-    let outbox = cluster.data_dir().join("outbox");
     let link = eventually(LIMIT, || async {
-        let paths = fs::read_dir(&outbox).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path()));
-        let mails = paths.filter(|path| path.extension().is_some_and(|extension| extension == "eml"));
-        let texts: Vec<_> = mails.filter_map(|path| fs::read_to_string(path).ok()).collect();
-        texts.iter().flat_map(|text| text.lines()).find(|line| line.starts_with("http") && line.contains("token=")).map(str::to_owned)
+        let mails = cluster.mails();
+        mails.iter().flat_map(|mail| mail.lines()).find(|line| line.starts_with("http") && line.contains("token=")).map(str::to_owned)
     });
     Ok(link.await)
 }

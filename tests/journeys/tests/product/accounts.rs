@@ -1,6 +1,6 @@
 //! Accounts by mail, over HTTP: the pages that a person uses without scripts, and what a stranger can learn from the answers.
 
-use std::{collections::BTreeMap, fs, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use chassis::testing::eventually;
@@ -80,12 +80,8 @@ impl<'a> Browser<'a> {
 
     /// The subjects and links of all mails, once there are so many.
     async fn mails(&self, count: usize) -> Vec<(String, String)> {
-        let outbox = self.cluster.data_dir().join("outbox");
         eventually(LIMIT, || async {
-            let paths = fs::read_dir(&outbox).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path()));
-            let mut paths: Vec<_> = paths.filter(|path| path.extension().is_some_and(|extension| extension == "eml")).collect();
-            paths.sort();
-            let all: Vec<_> = paths.iter().filter_map(|path| fs::read_to_string(path).ok()).collect();
+            let all = self.cluster.mails();
             (all.len() >= count).then_some(all)
         })
         .await

@@ -79,14 +79,9 @@ pub(crate) async fn session_id(person: &Person) -> Result<String> {
 
 /// The token of the link to a page in the mail to this address.
 pub(crate) async fn link_token(cluster: &Cluster, email: &str, page: &str) -> String {
-    let outbox = cluster.data_dir().join("outbox");
     let link = format!("{page}?token=");
     let token = |mail: String| Some(mail.split_once(&link)?.1.split_whitespace().next()?.to_owned());
-    eventually(MAIL_ARRIVES_WITHIN, || async {
-        let mails = std::fs::read_dir(&outbox).ok()?.filter_map(|entry| std::fs::read_to_string(entry.ok()?.path()).ok());
-        mails.filter(|mail| mail.contains(email)).find_map(token)
-    })
-    .await
+    eventually(MAIL_ARRIVES_WITHIN, || async { cluster.mails().into_iter().filter(|mail| mail.contains(email)).find_map(token) }).await
 }
 
 async fn administer(cluster: &Cluster, arguments: [&str; 3]) -> Result<()> {
