@@ -19,7 +19,7 @@ use crate::{
     session::Session,
     session_list::{end, signed_in},
     store::{
-        self, Tx, audit, mails, pending_sign_ins, revocations,
+        self, Tx, audit, mails, revocations,
         second_factors::{self, TotpRow},
         sessions,
     },
@@ -196,7 +196,7 @@ pub(crate) async fn new_recovery_codes(tx: &mut Tx, user: UserId, now: OffsetDat
 }
 
 /// Removes all second factors of an account, which is locked, with its recovery codes. If there was one, adds the event to the audit log and
-/// tells the person. Returns whether there was one.
+/// tells the person. Returns whether there was one. The caller ends the sessions, and with them the sign-ins that wait for a second step.
 ///
 /// # Errors
 /// The database failed.
@@ -204,7 +204,6 @@ pub(crate) async fn remove_all(tx: &mut Tx, (user, email): (UserId, &str), event
     if !second_factors::delete_all(tx, user).await? {
         return Ok(false);
     }
-    pending_sign_ins::delete_of_user(&mut **tx, user).await?;
     audit::append(&mut **tx, event).await?;
     mails::insert(&mut **tx, &Mail::to_account(MailKind::FactorRemoved, user, email, event.created_at)).await?;
     Ok(true)

@@ -74,11 +74,6 @@ const EXCLUDED: &[(Role, &[&str], &str)] = &[
     ),
     (Role::Auth, &["seal totp_secrets again"], "runs only after a change of the cluster secret; a test of the service does that"),
     (Role::Auth, &["postpone mail"], "runs only after a mail could not be written"),
-    (
-        Role::Auth,
-        &["delete pending_sign_ins of account"],
-        "runs only if all sign-ins of an account end, which few accounts with an app come to",
-    ),
 ];
 
 /// RPCs of a turn, of previews and sites, of stored keys, and of accounts and their credentials, by the role that calls them.

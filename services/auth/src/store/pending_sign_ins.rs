@@ -70,13 +70,6 @@ pub(crate) async fn delete(db: impl PgExecutor<'_>, token_hash: &[u8; 32]) -> Re
     Ok(())
 }
 
-/// Makes all pending sign-ins of the account void.
-pub(crate) async fn delete_of_user(db: impl PgExecutor<'_>, user: UserId) -> Result<(), StoreError> {
-    let delete = sqlx::query!("delete from pending_sign_ins where user_id = $1", user.0);
-    query("delete pending_sign_ins of account", delete.execute(db)).await?;
-    Ok(())
-}
-
 pub(crate) async fn delete_expired(db: impl PgExecutor<'_>, now: OffsetDateTime) -> Result<u64, StoreError> {
     let delete = sqlx::query!(
         "delete from pending_sign_ins where token_hash in (select token_hash from pending_sign_ins where expires_at <= $1 for update skip locked)",
