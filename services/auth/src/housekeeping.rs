@@ -1,7 +1,7 @@
 //! Each minute: ends expired sessions. At the start and then once an hour: deletes old rows, and adds the identity of their address to accounts that the previous release created. Every replica
 //! does both. They are idempotent.
 
-use chassis::{clock, task::Ticks};
+use chassis::{clock, fault_time, task::Ticks};
 use proto::id::UserId;
 use time::{Duration, OffsetDateTime};
 use tokio_util::sync::CancellationToken;
@@ -35,7 +35,7 @@ const PAGE: i64 = 500;
 
 /// Runs until the process stops.
 pub(crate) async fn run(pool: Pool, stop: CancellationToken) {
-    let mut ticks = Ticks::new(INTERVAL, stop);
+    let mut ticks = Ticks::new(fault_time::shortened("housekeeping-interval", INTERVAL), stop);
     while ticks.next().await {
         match delete_old_rows(&pool, clock::now()).await {
             Ok(rows) => tracing::debug!(rows, "old rows deleted"),

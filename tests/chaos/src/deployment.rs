@@ -25,7 +25,7 @@ const CHECK_INTERVAL: Duration = Duration::from_millis(25);
 const PORTS: Range<u16> = 12_000..32_000;
 /// Times of the services that are shortened by their names in milliseconds (see [`chassis::fault_time`]), so that a round reaches what they
 /// delay.
-const TIMES: [(&str, u64); 11] = [
+const TIMES: [(&str, u64); 12] = [
     ("compile-sweep-interval", 1_000),
     ("sweep-interval", 1_000),
     ("object-sweep-grace", OBJECT_SWEEP_GRACE),
@@ -40,6 +40,8 @@ const TIMES: [(&str, u64); 11] = [
     ("account-deletion-final", 10_000),
     // A mail is a file, so an attempt takes milliseconds.
     ("mail-lease", 10_000),
+    // What is deleted then keeps its age.
+    ("housekeeping-interval", 2_000),
 ];
 /// The milliseconds after which objects that became unreachable are deleted.
 pub const OBJECT_SWEEP_GRACE: u64 = 4_000;

@@ -54,21 +54,6 @@ const EXCLUDED: &[(Role, &[&str], &str)] = &[
     (Role::ProjectStorage, &["forget ended sessions"], "runs only if auth gets another database"),
     (
         Role::Auth,
-        &[
-            "forget seeds of refresh_tokens",
-            "delete revocations",
-            "delete user_addresses",
-            "delete expired email_tokens",
-            "delete expired passkey_ceremonies",
-            "delete expired pending_sign_ins",
-            "delete expired provider_flows",
-            "delete old invites",
-            "delete old mails",
-        ],
-        "runs once an hour",
-    ),
-    (
-        Role::Auth,
         &["lock signing_keys", "insert signing_keys", "update signing_keys", "delete signing_keys"],
         "runs only when a key is made, sealed again or retired; tests of the service do that",
     ),

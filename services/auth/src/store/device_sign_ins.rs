@@ -128,5 +128,5 @@ pub(crate) async fn delete_expired(db: impl PgExecutor<'_>, now: OffsetDateTime)
         "delete from device_sign_ins where id in (select id from device_sign_ins where expires_at <= $1 for update skip locked)",
         now
     );
-    Ok(query("delete device_sign_ins", delete.execute(db)).await?.rows_affected())
+    Ok(query("delete expired device_sign_ins", delete.execute(db)).await?.rows_affected())
 }
