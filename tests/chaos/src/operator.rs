@@ -1,4 +1,4 @@
-//! An operator who looks after accounts, invites and the audit log, over gRPC as `backlot admin` does.
+//! An operator who looks after accounts, invites, the signing key and the audit log, over gRPC as `backlot admin` does.
 
 use std::sync::{
     Arc,
@@ -15,8 +15,8 @@ use chassis::{
 };
 use proto::auth::{
     CreateInviteRequest, CreateUserRequest, DeleteUserRequest, EndUserSessionsRequest, FindUserRequest, ListAuditEventsRequest,
-    ListInvitesRequest, ListUserSessionsRequest, ListUsersRequest, Plan, ResetSecondFactorRequest, RevokeInviteRequest,
-    SetUserDisabledRequest, SetUserPlanRequest, admin_service_client::AdminServiceClient,
+    ListInvitesRequest, ListUserSessionsRequest, ListUsersRequest, Plan, ReplaceSigningKeyRequest, ResetSecondFactorRequest,
+    RevokeInviteRequest, SetUserDisabledRequest, SetUserPlanRequest, admin_service_client::AdminServiceClient,
 };
 use test_support::canary::Stopwatch;
 use tokio::time::{Duration, sleep};
@@ -32,6 +32,9 @@ use crate::deployment::{self, Deployment};
 const PAUSE: Duration = Duration::from_millis(800);
 /// The time between two attempts of one call.
 const RETRY: Duration = Duration::from_millis(100);
+/// At one of so many visits the operator replaces the signing key. The number is odd, so that both replicas have their turn. Each key stays
+/// published for half an hour at least.
+const VISITS_PER_KEY: usize = 5;
 const NAME: &str = "chaos";
 
 type Admin = AdminServiceClient<ServiceChannel>;
@@ -88,7 +91,7 @@ impl Operator {
 
 /// Works until stopped, with one replica after the other. A replica that is down is an expected failure.
 pub async fn work(operator: Operator, record: Arc<Record>, stop: Arc<AtomicBool>) {
-    for admin in operator.replicas.iter().cycle() {
+    for (visit, admin) in (1_usize..).zip(operator.replicas.iter().cycle()) {
         if stop.load(Ordering::Relaxed) {
             return;
         }
@@ -96,6 +99,10 @@ pub async fn work(operator: Operator, record: Arc<Record>, stop: Arc<AtomicBool>
         moderator::answered(&record, "look after accounts", look_after_account(&mut admin, &record).await, sent);
         let sent = Stopwatch::start();
         moderator::answered(&record, "look after invites", look_after_invites(&mut admin, &record).await, sent);
+        if visit.is_multiple_of(VISITS_PER_KEY) {
+            let sent = Stopwatch::start();
+            moderator::answered(&record, "replace the signing key", replace_signing_key(&mut admin, &record).await, sent);
+        }
         sleep(PAUSE).await;
     }
 }
@@ -146,6 +153,17 @@ async fn look_after_invites(admin: &mut Admin, record: &Record) -> Result<(), St
     let (since, until) = (Some(clock::timestamp(since)), Some(clock::timestamp(until)));
     let events = ListAuditEventsRequest { since, until, ..ListAuditEventsRequest::default() };
     admin.list_audit_events(of_operator(events)).await.map(drop)
+}
+
+/// Makes a key that signs later. One that signs at once would end access tokens that the editors use.
+async fn replace_signing_key(admin: &mut Admin, record: &Record) -> Result<(), Status> {
+    let replace = ReplaceSigningKeyRequest { at_once: false, operator: NAME.to_owned() };
+    let replaced = admin.replace_signing_key(of_operator(replace)).await?.into_inner();
+    let signs_later = replaced.sign_time.as_ref().is_some_and(|time| time.seconds > clock::now().unix_timestamp());
+    if replaced.kid.is_empty() || !signs_later {
+        record.violation(format!("a new signing key is to sign later, and is {replaced:?}"));
+    }
+    Ok(())
 }
 
 fn of_operator<T>(message: T) -> Request<T> {
