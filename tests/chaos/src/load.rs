@@ -92,7 +92,7 @@ impl Load {
                 Some(11) => task::spawn(editor::work(client, Job::DeleteGuests(Arc::clone(&addresses)), name, stop)),
                 Some(12) => task::spawn(editor::work(client, Job::UseCredentials, name, stop)),
                 Some(13) => task::spawn(editor::work(client, Job::UseLinks(Arc::clone(&addresses)), name, stop)),
-                Some(14) => task::spawn(editor::work(client, Job::UseSecondFactor, name, stop)),
+                Some(14) => task::spawn(editor::work(client, Job::UseSecondFactor(Arc::clone(&addresses)), name, stop)),
                 Some(15) => task::spawn(editor::work(client, Job::UsePrograms, name, stop)),
                 Some(16) => task::spawn(editor::work(client, Job::UsePasskeys(Arc::clone(&addresses)), name, stop)),
                 Some(17) => task::spawn(editor::work(client, Job::UseProvider(Arc::clone(&addresses)), name, stop)),

@@ -113,12 +113,8 @@ impl Editor {
                 Err((StatusCode::FORBIDDEN, problem)) if problem["reason"] == "STEP_UP_REQUIRED" => return Some(None),
                 Err(refused) => return self.refused(what, refused),
             }
-            let clock = Stopwatch::start();
-            while clock.elapsed() < MAIL_WITHIN {
-                if let Some(token) = outbox::token(outbox, &wanted).await {
-                    return Some(Some(token));
-                }
-                sleep(POLL).await;
+            if let Some(token) = token_in_time(outbox, &wanted).await {
+                return Some(Some(token));
             }
         }
         Some(None)
@@ -149,4 +145,16 @@ impl Editor {
         }
         Some(())
     }
+}
+
+/// The token of a link, if its mail comes in time.
+pub(super) async fn token_in_time(outbox: &Path, wanted: &WantedLink) -> Option<String> {
+    let clock = Stopwatch::start();
+    while clock.elapsed() < MAIL_WITHIN {
+        if let Some(token) = outbox::token(outbox, wanted).await {
+            return Some(token);
+        }
+        sleep(POLL).await;
+    }
+    None
 }

@@ -1,18 +1,26 @@
-//! A second factor: an authenticator app is added, completes sign-ins and proves who the person is, and is removed by the person or by an
-//! operator. No code works twice.
+//! A second factor: an authenticator app is added, completes sign-ins and proves who the person is, and is removed by the person, by an
+//! operator, or by the link of the mail about it. No code works twice, and no link of an app that is removed.
+
+use std::path::Path;
 
 use auth::testing::totp_code;
 use rand::RngExt as _;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use test_support::{canary::Stopwatch, person::PASSWORD};
+use test_support::{Person, canary::Stopwatch, person::PASSWORD};
 use time::OffsetDateTime;
 use tokio::time::sleep;
 
-use super::{Editor, PAUSE, POLL};
-use crate::client::{ApiCall, Client, Outcome};
+use super::{Editor, PAUSE, POLL, mail_links};
+use crate::{
+    client::{ApiCall, Client, Outcome},
+    deployment::timeline,
+    outbox::WantedLink,
+};
 
 const STEP_SECONDS: i64 = 30;
+/// The page of the link that removes a new factor.
+const REMOVE_FACTOR: &str = "/account/remove-factor";
 
 /// An authenticator app, and the recovery codes that were not tried.
 struct AuthenticatorApp {
@@ -50,9 +58,10 @@ struct CompletedSignIn {
 
 impl Editor {
     /// Adds an authenticator app to a new account, signs in with it, and removes it, mostly.
-    pub(super) async fn use_second_factor(&mut self) -> Option<()> {
+    pub(super) async fn use_second_factor(&mut self, outbox: &Path) -> Option<()> {
         let mut owner = self.newcomer().await?;
         let mut known = owner.known_account();
+        let wanted = WantedLink { to: known.email.clone(), page: REMOVE_FACTOR, since: timeline::now() };
         let mut app = owner.add_app().await?;
         let session = owner.step_up_by_code(&mut app).await?;
         let mut proved = owner.with_session(&session);
@@ -65,9 +74,12 @@ impl Editor {
         if !factors["totpCreateTime"].is_string() {
             return self.wrong(format!("account {} has the factors {factors}", known.user));
         }
-        match self.client.rng.random_range(0..5) {
-            0 => known.has_app = true,
-            1 | 2 => {
+        let link = mail_links::token_in_time(outbox, &wanted).await;
+        match (self.client.rng.random_range(0..5), &link) {
+            (0, _) => known.has_app = true,
+            // A refusal: an earlier attempt without an answer has used it.
+            (1, Some(token)) => owner.use_factor_link(token).await.map(drop)?,
+            (1 | 2, _) => {
                 let Client { operator, record, turn_limit, .. } = &self.client;
                 operator.reset_second_factor(&known.user, record, *turn_limit).await?;
             }
@@ -76,6 +88,10 @@ impl Editor {
         }
         if !known.has_app {
             owner.sign_in(PASSWORD).await?;
+            if let Some(token) = &link {
+                let refusal = owner.use_factor_link(token).await?;
+                owner.record_use("the link of a removed app", false, refusal);
+            }
         }
         self.client.record.credentials(|credentials| credentials.accounts.push(known));
         sleep(PAUSE).await;
@@ -157,6 +173,17 @@ impl Editor {
         let token = self.first_step().await?;
         let refused = self.complete_sign_in(&token, &begun.code).await?;
         self.used("a used code", false, &refused)
+    }
+
+    /// Uses the link of the mail about a new factor in a browser without a session. Returns the reason of a refusal.
+    async fn use_factor_link(&mut self, token: &str) -> Option<Option<String>> {
+        let (what, person) = ("use the link of a new factor", self.client.people[0].clone());
+        let mut browser = self.of_person(Person { cookie: String::new(), ..person });
+        match browser.client.form(what, REMOVE_FACTOR, &[("token", token)]).await? {
+            Ok(_) => Some(None),
+            Err((StatusCode::BAD_REQUEST, _)) => Some(Some("LINK_INVALID".to_owned())),
+            Err(refused) => self.refused(what, refused),
+        }
     }
 }
 
