@@ -48,15 +48,13 @@ pub(super) const OF_ACCOUNTS: &[(Role, &[&str])] = &[
         ],
     ),
     (Role::Auth, &["Check"]),
-    (Role::AgentStreaming, &["WatchRevocations"]),
-    (Role::ProjectStorage, &["Check", "WatchRevocations"]),
+    (Role::AgentStreaming, &["GetKeySet", "WatchRevocations"]),
+    (Role::ProjectStorage, &["Check", "GetKeySet", "WatchRevocations"]),
 ];
 
 /// Calls without failpoints. A call that a role may make is here, or has failpoints.
 #[cfg(test)]
 const UNCALLED: &[(Role, &[&str], &str)] = &[
-    (Role::AgentStreaming, &["GetKeySet"], "a process fetches the keys with its first access token, and then with one of another key"),
-    (Role::ProjectStorage, &["GetKeySet"], "a process fetches the keys with its first access token, and then with one of another key"),
     (
         Role::Gateway,
         &["ReadStagedContents"],
