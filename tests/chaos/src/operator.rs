@@ -14,9 +14,9 @@ use chassis::{
     secret::ClusterSecret,
 };
 use proto::auth::{
-    CreateInviteRequest, CreateUserRequest, DeleteUserRequest, EndUserSessionsRequest, FindUserRequest, ListAuditEventsRequest,
-    ListInvitesRequest, ListUserSessionsRequest, ListUsersRequest, Plan, ReplaceSigningKeyRequest, ResetSecondFactorRequest,
-    RevokeInviteRequest, SetUserDisabledRequest, SetUserPlanRequest, admin_service_client::AdminServiceClient,
+    CreateInviteRequest, CreateUserRequest, DeleteUserRequest, EndUserSessionsRequest, FindUserRequest, ImpersonateUserRequest,
+    ListAuditEventsRequest, ListInvitesRequest, ListUserSessionsRequest, ListUsersRequest, Plan, ReplaceSigningKeyRequest,
+    ResetSecondFactorRequest, RevokeInviteRequest, SetUserDisabledRequest, SetUserPlanRequest, admin_service_client::AdminServiceClient,
 };
 use test_support::canary::Stopwatch;
 use tokio::time::{Duration, sleep};
@@ -107,7 +107,7 @@ pub async fn work(operator: Operator, record: Arc<Record>, stop: Arc<AtomicBool>
     }
 }
 
-/// Makes an account without a password, changes it, and deletes it.
+/// Makes an account without a password, changes it, acts for its person, and deletes it.
 async fn look_after_account(admin: &mut Admin, record: &Record) -> Result<(), Status> {
     let (operator, email) = (NAME.to_owned(), format!("{}@example.com", uuid::Uuid::now_v7().simple()));
     let create = CreateUserRequest { email: email.clone(), operator: operator.clone(), ..CreateUserRequest::default() };
@@ -129,7 +129,12 @@ async fn look_after_account(admin: &mut Admin, record: &Record) -> Result<(), St
     if listed.len() != 1 {
         record.violation(format!("the list of accounts like {user} is {listed:?}"));
     }
-    admin.list_user_sessions(of_operator(ListUserSessionsRequest { user: user.clone() })).await?;
+    let impersonate = ImpersonateUserRequest { user: user.clone(), reason: NAME.to_owned(), minutes: 5, operator: operator.clone() };
+    let begun = admin.impersonate_user(of_operator(impersonate)).await?.into_inner().session.unwrap_or_default();
+    let listed = admin.list_user_sessions(of_operator(ListUserSessionsRequest { user: user.clone() })).await?.into_inner().sessions;
+    if !listed.iter().any(|session| session.id == begun.id) {
+        record.violation(format!("the session {} of an operator is not among those of account {user}: {listed:?}", begun.id));
+    }
     let end = EndUserSessionsRequest { user: user.clone(), operator: operator.clone(), ..EndUserSessionsRequest::default() };
     admin.end_user_sessions(of_operator(end)).await?;
     admin.delete_user(of_operator(DeleteUserRequest { user: user.clone(), operator })).await?;

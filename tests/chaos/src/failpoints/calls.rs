@@ -1,4 +1,4 @@
-//! Calls by the role that makes them: those of accounts, and those that have no failpoints, with the reason.
+//! Calls by the role that makes them: those of accounts, and those that have no failpoints, with the reason. Those of operators are apart.
 
 use backlot::role::Role;
 
@@ -150,9 +150,46 @@ const UNCALLED: &[(Role, &[&str], &str)] = &[
     ),
 ];
 
+/// Calls of operators that the load makes. They have no failpoints, because an operator is no process of the cluster.
+#[cfg(test)]
+const OF_OPERATORS: &[&str] = &[
+    "CreateInvite",
+    "CreateUser",
+    "DeleteUser",
+    "DismissTemplateReports",
+    "EndUserSessions",
+    "FindUser",
+    "ImpersonateUser",
+    "ListAuditEvents",
+    "ListInvites",
+    "ListTemplateReports",
+    "ListUserSessions",
+    "ListUsers",
+    "ModerateTemplate",
+    "ReplaceSigningKey",
+    "ResetSecondFactor",
+    "RevokeInvite",
+    "SetUserDisabled",
+    "SetUserPlan",
+];
+
+/// Calls of operators that the load does not make.
+#[cfg(test)]
+const UNCALLED_OF_OPERATORS: &[(&[&str], &str)] = &[
+    (&["Check", "GetKeySet", "SignUp"], "the gateway makes the same call, with failpoints"),
+    (&["ListPolicies"], "reads the settings of the process; nothing is stored"),
+    (&["ReplaySelection"], "reads; a test of the service does that"),
+    (
+        &["AddPackages", "ImportPackages", "ExportPackages", "ListBundles", "ListPackages"],
+        "of packages that an operator keeps, which the run does not; tests of the service do that",
+    ),
+];
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
+
+    use chassis::identity::Caller;
 
     use super::*;
     use crate::failpoints::called;
@@ -181,5 +218,27 @@ mod tests {
         assert_eq!(all.difference(&listed).collect::<Vec<_>>(), Vec::<&Call>::new(), "calls that no list has");
         assert_eq!(listed.difference(&all).collect::<Vec<_>>(), Vec::<&Call>::new(), "calls that no access table allows");
         assert_eq!(with.intersection(&without).collect::<Vec<_>>(), Vec::<&Call>::new(), "calls in both lists");
+    }
+
+    /// The name of the method of a client that makes the call.
+    fn method(rpc: &str) -> String {
+        rpc.chars().enumerate().fold(String::new(), |name, (at, letter)| {
+            let separator = if at > 0 && letter.is_ascii_uppercase() { "_" } else { "" };
+            format!("{name}{separator}{}", letter.to_ascii_lowercase())
+        })
+    }
+
+    #[test]
+    fn every_call_of_operators_is_made_or_has_a_reason() {
+        let rules = Role::ALL.into_iter().flat_map(Role::rules);
+        let all: BTreeSet<&str> = rules.filter(|rule| rule.callers.contains(&Caller::Operator)).map(|rule| rule.rpc).collect();
+        let made: BTreeSet<&str> = OF_OPERATORS.iter().copied().collect();
+        let not_made: BTreeSet<&str> = UNCALLED_OF_OPERATORS.iter().flat_map(|(calls, _)| calls.iter().copied()).collect();
+        let listed: BTreeSet<&str> = made.union(&not_made).copied().collect();
+        assert_eq!(all, listed, "the calls of the access tables, and those of the lists");
+        assert_eq!(made.intersection(&not_made).collect::<Vec<_>>(), Vec::<&&str>::new(), "calls in both lists");
+        let sources = [include_str!("../operator.rs"), include_str!("../moderator.rs")].concat();
+        let missing: Vec<_> = made.iter().filter(|rpc| !sources.contains(&format!(".{}(", method(rpc)))).collect();
+        assert_eq!(missing, Vec::<&&str>::new(), "calls that neither operator makes");
     }
 }
