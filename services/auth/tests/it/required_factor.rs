@@ -92,7 +92,7 @@ async fn a_person_without_a_required_factor_signs_in_again_at_a_provider_and_lin
     assert_eq!((refused.code, refused.reason.as_str()), (ErrorCode::Forbidden, "SECOND_FACTOR_MISSING"));
 
     // A link that began with all rights does not end without them.
-    let codes = add_app(&gateway, &limited).await;
+    let codes = gateway.add_app(&limited).await;
     let full = gateway.access_of(&renewed.session_token).await;
     let proved = gateway.step_up_by_code(&full, &codes[0]).await.expect("proved").session_token;
     let full = gateway.access_of(&proved).await;
