@@ -281,7 +281,12 @@ fn now() -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use chassis::{config::Env, identity::Caller, testing::Issuer, verifier::Keys};
+    use chassis::{
+        config::Env,
+        identity::Caller,
+        testing::{Issuer, eventually},
+        verifier::Keys,
+    };
     use proto::id::{SessionId, UserId};
     use tokio_util::sync::CancellationToken;
 
@@ -289,15 +294,47 @@ mod tests {
     use crate::config::Config;
 
     fn sessions_of(issuer: &Issuer) -> (Sessions, Arc<Revocations>) {
+        sessions_until(issuer, CancellationToken::new())
+    }
+
+    /// They follow the revocations until `stop`.
+    fn sessions_until(issuer: &Issuer, stop: CancellationToken) -> (Sessions, Arc<Revocations>) {
         let uri = issuer.uri.to_string();
         let secret = "a cluster secret that only tests have";
         let config = Config::read(&mut Env::of([("BACKLOT_AUTH_URL", uri.as_str()), ("BACKLOT_CLUSTER_SECRET", secret)]));
         let upstream = Arc::new(Upstream::new(&config));
         let revocations = Arc::new(Revocations::new(Caller::Gateway));
-        chassis::task::spawn(Arc::clone(&revocations).follow(upstream.auth_channel(), CancellationToken::new()));
+        chassis::task::spawn(Arc::clone(&revocations).follow(upstream.auth_channel(), stop));
         let verifier = Verifier::new(Caller::Gateway, &config.cluster_secret, Keys::Remote(upstream.auth_channel()));
         let cookie = SessionCookie::new(false, &[[0; 32]]);
         (Sessions::new(cookie, upstream, verifier, Arc::clone(&revocations)), revocations)
+    }
+
+    #[tokio::test]
+    async fn a_credential_is_exchanged_on_every_request_while_the_feed_is_down() {
+        const LIMIT: Duration = Duration::from_secs(60);
+        let (issuer, session, stop) = (Issuer::start().await, SessionId::generate(), CancellationToken::new());
+        issuer.answer_exchanges(session, UserId::generate(), Plan::Pro);
+        let (sessions, revocations) = sessions_until(&issuer, stop.clone());
+        let (cookie, key) = (Credential::Session(Token::new("a secret")), Credential::Key(Token::new("blt_pat_a")));
+        let context = Context::background();
+        eventually(LIMIT, || async { revocations.epoch() }).await;
+        for (credential, asked) in [(&cookie, 1), (&cookie, 1), (&key, 2), (&key, 2)] {
+            assert_eq!(sessions.user(credential, &context).await.expect("a person").session_id, session);
+            assert_eq!(issuer.exchanges(), asked, "the feed is up");
+        }
+        stop.cancel();
+        eventually(LIMIT, || async { revocations.epoch().is_none().then_some(()) }).await;
+        for (credential, asked) in [(&cookie, 3), (&cookie, 4), (&key, 5), (&key, 6)] {
+            sessions.user(credential, &context).await.expect("a person");
+            assert_eq!(issuer.exchanges(), asked, "the feed is down");
+        }
+        // Nobody reports the end here.
+        issuer.end(session);
+        for credential in [&cookie, &key] {
+            assert_eq!(sessions.user(credential, &context).await.expect_err("ended").reason, "SESSION_ENDED");
+        }
+        assert!(!revocations.has_ended(session), "only auth knows");
     }
 
     /// Otherwise a route for everybody would say "sign in first" to somebody who is signed in.

@@ -9,7 +9,7 @@ use std::sync::{
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use proto::{
-    auth::{self, JsonWebKey},
+    auth::{self, JsonWebKey, Plan},
     id::{SessionId, UserId},
 };
 use ring::{
@@ -21,7 +21,10 @@ use tokio::{net::TcpListener, sync::watch};
 use tokio_stream::wrappers::TcpListenerStream;
 
 use self::key_server::{KeyServer, Report};
-use crate::identity::{AUDIENCE, Claims, Grant, ISSUER, LIMITED_AUDIENCE, TOKEN_TYPE, unix_now};
+use crate::{
+    clock::Timestamp,
+    identity::{AUDIENCE, Claims, Grant, ISSUER, LIMITED_AUDIENCE, TOKEN_TYPE, unix_now},
+};
 
 const KID: &str = "test";
 
@@ -31,6 +34,8 @@ pub struct Issuer {
     published: watch::Sender<Option<Vec<JsonWebKey>>>,
     reports: watch::Sender<Vec<Report>>,
     recorded: Arc<AtomicUsize>,
+    exchange: watch::Sender<Option<auth::CreateAccessTokenResponse>>,
+    exchanges: Arc<AtomicUsize>,
     denies_followers: Arc<AtomicBool>,
     pair: EcdsaKeyPair,
     /// The address of its server: the `auth_url` of the service under test.
@@ -49,15 +54,18 @@ impl Issuer {
         let uri = format!("http://{}", listener.local_addr().expect("address")).parse().expect("uri");
         let (reports, recorded) = (watch::Sender::new(Vec::new()), Arc::new(AtomicUsize::new(0)));
         let published = watch::Sender::new(Some(vec![public(&pair)]));
+        let (exchange, exchanges) = (watch::Sender::new(None), Arc::new(AtomicUsize::new(0)));
         let denies_followers = Arc::new(AtomicBool::new(false));
         let service = auth::auth_service_server::AuthServiceServer::new(KeyServer {
             published: published.clone(),
             reports: reports.clone(),
             recorded: Arc::clone(&recorded),
+            exchange: exchange.clone(),
+            exchanges: Arc::clone(&exchanges),
             denies_followers: Arc::clone(&denies_followers),
         });
         crate::task::spawn(tonic::transport::Server::builder().add_service(service).serve_with_incoming(TcpListenerStream::new(listener)));
-        Self { published, reports, recorded, denies_followers, pair, uri }
+        Self { published, reports, recorded, exchange, exchanges, denies_followers, pair, uri }
     }
 
     /// A token that is valid for five minutes.
@@ -102,6 +110,28 @@ impl Issuer {
     /// Reports that a session has changed.
     pub fn change(&self, session: SessionId) {
         self.reports.send_modify(|reports| reports.push(Report { session, has_ended: false }));
+    }
+
+    /// Answers each exchange of a credential with an access token of this session, which expires after five minutes, until the session ends.
+    ///
+    /// # Panics
+    /// If the key does not sign.
+    pub fn answer_exchanges(&self, session: SessionId, user: UserId, plan: Plan) {
+        let expires = unix_now() + 300;
+        let answer = auth::CreateAccessTokenResponse {
+            access_token: self.token_of(session, user, plan, expires),
+            expire_time: Some(Timestamp { seconds: i64::try_from(expires).expect("a time"), nanos: 0 }),
+            user: Some(auth::User { id: user.to_string(), plan: plan.into(), ..Default::default() }),
+            session_id: session.to_string(),
+            ..Default::default()
+        };
+        self.exchange.send_replace(Some(answer));
+    }
+
+    /// How often a credential was exchanged, also in vain.
+    #[must_use]
+    pub fn exchanges(&self) -> usize {
+        self.exchanges.load(Ordering::SeqCst)
     }
 
     /// Whether nobody may follow the revocations from now on. Streams that are open go on.

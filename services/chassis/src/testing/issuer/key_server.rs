@@ -1,4 +1,4 @@
-//! The server of an issuer: its key set and its revocations. Nothing else of auth is called.
+//! The server of an issuer: its key set, its revocations, and one session whose credential it exchanges. Nothing else of auth is called.
 
 use std::{
     pin::Pin,
@@ -11,12 +11,13 @@ use std::{
 use futures::Stream;
 use proto::{
     auth::{self, JsonWebKey, auth_service_server::AuthService},
+    error::{ErrorCode, Fault},
     id::SessionId,
 };
 use tokio::sync::watch;
 use tonic::{Request, Response, Status};
 
-use crate::revocations::HEARTBEAT;
+use crate::{identity::Caller, revocations::HEARTBEAT};
 
 /// A session that has ended, or has changed.
 #[derive(Clone, Copy)]
@@ -29,6 +30,9 @@ pub(super) struct KeyServer {
     pub(super) published: watch::Sender<Option<Vec<JsonWebKey>>>,
     pub(super) reports: watch::Sender<Vec<Report>>,
     pub(super) recorded: Arc<AtomicUsize>,
+    /// The answer to each exchange, while its session has not ended.
+    pub(super) exchange: watch::Sender<Option<auth::CreateAccessTokenResponse>>,
+    pub(super) exchanges: Arc<AtomicUsize>,
     pub(super) denies_followers: Arc<AtomicBool>,
 }
 
@@ -184,7 +188,14 @@ impl AuthService for KeyServer {
     }
 
     async fn create_access_token(&self, _: Request<auth::CreateAccessTokenRequest>) -> Answer<auth::CreateAccessTokenResponse> {
-        Err(Status::unimplemented("keys only"))
+        let answer = self.exchange.borrow().clone().ok_or_else(|| Status::unimplemented("keys only"))?;
+        self.exchanges.fetch_add(1, Ordering::SeqCst);
+        let ends = |report: &Report| report.has_ended && report.session.to_string() == answer.session_id;
+        if self.reports.borrow().iter().any(ends) {
+            let text = "the session has ended; sign in again";
+            return Err(Fault::new(Caller::Auth.name(), ErrorCode::Unauthenticated, "SESSION_ENDED", text).into());
+        }
+        Ok(Response::new(answer))
     }
 
     async fn list_providers(&self, _: Request<auth::ListProvidersRequest>) -> Result<Response<auth::ListProvidersResponse>, Status> {
