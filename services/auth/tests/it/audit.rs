@@ -107,7 +107,7 @@ async fn every_change_is_in_the_log_with_who_did_it() {
         .map(|e| (e.kind.as_str(), (e.actor_kind.as_str(), e.actor_id.as_str()), e.user_id.as_str(), e.network.as_str()))
         .collect();
     assert_eq!(found, expected);
-    assert!(all.iter().skip(1).all(|event| event.trace_id.len() == 32), "{all:?}");
+    assert!(all.iter().skip(1).all(|event| event.trace_id.len() == 32 && event.create_time.is_some()), "{all:?}");
     assert_eq!(details(&all[5]), json!({ "from": "free", "to": "pro" }));
     let session = acting.session.expect("session").id;
     assert_eq!(details(&all[7]), json!({ "session": session, "reason": "ticket 7", "minutes": "5" }));
