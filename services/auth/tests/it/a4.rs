@@ -3,6 +3,8 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use auth::testing::totp_code;
+use chassis::clock::now;
 use futures::future::join_all;
 use proto::{auth::Plan, error::Fault};
 
@@ -28,6 +30,8 @@ enum Purpose {
     /// The link that an operator gets for a new account.
     FirstPassword,
     Change,
+    /// The link of the mail about a new second factor.
+    RemoveFactor,
     Invite,
     /// The code of a device whose person has approved.
     Device,
@@ -48,15 +52,27 @@ enum State {
     Deleted,
 }
 
-const PURPOSES: [Purpose; 7] =
-    [Purpose::SignUp, Purpose::Verify, Purpose::Reset, Purpose::FirstPassword, Purpose::Change, Purpose::Invite, Purpose::Device];
-const RPCS: [Purpose; 5] = [Purpose::SignUp, Purpose::Reset, Purpose::Change, Purpose::Invite, Purpose::Device];
+const PURPOSES: [Purpose; 8] = [
+    Purpose::SignUp,
+    Purpose::Verify,
+    Purpose::Reset,
+    Purpose::FirstPassword,
+    Purpose::Change,
+    Purpose::RemoveFactor,
+    Purpose::Invite,
+    Purpose::Device,
+];
+const RPCS: [Purpose; 6] = [Purpose::SignUp, Purpose::Reset, Purpose::Change, Purpose::RemoveFactor, Purpose::Invite, Purpose::Device];
 const STATES: [State; 7] = [State::Fresh, State::Used, State::Expired, State::Altered, State::Superseded, State::Moved, State::Deleted];
 
-/// Whether the test has the state. The other states of links to new addresses are in `email_change.rs`; invites and devices have none.
+/// Whether the test has the state. The other states of links to new addresses are in `email_change.rs`, and that of another factor in
+/// `factor_links.rs`; invites and devices have none.
 fn has(purpose: Purpose, state: State) -> bool {
-    matches!(purpose, Purpose::SignUp | Purpose::Verify | Purpose::Reset | Purpose::FirstPassword)
-        || !matches!(state, State::Superseded | State::Moved | State::Deleted)
+    match purpose {
+        Purpose::SignUp | Purpose::Verify | Purpose::Reset | Purpose::FirstPassword => true,
+        Purpose::RemoveFactor => state != State::Superseded,
+        Purpose::Change | Purpose::Invite | Purpose::Device => !matches!(state, State::Superseded | State::Moved | State::Deleted),
+    }
 }
 
 /// The RPC that takes the token.
@@ -76,7 +92,7 @@ fn takes(rpc: Purpose, purpose: Purpose) -> bool {
 /// Whether the RPC refuses a token with this reason.
 fn is_refusal(rpc: Purpose, reason: &str) -> bool {
     match rpc {
-        Purpose::SignUp | Purpose::Verify | Purpose::Reset | Purpose::FirstPassword => reason == "LINK_INVALID",
+        Purpose::SignUp | Purpose::Verify | Purpose::Reset | Purpose::FirstPassword | Purpose::RemoveFactor => reason == "LINK_INVALID",
         // A new address ends the sessions, also that of the token.
         Purpose::Change => ["LINK_INVALID", "SESSION_ENDED"].contains(&reason),
         Purpose::Invite => reason == "INVITE_INVALID",
@@ -144,6 +160,11 @@ impl Fixture {
             Purpose::Change => {
                 access = self.access(email).await;
                 open.change_email(&access, &format!("new-{email}")).await.expect("accepted");
+            }
+            Purpose::RemoveFactor => {
+                let of_owner = self.access(email).await;
+                let secret = open.start_totp(&of_owner).await.expect("secret").secret;
+                open.confirm_totp(&of_owner, &totp_code(&secret, now())).await.expect("added");
             }
             Purpose::Invite => token = Admin::of(&self.by_invite).invite("").await.token,
             Purpose::Device => {
@@ -218,6 +239,7 @@ impl Fixture {
                 let access = if link.access.is_empty() { &self.spare } else { &link.access };
                 client.confirm_email(access, &link.token).await.map(drop)
             }
+            Purpose::RemoveFactor => client.remove_new_factor(&link.token).await,
             Purpose::Invite => {
                 let guest = format!("guest-{}@example.org", self.invited.fetch_add(1, Ordering::Relaxed));
                 self.guests.sign_up_with(&guest, &link.token).await.map(drop)
@@ -305,6 +327,11 @@ async fn a4_of_fifty_uses_at_once_of_a_first_password_one_succeeds() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a4_of_fifty_uses_at_once_of_a_new_address_one_succeeds() {
     race(Purpose::Change).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a4_of_fifty_uses_at_once_of_a_link_of_a_factor_one_succeeds() {
+    race(Purpose::RemoveFactor).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
