@@ -31,6 +31,8 @@ pub(crate) enum End {
     Disable,
     DeleteAccount,
     RemoveApp,
+    /// The link of the mail about a new factor.
+    RemoveByLink,
     UnlinkIdentity,
     /// Another account proves the address, which nobody has verified.
     YieldAddress,
@@ -38,7 +40,7 @@ pub(crate) enum End {
     ReplayRefreshToken,
 }
 
-pub(crate) const ENDS: [End; 16] = [
+pub(crate) const ENDS: [End; 17] = [
     End::SignOut,
     End::SignInAgain,
     End::Revoke,
@@ -52,6 +54,7 @@ pub(crate) const ENDS: [End; 16] = [
     End::Disable,
     End::DeleteAccount,
     End::RemoveApp,
+    End::RemoveByLink,
     End::UnlinkIdentity,
     End::YieldAddress,
     End::ReplayRefreshToken,
@@ -126,15 +129,31 @@ pub(crate) async fn refresh(person: &Person, token: &str) -> Result<(StatusCode,
     Ok((response.status(), response.json().await?))
 }
 
-/// Removes an authenticator app that the person has just added.
-async fn remove_app(person: &Person) -> Result<()> {
+/// Adds an authenticator app. Returns a recovery code.
+async fn add_app(person: &Person) -> Result<String> {
     let started = person.post("/api/auth/totp", json!({})).await?;
     let code = totp_code(started["secret"].as_str().context("a secret")?, now());
     let added = person.post("/api/auth/totp:confirm", json!({ "code": code })).await?;
-    let proof = json!({ "code": added["recoveryCodes"][0] });
+    Ok(added["recoveryCodes"][0].as_str().context("a code")?.to_owned())
+}
+
+/// Removes an authenticator app that the person has just added.
+async fn remove_app(person: &Person) -> Result<()> {
+    let proof = json!({ "code": add_app(person).await? });
     let renewed = person.request(Method::POST, "/api/auth/step-up").json(&proof).send().await?.error_for_status()?;
     let renewed = Person { cookie: cookie_of(&renewed)?, ..person.clone() };
     renewed.request(Method::DELETE, "/api/auth/totp").send().await?.error_for_status()?;
+    Ok(())
+}
+
+/// Removes an authenticator app that the person has just added, without a session, by the page of the link in the mail about it.
+async fn remove_app_by_link(cluster: &Cluster, person: &Person) -> Result<()> {
+    add_app(person).await?;
+    let page = "/account/remove-factor";
+    let token = link_token(cluster, &person.email, page).await;
+    let request = person.http.post(format!("{}{page}", cluster.url)).header(header::ORIGIN, &cluster.url);
+    let request = request.header(header::CONTENT_TYPE, "application/x-www-form-urlencoded").body(format!("token={token}"));
+    request.send().await?.error_for_status()?;
     Ok(())
 }
 
@@ -172,6 +191,7 @@ pub(crate) async fn end(how: End, site: &Site<'_>, ending: &Ending, other: &Pers
         End::Disable => administer(cluster, ["users", "disable", &ended.email]).await.map(|()| Value::Null),
         End::DeleteAccount => other.post("/api/auth/account:delete", json!({ "email": ended.email })).await,
         End::RemoveApp => remove_app(other).await.map(|()| Value::Null),
+        End::RemoveByLink => remove_app_by_link(cluster, other).await.map(|()| Value::Null),
         End::UnlinkIdentity => identities::link_and_unlink(cluster, site.github, other).await.map(|()| Value::Null),
         End::YieldAddress => move_to(cluster, &Person::sign_up(&ended.url).await?, &ended.email).await.map(|()| Value::Null),
         End::ReplayRefreshToken => {
