@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-/// The limit for the ratio. A larger one fails the run, and so does what is above [`Goal::Bound`] or [`Goal::TimesBound`].
+/// The limit for the ratio. A larger one fails the run, and so does what is above [`Goal::Bound`] or [`Goal::TimesBound`], or has no figure there.
 const LIMIT: f64 = 5.0;
 
 /// The unit of a figure.
@@ -74,6 +74,16 @@ impl Row {
         }
     }
 
+    /// Whether a missed goal, or a missing figure, fails the run.
+    fn is_bound(&self) -> bool {
+        matches!(self.goal, Goal::Bound(_) | Goal::TimesBound(_))
+    }
+
+    /// Whether the figures are there that the verdict needs. A bound of the figure needs no baseline.
+    fn is_measured(&self) -> bool {
+        if matches!(self.goal, Goal::Bound(_)) { self.ours.is_finite() } else { self.ratio().is_finite() }
+    }
+
     fn verdict(&self) -> Verdict {
         let ratio = self.ratio();
         let good = match self.goal {
@@ -83,11 +93,11 @@ impl Row {
         };
         let has_own_limit = matches!(self.goal, Goal::Tail(_) | Goal::Bound(_) | Goal::TimesBound(_) | Goal::Aim(_));
         match ratio {
-            _ if !ratio.is_finite() => Verdict::Unknown,
+            _ if !self.is_measured() => Verdict::Unknown,
             _ if matches!(self.goal, Goal::Shown) => Verdict::NotJudged,
             _ if ratio > LIMIT && !has_own_limit => Verdict::OverLimit,
             _ if good => Verdict::Ok,
-            _ if matches!(self.goal, Goal::Bound(_) | Goal::TimesBound(_)) => Verdict::OverBound,
+            _ if self.is_bound() => Verdict::OverBound,
             _ => Verdict::OverGoal,
         }
     }
@@ -134,14 +144,18 @@ impl Table {
         self.failures.push(text.into());
     }
 
-    /// Whether all measurements succeeded within [`LIMIT`] and their bounds.
+    /// Whether all measurements succeeded within [`LIMIT`] and their bounds, and all figures with a bound are there.
     pub(crate) fn is_good(&self) -> bool {
         self.failures.is_empty() && self.missed().next().is_none()
     }
 
     /// The rows that fail the run.
     fn missed(&self) -> impl Iterator<Item = &Row> {
-        self.rows.iter().filter(|row| matches!(row.verdict(), Verdict::OverBound | Verdict::OverLimit))
+        self.rows.iter().filter(|row| match row.verdict() {
+            Verdict::OverBound | Verdict::OverLimit => true,
+            Verdict::Unknown => row.is_bound(),
+            Verdict::Ok | Verdict::OverGoal | Verdict::NotJudged => false,
+        })
     }
 
     pub(crate) fn print(&self, took: Duration) -> io::Result<()> {
@@ -217,6 +231,20 @@ mod tests {
         assert!(!bounded.is_good(), "a missed ratio");
     }
 
+    #[test]
+    fn a_figure_with_a_bound_that_is_not_measured_is_a_failure() {
+        for (goal, is_good) in [(Goal::Bound(2.0), false), (Goal::TimesBound(2.0), false), (Goal::Times(2.0), true), (Goal::Shown, true)] {
+            let mut table = Table::default();
+            table.row("", Unit::Time, (1.0, f64::NAN), goal);
+            assert_eq!(table.is_good(), is_good, "{goal:?}");
+        }
+        let mut table = Table::default();
+        table.row("", Unit::Time, (f64::NAN, 1.0), Goal::Bound(2.0));
+        assert!(table.is_good(), "only the baseline is missing");
+        table.row("", Unit::Time, (f64::NAN, 1.0), Goal::TimesBound(2.0));
+        assert!(!table.is_good(), "the ratio is missing");
+    }
+
     fn verdict(unit: Unit, baseline: f64, ours: f64, goal: Goal) -> Verdict {
         Row { what: String::new(), unit, baseline, ours, goal }.verdict()
     }
@@ -237,6 +265,9 @@ mod tests {
         assert_eq!(verdict(Unit::Time, 1.0, 1.1, Goal::TimesBound(1.0)), Verdict::OverBound);
         assert_eq!(verdict(Unit::Rate, 60.0, 10.0, Goal::TimesBound(5.5)), Verdict::OverBound);
         assert_eq!(verdict(Unit::Time, f64::NAN, 1.0, Goal::TimesBound(1.0)), Verdict::Unknown);
+        assert_eq!(verdict(Unit::Time, 0.0, 1.0, Goal::Bound(1.0)), Verdict::Ok);
+        assert_eq!(verdict(Unit::Time, 0.0, 1.1, Goal::Bound(1.0)), Verdict::OverBound);
+        assert_eq!(verdict(Unit::Time, 1.0, f64::NAN, Goal::Bound(1.0)), Verdict::Unknown);
         assert_eq!(verdict(Unit::CpuPerMillion, 0.0, 1.0, Goal::None), Verdict::Unknown);
         assert_eq!(verdict(Unit::CpuPerMillion, f64::NAN, 1.0, Goal::Times(2.0)), Verdict::Unknown);
     }
