@@ -16,12 +16,13 @@ use crate::{
     pending_address,
     session_list::end,
     store::{self, Tx, accounts, audit, email_tokens, mails, passkeys, second_factors, sessions, users},
+    user::Account,
 };
 
 /// Removes the factor of the token, with the last one also the recovery codes, and ends all sessions. Nobody is signed in.
 ///
 /// # Errors
-/// LINK_INVALID, also if the account has the factor no longer, or another address.
+/// LINK_INVALID, also if the account has the factor no longer, or another address; and while the account is disabled, which uses no token.
 pub(crate) async fn remove(app: &App, context: &Context, token: &EmailToken, now: OffsetDateTime) -> Result<(), Error> {
     let hash = token.hash();
     let found = email_tokens::find(&app.pool, &hash, &[Purpose::RemoveFactor], now).await?.ok_or(Error::LinkInvalid)?;
@@ -29,9 +30,10 @@ pub(crate) async fn remove(app: &App, context: &Context, token: &EmailToken, now
     // The account is locked before its tokens, as at a reset.
     let mut tx = store::begin(&app.pool).await?;
     users::lock(&mut *tx, id).await?;
-    let user = accounts::by_id(&mut *tx, id).await?.ok_or(Error::LinkInvalid)?.user;
-    // A change of the address deletes the tokens that are stored. That of a mail that is being written then is stored later.
-    if user.email != found.email || !email_tokens::take(&mut *tx, &hash).await? {
+    let Account { user, disabled_at, .. } = accounts::by_id(&mut *tx, id).await?.ok_or(Error::LinkInvalid)?;
+    // An operator may have disabled the account because its mailbox was stolen. A change of the address deletes the tokens that are stored; that
+    // of a mail that is being written then is stored later.
+    if disabled_at.is_some() || user.email != found.email || !email_tokens::take(&mut *tx, &hash).await? {
         return Err(Error::LinkInvalid);
     }
     let method = delete(&mut tx, id, factor).await?.ok_or(Error::LinkInvalid)?;

@@ -7,6 +7,7 @@ use proto::{
 };
 
 use crate::{
+    admin::Admin,
     harness::{Client, Cluster, PASSWORD, Replica, answer},
     mailbox::{Mailbox, is_stored, verify_all},
 };
@@ -158,6 +159,23 @@ async fn another_address_makes_the_link_of_a_factor_void() {
     gateway.confirm_email(&access, &confirm).await.expect("changed");
     assert_invalid(gateway.remove_new_factor(&token).await, "sent to the address before");
     assert_eq!(fixture.count("select count(*) from totp_secrets").await, 1);
+}
+
+/// An operator may have disabled it because its mailbox was stolen.
+#[tokio::test]
+async fn a_link_of_a_factor_does_nothing_while_the_account_is_disabled() {
+    let fixture = Fixture::start().await;
+    let (gateway, admin, token) = (&fixture.gateway, Admin::of(&fixture.replica), fixture.link().await);
+    for (disabled, expected) in [(true, 1), (false, 0)] {
+        admin.set_disabled(EMAIL, disabled).await.expect("changed");
+        let used = gateway.remove_new_factor(&token).await;
+        if disabled {
+            assert_invalid(used, "disabled");
+        } else {
+            used.expect("the token was not used");
+        }
+        assert_eq!(fixture.count("select count(*) from totp_secrets").await, expected, "{disabled}");
+    }
 }
 
 /// The mail was written before the address changed, and its token was stored after that.
