@@ -108,6 +108,22 @@ async fn the_known_keys_stay_for_an_hour_while_auth_does_not_answer() {
     verifier.user(&known).await.expect("auth answers again");
 }
 
+#[tokio::test]
+async fn a_token_of_an_unknown_key_is_not_called_invalid_while_auth_does_not_answer() {
+    let issuer = Issuer::start().await;
+    let verifier = verifier(&issuer);
+    issuer.publish(None);
+    let token = issuer.token(UserId::generate(), Plan::Pro);
+    // More checks than auth is asked for at once.
+    for _ in 0..20 {
+        let fault = verifier.user(&token).await.expect_err("the key is not known");
+        assert_eq!((fault.code, fault.reason.as_str()), (ErrorCode::Unavailable, "UNAVAILABLE"));
+    }
+    issuer.publish(Some(vec![issuer.public()]));
+    verifier.age_keys(MINUTE);
+    verifier.user(&token).await.expect("auth answers again");
+}
+
 /// The header and the claims of a valid token.
 fn valid(issuer: &Issuer) -> (Value, Value) {
     let token = issuer.token(UserId::generate(), Plan::Pro);

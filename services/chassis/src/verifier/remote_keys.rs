@@ -45,7 +45,13 @@ struct Times {
     failed: Option<Instant>,
     /// The end of the time that the requests so far would take at one each [`LOOK_UP_AFTER`].
     paced: Option<Instant>,
+    /// Whether auth has not answered the last request.
+    is_unanswered: bool,
 }
+
+/// The keys may not be read now, and it is unknown whether auth has newer ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Unanswered;
 
 impl Times {
     /// Whether the known keys are older than `limit`.
@@ -60,16 +66,27 @@ impl Times {
     }
 
     /// Whether a check of a token that has met an unknown key id at `met` may read the keys: they were read before, and not too often.
-    fn may_look_up(self, met: Instant, now: Instant) -> bool {
-        let are_from_before = self.fetched.is_none_or(|at| at < met);
+    ///
+    /// # Errors
+    /// It may not, because auth was asked too often, and did not answer the last time.
+    fn may_look_up(self, met: Instant, now: Instant) -> Result<bool, Unanswered> {
+        if self.fetched.is_some_and(|at| at >= met) {
+            return Ok(false);
+        }
         let ahead = self.paced.map_or(Duration::ZERO, |at| at.saturating_duration_since(now));
-        are_from_before && ahead <= LOOK_UP_AFTER * (LOOK_UPS_AT_ONCE - 1)
+        let may = ahead <= LOOK_UP_AFTER * (LOOK_UPS_AT_ONCE - 1);
+        if !may && self.is_unanswered { Err(Unanswered) } else { Ok(may) }
+    }
+
+    /// When auth is asked at `asked`.
+    fn after_request(self, asked: Instant) -> Self {
+        let paced = self.paced.map_or(asked, |at| at.max(asked)) + LOOK_UP_AFTER;
+        Self { paced: Some(paced), is_unanswered: true, ..self }
     }
 
     /// After auth has answered what it was asked at `asked`.
     fn after_answer(self, asked: Instant) -> Self {
-        let paced = self.paced.map_or(asked, |at| at.max(asked)) + LOOK_UP_AFTER;
-        Self { fetched: Some(asked), failed: None, paced: Some(paced) }
+        Self { fetched: Some(asked), failed: None, is_unanswered: false, ..self }
     }
 }
 
@@ -89,7 +106,7 @@ impl RemoteKeys {
     /// UNAVAILABLE after this hour.
     pub(super) async fn renew(&self) -> Result<(), Fault> {
         if self.times().are_due(Instant::now()) {
-            let answered = timeout(PATIENCE, self.fetch_if(|times| times.are_due(Instant::now()))).await;
+            let answered = timeout(PATIENCE, self.fetch_if(|times| Ok(times.are_due(Instant::now())))).await;
             let problem = match answered {
                 Ok(Ok(())) => None,
                 Ok(Err(fault)) => Some(fault.message),
@@ -106,23 +123,27 @@ impl RemoteKeys {
         Ok(())
     }
 
-    /// Reads the keys because one is not known, unless they were read often in the last seconds: ids of no key must not load auth.
+    /// Reads the keys because one is not known, unless auth was asked often in the last seconds: ids of no key must not load auth, also while it
+    /// does not answer.
     ///
     /// # Errors
-    /// UNAVAILABLE if auth does not answer.
+    /// UNAVAILABLE if auth does not answer, or did not the last time.
     pub(super) async fn look_up(&self) -> Result<(), Fault> {
         let met = Instant::now();
         self.fetch_if(|times| times.may_look_up(met, Instant::now())).await
     }
 
     /// Reads the keys, unless they are not needed any more, because a concurrent check has read them.
-    async fn fetch_if(&self, is_needed: impl Fn(Times) -> bool) -> Result<(), Fault> {
+    async fn fetch_if(&self, is_needed: impl Fn(Times) -> Result<bool, Unanswered>) -> Result<(), Fault> {
         let _one = self.request.lock().await;
         let times = *self.times();
-        if !is_needed(times) {
+        if !is_needed(times).map_err(|Unanswered| self.unavailable("it did not answer the last time"))? {
             return Ok(());
         }
+        // Counted before the answer: the caller of this check may go away before it.
         let asked = Instant::now();
+        let times = times.after_request(asked);
+        *self.times() = times;
         let request = Context::background().request(GetKeySetRequest {});
         let answer = AuthServiceClient::new(self.channel.clone()).get_key_set(request).await;
         let set = answer.map_err(|status| self.unavailable(status.message()))?.into_inner();
@@ -136,7 +157,8 @@ impl RemoteKeys {
     pub(super) fn age(&self, by: Duration) {
         let mut times = self.times();
         let earlier = |at: Option<Instant>| at.and_then(|at| at.checked_sub(by));
-        *times = Times { fetched: earlier(times.fetched), failed: earlier(times.failed), paced: earlier(times.paced) };
+        let Times { fetched, failed, paced, is_unanswered } = *times;
+        *times = Times { fetched: earlier(fetched), failed: earlier(failed), paced: earlier(paced), is_unanswered };
     }
 
     fn times(&self) -> MutexGuard<'_, Times> {
@@ -177,8 +199,8 @@ mod tests {
         let at = |milliseconds| start + Duration::from_millis(milliseconds);
         let mut times = Times::default();
         let mut look_up = |now: Instant| {
-            let may = times.may_look_up(now, now);
-            times = if may { times.after_answer(now) } else { times };
+            let may = times.may_look_up(now, now).expect("answered");
+            times = if may { times.after_request(now).after_answer(now) } else { times };
             may
         };
         let flood = (1..=1_000).filter(|millisecond| look_up(at(*millisecond))).count();
@@ -193,9 +215,28 @@ mod tests {
     fn checks_at_the_same_time_share_one_answer() {
         let start = Instant::now();
         let [before, after] = [1, 2].map(|second| start + Duration::from_secs(second));
-        let times = Times::default().after_answer(before);
-        assert!(!times.may_look_up(start, after), "it has waited for this answer");
-        assert!(!times.may_look_up(before, after));
-        assert!(times.may_look_up(after, after), "the key may be newer than the answer");
+        let times = Times::default().after_request(before).after_answer(before);
+        assert_eq!(times.may_look_up(start, after), Ok(false), "it has waited for this answer");
+        assert_eq!(times.may_look_up(before, after), Ok(false));
+        assert_eq!(times.may_look_up(after, after), Ok(true), "the key may be newer than the answer");
+    }
+
+    #[test]
+    fn requests_that_auth_does_not_answer_are_not_more() {
+        let start = Instant::now();
+        let at = |milliseconds| start + Duration::from_millis(milliseconds);
+        let mut times = Times::default();
+        let mut look_up = |now: Instant| {
+            let may = times.may_look_up(now, now);
+            times = if may == Ok(true) { times.after_request(now) } else { times };
+            may
+        };
+        let flood: Vec<_> = (1..=1_000).map(|millisecond| look_up(at(millisecond))).collect();
+        assert_eq!(flood.iter().filter(|may| **may == Ok(true)).count(), 5, "requests of the first second");
+        assert_eq!(flood.iter().filter(|may| **may == Err(Unanswered)).count(), 995, "the key may be a new one");
+        let flood = (1_001..=61_000).filter(|millisecond| look_up(at(*millisecond)) == Ok(true)).count();
+        assert_eq!(flood, 60, "one each second from then on");
+        let answered = times.after_request(at(61_001)).after_answer(at(61_001));
+        assert_eq!(answered.may_look_up(at(61_002), at(61_002)), Ok(false), "the keys are known again, and auth was asked just before");
     }
 }
