@@ -261,6 +261,7 @@ impl FaultInjector {
             if waiting() < left {
                 (clock, left) = (Stopwatch::start(), waiting());
                 cuts.progress();
+                self.start_others().await?;
             }
             if of_workers() < left_of_workers {
                 left_of_workers = of_workers();
@@ -271,6 +272,7 @@ impl FaultInjector {
             let is_quiet = cuts.is_due(aborted.contains(&Role::ProjectStorage));
             if is_quiet {
                 self.empty_object_caches().await?;
+                self.end_others().await?;
             }
             if left_of_workers > 0 && restarts.is_due(false) {
                 self.restart_a_worker().await?;

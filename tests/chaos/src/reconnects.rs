@@ -1,4 +1,5 @@
-//! Brings calls to the replicas that have failpoints left. A caller stays connected to a replica as long as that runs.
+//! Brings calls and background work to the replicas that have failpoints left. A caller stays connected to a replica as long as that runs, and
+//! a job goes to the replica that takes it first.
 
 use anyhow::Result;
 use backlot::role::Role;
@@ -38,10 +39,37 @@ impl FaultInjector {
         for (role, callers) in CALLERS.iter().filter(|(role, _)| aborted.is_none_or(|roles| roles.contains(role))) {
             // They would connect to the other replica again.
             for node in self.deployment.of(*role) {
-                node.ready(READY_WITHIN).await?;
+                if node.process().await.is_some() {
+                    node.ready(READY_WITHIN).await?;
+                }
             }
             for link in *callers {
                 self.deployment.link(link).cut();
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the replicas that have no failpoints left while another one of their role has some: that one then does all jobs, such as the
+    /// deletion of an account.
+    pub(super) async fn end_others(&self) -> Result<()> {
+        for (role, _) in CALLERS {
+            let (armed, others): (Vec<_>, Vec<_>) = self.deployment.of(role).partition(|node| !node.armed().is_empty());
+            if armed.is_empty() {
+                continue;
+            }
+            for node in others {
+                node.kill().await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Starts the replicas that [`Self::end_others`] has ended.
+    pub(super) async fn start_others(&self) -> Result<()> {
+        for (role, _) in CALLERS {
+            for node in self.deployment.of(role) {
+                node.start().await?;
             }
         }
         Ok(())
