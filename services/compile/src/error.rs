@@ -30,6 +30,8 @@ pub(crate) enum Error {
     Timeout(Duration),
     #[error("there is no module with this name; build its page again")]
     ModuleNotFound,
+    #[error("the stored bytecode of a tool is not what its address says: {0}")]
+    BytecodeChanged(String),
     /// A package that cannot be kept.
     #[error("{error}{help}")]
     Package {
@@ -78,7 +80,7 @@ impl Error {
             Self::PackageDamaged { .. } => ErrorCode::Conflict,
             Self::VendorFull { .. } => ErrorCode::RateLimited,
             Self::Store(e) if e.is_transient() => ErrorCode::Unavailable,
-            Self::Store(_) | Self::Row(_) => ErrorCode::Internal,
+            Self::Store(_) | Self::Row(_) | Self::BytecodeChanged(_) => ErrorCode::Internal,
         }
     }
 
@@ -96,7 +98,7 @@ impl Error {
             Self::PackageDamaged { .. } => "PACKAGE_DAMAGED",
             Self::VendorFull { .. } => "VENDOR_FULL",
             Self::Store(e) if e.is_transient() => "UNAVAILABLE",
-            Self::Store(_) | Self::Row(_) => "INTERNAL",
+            Self::Store(_) | Self::Row(_) | Self::BytecodeChanged(_) => "INTERNAL",
         }
     }
 }

@@ -46,6 +46,10 @@ impl Sum {
     }
 }
 
+pub(crate) fn sha256(bytes: &[u8]) -> impl AsRef<[u8]> {
+    digest(&SHA256, bytes)
+}
+
 /// The SHA-512 in hexadecimal digits.
 pub(crate) fn sha512(bytes: &[u8]) -> String {
     hex(digest(&SHA512, bytes))

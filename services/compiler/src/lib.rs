@@ -14,8 +14,6 @@
 //! - [`compile`]: a request to an answer. [`edit`]: modules of an answer whose contents have changed. [`worker`]: the process and its limits.
 //!   [`panics`]: those of libraries.
 
-#![forbid(unsafe_code)]
-
 mod advice;
 pub mod compile;
 pub mod edit;

@@ -2,7 +2,7 @@
 //!
 //! - [`bundle`]: a request to an answer. `files`: the installed packages as a file system, and which file a specifier names.
 //! - `entry`: a module for each specifier, with named exports for CommonJS. `plugin`: what the bundler reads.
-//! - `components`: files of Svelte and Vue in packages. `sheets`: style sheets for SCSS of the project.
+//! - `components`: files of Svelte and Vue in packages. `sheets`: style sheets for SCSS of the project. `programs`: tools as bytecode.
 //! - `build`: one run of the bundler. `output`: addresses by content. `notes`: findings. `threads`: what the bundler runs on.
 
 mod build;
@@ -12,6 +12,7 @@ mod files;
 mod notes;
 mod output;
 mod plugin;
+mod programs;
 mod sheets;
 mod threads;
 
@@ -27,7 +28,7 @@ use compiler_client::message::{
 
 use rolldown::{BundleOutput, InputItem};
 
-pub use self::threads::Threads;
+pub use self::{programs::bytecode, threads::Threads};
 pub(crate) use self::{
     build::{Build, Failure, Output, chunks},
     components::Components,
@@ -66,6 +67,7 @@ pub fn bundle(request: PackagesRequest, threads: &Threads) -> PackagesAnswer {
     if !answer.wanted_tools.is_empty() {
         return PackagesAnswer { wanted_tools: answer.wanted_tools, ..PackagesAnswer::default() };
     }
+    programs::compile(&mut answer, &notes);
     let PackagesAnswer { packages, modules, .. } = sheets::answer(&files, &sheets, &notes);
     answer.packages.extend(packages);
     answer.modules.extend(modules);

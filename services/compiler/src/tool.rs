@@ -1,10 +1,11 @@
 //! Compilers that exist only in JavaScript. Each is bundled from its package with an adapter of this folder, and runs in an engine. React Refresh
 //! and Prefresh are bundled in the same way, and run in the page.
 //!
-//! - [`adapter`]: the entry of a bundle. [`Tools`]: the bundles of a request. `engine`: what runs them.
+//! - [`adapter`]: the entry of a bundle. [`Tools`]: the bundles of a request. `engine`: what runs them. [`bytecode`]: their form.
 //! - [`tailwind`]: the entries of Tailwind. [`builtins`]: what stands for modules of Node.js. [`sheets`]: style sheets of packages.
 
 pub(crate) mod builtins;
+pub(crate) mod bytecode;
 mod engine;
 pub(crate) mod sheets;
 pub(crate) mod tailwind;
@@ -101,7 +102,7 @@ impl Tools {
             return Some(Arc::clone(read));
         }
         self.id(specifier)?;
-        let read = self.given.get(specifier).and_then(|tool| serde_json::from_str(&tool.code).ok());
+        let read = self.given.get(specifier).and_then(|tool| serde_json::from_slice(&tool.code).ok());
         let read: Arc<Sheets> = Arc::new(read.unwrap_or_default());
         self.sheets.insert(specifier.to_owned(), Arc::clone(&read));
         Some(read)
@@ -146,7 +147,7 @@ impl Tools {
     /// # Errors
     /// It throws, or exceeds a limit.
     pub(crate) fn run(&mut self, specifier: &str, input: &Value) -> Result<Value, Failure> {
-        let code = self.given.get(specifier).map(|tool| tool.code.as_str()).unwrap_or_default();
+        let code = self.given.get(specifier).map(|tool| &*tool.code).unwrap_or_default();
         let engine = self
             .engines
             .entry(specifier.to_owned())

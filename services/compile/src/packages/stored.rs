@@ -6,7 +6,7 @@ use compiler_client::message::{PackagesAnswer, PackagesRequest};
 
 /// What a bundle's addresses answer.
 pub(super) fn outputs(request: &PackagesRequest, answer: &PackagesAnswer) -> BTreeMap<String, Vec<u8>> {
-    let mut outputs: BTreeMap<_, _> = answer.modules.iter().map(|module| (module.url.clone(), module.code.clone().into_bytes())).collect();
+    let mut outputs: BTreeMap<_, _> = answer.modules.iter().map(|module| (module.url.clone(), module.code.to_vec())).collect();
     for resource in &answer.resources {
         let body = if resource.path.is_empty() {
             resource.text.clone().into_bytes()

@@ -1,9 +1,13 @@
 //! Compilers that are packages: those of Svelte, Vue and Tailwind. Each is bundled and kept as the packages of a page are.
 
-use compiler_client::message::{Finding, Tool, finding::code};
+use compiler_client::message::{
+    Finding, Tool,
+    finding::code,
+    tools::{SHEETS, program_url},
+};
 
 use super::{ImportRequest, Packages, Sources, page_packages::PagePackages, refusal};
-use crate::{error::Error, store::modules};
+use crate::{error::Error, hash, store::modules};
 
 /// The mode under which the tools of a page are remembered.
 const TOOLS: &str = "tools";
@@ -49,8 +53,11 @@ impl Packages {
         let Some(package) = provided.packages.first() else { return Ok(ToolResult::Refused(explained(provided))) };
         // One that is deleted at this moment is bundled again by the next build.
         let code = modules::output(&self.shared.pool, &package.url).await?.ok_or(Error::ModuleNotFound)?;
-        let code = String::from_utf8_lossy(&code).into_owned();
-        Ok(ToolResult::Tool(Tool { specifier: package.specifier.clone(), id: package.url.clone(), code }))
+        // An engine trusts its bytecode.
+        if !package.specifier.ends_with(SHEETS) && program_url(hash::sha256(&code)) != package.url {
+            return Err(Error::BytecodeChanged(package.url.clone()));
+        }
+        Ok(ToolResult::Tool(Tool { specifier: package.specifier.clone(), id: package.url.clone(), code: code.into() }))
     }
 }
 

@@ -1,5 +1,7 @@
 //! A request to bundle the packages that a project imports, and its answer.
 
+use bytes::Bytes;
+
 use super::{File, Finding, Package, Resource, Tool};
 
 /// The files of installed packages, and what is imported of them.
@@ -46,14 +48,16 @@ pub struct PackagesAnswer {
     pub native: Vec<String>,
 }
 
-/// One ECMAScript module.
+/// One ECMAScript module, or a tool.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct PackageModule {
-    /// Below the base, such as `@m/HASH.js`. The hash covers the code and the modules that it imports.
+    /// Below the base, such as `@m/HASH.js`. The hash covers the code and the modules that it imports. That of a tool ends with `.qjs`, and
+    /// answers no browser.
     #[prost(string, tag = "1")]
     pub url: String,
-    #[prost(string, tag = "2")]
-    pub code: String,
+    /// Text, or what [`Tool::code`] says.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub code: Bytes,
 }
 
 /// Endings of files that no bundle contains.

@@ -1,6 +1,8 @@
 //! Compilers that exist only as npm packages: those of Svelte, Vue and Tailwind. They are bundled as other packages are, and a worker runs them in
 //! an engine of its own.
 
+use bytes::Bytes;
+
 use super::packages::package_of;
 
 /// The start of their specifiers.
@@ -21,18 +23,25 @@ pub const REFRESHES: [&str; 2] = [REACT_REFRESH, PREFRESH];
 /// The end of the specifier of the style sheets of a package, which SCSS imports: `backlot:tool/PACKAGE#sheets`. They are no program.
 pub const SHEETS: &str = "#sheets";
 
+/// The address of bytecode with this SHA-256.
+#[must_use]
+pub fn program_url(hash: impl AsRef<[u8]>) -> String {
+    let hash: String = hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("@m/{hash}.qjs")
+}
+
 /// A bundled compiler, or style sheets.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct Tool {
     /// Such as [`SVELTE`].
     #[prost(string, tag = "1")]
     pub specifier: String,
-    /// The hash of the code. It is part of the keys of the modules that the tool compiles.
+    /// The address of the code, with its hash. It is part of the keys of the modules that the tool compiles.
     #[prost(string, tag = "2")]
     pub id: String,
-    /// One ECMAScript module, or JSON if the specifier ends with [`SHEETS`].
-    #[prost(string, tag = "3")]
-    pub code: String,
+    /// Bytecode of QuickJS that the same build of the compiler has made of an ECMAScript module. JSON if the specifier ends with [`SHEETS`].
+    #[prost(bytes = "bytes", tag = "3")]
+    pub code: Bytes,
 }
 
 /// What a tool has answered. It is a function of the tool and of the inputs that it has had in one process, as the key is.

@@ -31,7 +31,7 @@ pub(super) fn answer(built: &BundleOutput, resources: Vec<Resource>, entries: &[
     }
     packages.sort_by(|a, b| a.specifier.cmp(&b.specifier));
     let mut modules: Vec<_> =
-        chunks.iter().map(|(name, chunk)| PackageModule { url: urls[name].clone(), code: renamed(&chunk.code, &urls) }).collect();
+        chunks.iter().map(|(name, chunk)| PackageModule { url: urls[name].clone(), code: renamed(&chunk.code, &urls).into() }).collect();
     modules.sort_by(|a, b| a.url.cmp(&b.url));
     modules.dedup_by(|a, b| a.url == b.url);
     PackagesAnswer { packages, modules, resources, ..PackagesAnswer::default() }

@@ -34,7 +34,7 @@ pub(super) fn answer(files: &Files, specifiers: &BTreeSet<String>, notes: &Notes
         let code = serde_json::to_string(&sheets).unwrap_or_default();
         let url = format!("@m/{}.js", module::hash(&code));
         answer.packages.push(Package { specifier: specifier.clone(), url: url.clone(), exports: Vec::new() });
-        answer.modules.push(PackageModule { url, code });
+        answer.modules.push(PackageModule { url, code: code.into() });
     }
     answer
 }

@@ -8,6 +8,8 @@ use std::sync::{
 use rquickjs::{CatchResultExt, CaughtError, Context, Ctx, Function, Module, Object, Runtime, Value as JsValue};
 use serde_json::Value;
 
+use super::bytecode;
+
 /// What the environment of the tools has.
 const PRELUDE: &str = include_str!("prelude.js");
 /// Bytes that all values of an engine may have.
@@ -31,16 +33,12 @@ pub(super) struct Engine {
 }
 
 impl Engine {
-    /// Evaluates the module of a tool, which exports the function `run`.
+    /// Evaluates the module of a tool, which exports the function `run`. The code is that of [`super::bytecode::compile`].
     ///
     /// # Errors
     /// The code fails, or exceeds a limit.
-    pub(super) fn start(code: &str) -> Result<Self, Failure> {
-        let broken = |error: rquickjs::Error| Failure(error.to_string());
-        let runtime = Runtime::new().map_err(broken)?;
-        runtime.set_memory_limit(MEMORY);
-        runtime.set_max_stack_size(STACK);
-        runtime.set_gc_threshold(FIRST_COLLECTION);
+    pub(super) fn start(code: &[u8]) -> Result<Self, Failure> {
+        let runtime = runtime().map_err(broken)?;
         let ticks = Arc::new(AtomicU64::new(0));
         let counter = Arc::clone(&ticks);
         let interrupt = move || counter.fetch_add(1, Ordering::Relaxed) >= MAX_TICKS;
@@ -51,11 +49,10 @@ impl Engine {
         Ok(engine)
     }
 
-    fn load<'js>(&self, ctx: &Ctx<'js>, code: &str) -> Result<(), Failure> {
+    fn load<'js>(&self, ctx: &Ctx<'js>, code: &[u8]) -> Result<(), Failure> {
         let explain = |error| self.explain(error);
         ctx.eval::<(), _>(PRELUDE).catch(ctx).map_err(explain)?;
-        let declared = Module::declare(ctx.clone(), "tool", code).catch(ctx).map_err(explain)?;
-        let (module, evaluated) = declared.eval().catch(ctx).map_err(explain)?;
+        let (module, evaluated) = bytecode::load(ctx, code).and_then(Module::eval).catch(ctx).map_err(explain)?;
         evaluated.finish::<()>().catch(ctx).map_err(explain)?;
         let run: Function<'js> = module.namespace().and_then(|names| names.get("run")).catch(ctx).map_err(explain)?;
         ctx.globals().set("run", run).catch(ctx).map_err(explain)
@@ -94,19 +91,40 @@ impl Engine {
         if self.ticks.load(Ordering::Relaxed) > MAX_TICKS {
             return Failure("it needs too much time".to_owned());
         }
-        let message = match &error {
-            CaughtError::Exception(exception) => exception.message().unwrap_or_default(),
-            CaughtError::Value(value) => value.as_string().and_then(|text| text.to_string().ok()).unwrap_or_default(),
-            // A promise that nothing settles.
-            CaughtError::Error(rquickjs::Error::WouldBlock) => "it waits for something that never happens".to_owned(),
-            CaughtError::Error(error) => error.to_string(),
-        };
-        Failure(match message.as_str() {
-            "out of memory" | "" => "it needs too much memory".to_owned(),
-            "Maximum call stack size exceeded" | "stack overflow" => "it is nested too deeply".to_owned(),
-            other => other.to_owned(),
-        })
+        failure(&error)
     }
+}
+
+/// A runtime with the limits.
+///
+/// # Errors
+/// There is no memory.
+pub(super) fn runtime() -> rquickjs::Result<Runtime> {
+    let runtime = Runtime::new()?;
+    runtime.set_memory_limit(MEMORY);
+    runtime.set_max_stack_size(STACK);
+    runtime.set_gc_threshold(FIRST_COLLECTION);
+    Ok(runtime)
+}
+
+pub(super) fn broken(error: rquickjs::Error) -> Failure {
+    Failure(error.to_string())
+}
+
+/// What the engine says.
+pub(super) fn failure(error: &CaughtError<'_>) -> Failure {
+    let message = match error {
+        CaughtError::Exception(exception) => exception.message().unwrap_or_default(),
+        CaughtError::Value(value) => value.as_string().and_then(|text| text.to_string().ok()).unwrap_or_default(),
+        // A promise that nothing settles.
+        CaughtError::Error(rquickjs::Error::WouldBlock) => "it waits for something that never happens".to_owned(),
+        CaughtError::Error(error) => error.to_string(),
+    };
+    Failure(match message.as_str() {
+        "out of memory" | "" => "it needs too much memory".to_owned(),
+        "Maximum call stack size exceeded" | "stack overflow" => "it is nested too deeply".to_owned(),
+        other => other.to_owned(),
+    })
 }
 
 #[cfg(test)]
@@ -117,9 +135,12 @@ mod tests {
 
     /// On a thread with the stack of a worker's.
     fn run(body: &str) -> Result<Value, Failure> {
-        let code = format!("export function run(input) {{ {body} }}");
+        run_module(format!("export function run(input) {{ {body} }}"))
+    }
+
+    fn run_module(code: String) -> Result<Value, Failure> {
         let thread = std::thread::Builder::new().stack_size(64 << 20);
-        let work = thread.spawn(move || Engine::start(&code)?.run(&json!({ "a": 1 }))).expect("a thread");
+        let work = thread.spawn(move || Engine::start(&bytecode::compile(&code)?)?.run(&json!({ "a": 1 }))).expect("a thread");
         work.join().expect("a result")
     }
 
@@ -145,7 +166,8 @@ mod tests {
 
     #[test]
     fn nothing_is_imported() {
-        assert!(Engine::start("import 'std'; export function run() {}").is_err());
+        assert!(run_module("import 'std'; export function run() {}".to_owned()).is_err());
+        assert!(run_module("(".repeat(1_000_000)).is_err());
         assert!(run("return import('os')").is_err());
     }
 

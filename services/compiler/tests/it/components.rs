@@ -7,7 +7,7 @@ use compiler_client::message::{
 };
 
 use crate::{
-    packages::{THREADS, small_packages},
+    packages::{THREADS, small_packages, text},
     support::{brief, file},
     tools,
 };
@@ -51,7 +51,7 @@ fn bundled(specifiers: &[&str], mode: &str, has_tools: bool) -> PackagesAnswer {
 }
 
 fn code(answer: &PackagesAnswer) -> String {
-    answer.modules.iter().map(|module| module.code.as_str()).collect()
+    answer.modules.iter().map(text).collect()
 }
 
 #[test]
@@ -77,7 +77,8 @@ fn components_of_packages_are_scripts_and_style_sheets() {
         }
         let router = answer.packages.iter().find(|package| package.specifier == "ui").expect("ui");
         let entry = answer.modules.iter().find(|module| module.url == router.url).expect("its module");
-        assert!(entry.code.contains("push") && entry.code.contains("default"), "{}", entry.code);
+        let entry = text(entry);
+        assert!(entry.contains("push") && entry.contains("default"), "{entry}");
         assert_eq!(answer.resources.len(), 1, "{:?}", answer.resources);
         assert_eq!(bundled(&["ui", "ui/card", "svelte", "vue"], mode, true), answer, "the same files have the same answer");
     }

@@ -9,7 +9,7 @@ use compiler_client::message::{
 use serde_json::{Value, json};
 
 use crate::{
-    packages::{THREADS, small_packages},
+    packages::{THREADS, small_packages, text},
     support::{answer, answer_with_tools, brief, code, code_of, compile, request},
 };
 
@@ -87,8 +87,9 @@ fn prefresh_shares_the_instance_of_preact_with_the_page() {
     let answer = bundle(request, &THREADS);
     assert_eq!(brief(&answer.findings), Vec::<String>::new());
     let [module] = answer.modules.as_slice() else { panic!("{answer:#?}") };
-    assert!(module.code.contains("from \"preact\"") && module.code.contains("__PREFRESH__"), "{}", module.code);
-    assert!(!module.code.contains("node_modules/preact/"), "{}", module.code);
+    let code = text(module);
+    assert!(code.contains("from \"preact\"") && code.contains("__PREFRESH__"), "{code}");
+    assert!(!code.contains("node_modules/preact/"), "{code}");
     // With a stand-in for Preact, a changed component takes the place of the one before.
     let script = "globalThis.self = globalThis; const { default: refresh } = await import(\"./refresh.mjs\");
 let behaviour; refresh.watch({ setBehaviour: (found) => { behaviour = found } });
@@ -103,7 +104,7 @@ behaviour.finish(); console.log(JSON.stringify(replaced));";
     for (path, text) in [
         (preact.join("package.json"), r#"{"type": "module", "main": "index.js"}"#),
         (preact.join("index.js"), "export class Component {} export const options = {}; export const Fragment = () => {};"),
-        (folder.path().join("refresh.mjs"), module.code.as_str()),
+        (folder.path().join("refresh.mjs"), code),
         (folder.path().join("main.mjs"), script),
     ] {
         std::fs::write(path, text).expect("a file");

@@ -9,7 +9,7 @@ use std::{
 };
 
 use compiler::packages::{Threads, bundle};
-use compiler_client::message::{File, PackagesAnswer, PackagesRequest, packages::is_bundled};
+use compiler_client::message::{File, PackageModule, PackagesAnswer, PackagesRequest, packages::is_bundled};
 use prost::Message;
 use serde_json::Value;
 
@@ -37,7 +37,12 @@ fn specifiers(answer: &PackagesAnswer) -> Vec<&str> {
 pub(crate) fn code<'a>(answer: &'a PackagesAnswer, specifier: &str) -> &'a str {
     let package = answer.packages.iter().find(|package| package.specifier == specifier);
     let url = &package.unwrap_or_else(|| panic!("{specifier} is not in {answer:#?}")).url;
-    &answer.modules.iter().find(|module| module.url == *url).expect("a module").code
+    text(answer.modules.iter().find(|module| module.url == *url).expect("a module"))
+}
+
+/// The code of a module that is no tool.
+pub(crate) fn text(module: &PackageModule) -> &str {
+    std::str::from_utf8(&module.code).expect("a text")
 }
 
 /// A new folder with the modules, and a script whose imports are the specifiers. Returns what the script prints.

@@ -2,16 +2,16 @@
 
 use std::sync::LazyLock;
 
-use compiler::site::build;
+use compiler::{packages::{bundle, bytecode}, site::build};
 use compiler_client::message::{
-    Answer, Facts, PackagesRequest, Request, SiteRequest,
+    Answer, Facts, PackageModule, PackagesRequest, Request, SiteRequest,
     facts::Kind,
     tools::{SVELTE, TAILWIND, Tool, VUE},
 };
 
 use crate::{
     packages::{THREADS, small_packages},
-    support::{answer_with_tools, brief, code, compile, known, request, workers},
+    support::{answer_with_tools, brief, code, compile, file, known, request, workers},
 };
 
 static TOOLS: LazyLock<Vec<Tool>> = LazyLock::new(|| {
@@ -51,6 +51,36 @@ fn written<'a>(answer: &'a Answer, path: &str) -> &'a str {
     let is_it = |facts: &Facts| facts.path == path && !facts.is_tailwind;
     let module = answer.modules.iter().find(|module| module.facts.as_ref().is_some_and(is_it));
     &module.unwrap_or_else(|| panic!("no module {path} in {:#?}", answer.findings)).code
+}
+
+#[test]
+fn tools_are_bytecode_that_is_always_the_same() {
+    for tool in all() {
+        let files = small_packages();
+        let request = PackagesRequest {
+            files,
+            specifiers: vec![tool.specifier.clone()],
+            mode: "production".to_owned(),
+            ..PackagesRequest::default()
+        };
+        let answer = bundle(request, &THREADS);
+        assert_eq!(answer.modules, [PackageModule { url: tool.id.clone(), code: tool.code.clone() }]);
+        assert_eq!(answer.packages[0].url, tool.id);
+        assert!(tool.id.ends_with(".qjs"), "{}", tool.id);
+    }
+}
+
+#[test]
+fn a_tool_that_the_engine_refuses_has_a_finding() {
+    let files = [
+        ("package.json", r#"{"name": "svelte", "version": "5.0.0", "exports": {"./compiler": "./compiler.js"}}"#),
+        ("compiler.js", "export const VERSION = '5'; export const compile = () => /(/; export const compileModule = compile;"),
+    ];
+    let files = files.map(|(name, text)| file(&format!("node_modules/svelte/{name}"), text.as_bytes())).to_vec();
+    let answer = bundle(PackagesRequest { files, specifiers: vec![SVELTE.to_owned()], ..PackagesRequest::default() }, &THREADS);
+    assert_eq!((answer.packages, answer.modules), (Vec::new(), Vec::new()));
+    assert_eq!(brief(&answer.findings), ["NOT_BUNDLED package.json:1:1"]);
+    assert!(answer.findings[0].message.starts_with("backlot:tool/svelte cannot be compiled: "), "{:?}", answer.findings);
 }
 
 const COUNTER: &str = "<script lang=\"ts\">
@@ -348,11 +378,9 @@ async fn hostile_tools_end_with_a_finding() {
         "export function run() { return { code: 'a;'.repeat(2e7) } }",
         "export function run() { return 5 }",
         "export const none = 1;",
-        "import 'fs';",
-        "(",
         "",
     ] {
-        let code = body.to_owned();
+        let code = bytecode(body).expect("bytecode");
         let tools = vec![Tool { specifier: SVELTE.to_owned(), id: "x".to_owned(), code }];
         let answer = workers().compile(&Request { tools, ..request(&files) }).await.expect("an answer");
         assert_eq!(brief(&answer.findings), ["TOOL_FAILED src/A.svelte:1:1"], "{body}: {:#?}", answer.findings);
