@@ -30,7 +30,10 @@ else
     }
 fi
 need_compiler
-cargo build -p backlot
+# Both packages are named for both executables: crates that they share are built once, with the features of both. The allocator of the default
+# features takes a minute to build, and matters under load.
+packages=(-p backlot -p compiler --no-default-features)
+cargo build "${packages[@]}" --bin backlot
 
 # Seconds after which the build of a new compiler is announced: if cargo takes longer than a look at the files, it has found work to do.
 announce_after="${ANNOUNCE_AFTER:-5}"
@@ -46,7 +49,7 @@ build_previews() {
     # Quiet, because the cluster writes its log meanwhile; errors are printed. With a process group of its own, so that one signal also reaches the
     # processes that cargo has started.
     set -m
-    nice cargo build --quiet -p compiler --bin backlot-compiler </dev/null &
+    nice cargo build --quiet "${packages[@]}" --bin backlot-compiler </dev/null &
     build=$!
     set +m
     # Ctrl-C, and a terminal that is closed.
@@ -71,7 +74,6 @@ build_previews() {
     fi
 }
 
-# By itself, so that the crates of both are not built once more with the features of the other. Not a child of the cluster, which would not wait
-# for its end.
+# Not a child of the cluster, which would not wait for its end.
 (build_previews "$$" &)
 exec "$target/debug/backlot" up

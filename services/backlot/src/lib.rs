@@ -13,6 +13,7 @@ mod agents;
 mod certs;
 pub mod cli;
 pub mod health;
+#[cfg(feature = "jemalloc")]
 mod memory;
 mod operator;
 pub mod process;

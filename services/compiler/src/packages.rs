@@ -28,7 +28,6 @@ use compiler_client::message::{
 
 use rolldown::{BundleOutput, InputItem};
 
-pub use self::{programs::bytecode, threads::Threads};
 pub(crate) use self::{
     build::{Build, Failure, Output, chunks},
     components::Components,
@@ -40,6 +39,7 @@ use self::{
     entry::Entry,
     plugin::{ENTRY, NAME_END, NAME_START},
 };
+pub use self::{programs::bytecode, threads::Threads};
 use crate::{
     project::Project,
     tool::{self, Tools},

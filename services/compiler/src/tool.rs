@@ -1,12 +1,14 @@
 //! Compilers that exist only in JavaScript. Each is bundled from its package with an adapter of this folder, and runs in an engine. React Refresh
 //! and Prefresh are bundled in the same way, and run in the page.
 //!
-//! - [`adapter`]: the entry of a bundle. [`Tools`]: the bundles of a request. `engine`: what runs them. [`bytecode`]: their form.
+//! - [`adapter`]: the entry of a bundle. [`Tools`]: the bundles of a request. `engine`: what runs them. `runtime`: its
+//!   limits. [`bytecode`]: the form of a bundle.
 //! - [`tailwind`]: the entries of Tailwind. [`builtins`]: what stands for modules of Node.js. [`sheets`]: style sheets of packages.
 
 pub(crate) mod builtins;
 pub(crate) mod bytecode;
 mod engine;
+mod runtime;
 pub(crate) mod sheets;
 pub(crate) mod tailwind;
 
@@ -20,7 +22,7 @@ use compiler_client::message::tools::{self, Tool, ToolOutput};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-pub(crate) use self::engine::Failure;
+pub(crate) use self::runtime::Failure;
 use self::{engine::Engine, sheets::Sheets};
 
 /// The code of the entry of a tool.

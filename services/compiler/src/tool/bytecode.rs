@@ -3,7 +3,7 @@
 
 use rquickjs::{CatchResultExt, Context, Ctx, Module, Result, WriteOptions, module::Declared};
 
-use super::{Failure, engine};
+use super::runtime::{Failure, broken, failure, runtime};
 
 /// The name of the module in an engine.
 const NAME: &str = "tool";
@@ -13,11 +13,11 @@ const NAME: &str = "tool";
 /// # Errors
 /// The source is no such module, or exceeds a limit.
 pub(crate) fn compile(source: &str) -> std::result::Result<Vec<u8>, Failure> {
-    let context = engine::runtime().and_then(|runtime| Context::full(&runtime)).map_err(engine::broken)?;
+    let context = runtime().and_then(|runtime| Context::full(&runtime)).map_err(broken)?;
     context.with(|ctx| {
-        let module = Module::declare(ctx.clone(), NAME, source).catch(&ctx).map_err(|error| engine::failure(&error))?;
+        let module = Module::declare(ctx.clone(), NAME, source).catch(&ctx).map_err(|error| failure(&error))?;
         // Messages have no places of the tool.
-        module.write(WriteOptions { strip_source: true, strip_debug: true, ..WriteOptions::default() }).map_err(engine::broken)
+        module.write(WriteOptions { strip_source: true, strip_debug: true, ..WriteOptions::default() }).map_err(broken)
     })
 }
 

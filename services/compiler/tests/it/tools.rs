@@ -2,7 +2,10 @@
 
 use std::sync::LazyLock;
 
-use compiler::{packages::{bundle, bytecode}, site::build};
+use compiler::{
+    packages::{bundle, bytecode},
+    site::build,
+};
 use compiler_client::message::{
     Answer, Facts, PackageModule, PackagesRequest, Request, SiteRequest,
     facts::Kind,

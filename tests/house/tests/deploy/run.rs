@@ -15,7 +15,7 @@ use crate::scripts::programs;
 /// Builds the cluster at once. The build of the compiler waits in a process of its own for the status that it ends with.
 const CARGO: &str = r#"mkdir -p "$CARGO_TARGET_DIR/debug"
 case "$*" in
-*"-p backlot") cp "$STUBS/cluster" "$CARGO_TARGET_DIR/debug/backlot" ;;
+*"--bin backlot") cp "$STUBS/cluster" "$CARGO_TARGET_DIR/debug/backlot" ;;
 *) sh -c 'read -r status < "$STUBS/built"; exit "$status"' || { echo "error: a stub" >&2; exit 101; }
    cp "$STUBS/cluster" "$CARGO_TARGET_DIR/debug/backlot-compiler" ;;
 esac"#;
