@@ -25,7 +25,7 @@ const CHECK_INTERVAL: Duration = Duration::from_millis(25);
 const PORTS: Range<u16> = 12_000..32_000;
 /// Times of the services that are shortened by their names in milliseconds (see [`chassis::fault_time`]), so that a round reaches what they
 /// delay.
-const TIMES: [(&str, u64); 12] = [
+const TIMES: [(&str, u64); 14] = [
     ("compile-sweep-interval", 1_000),
     ("sweep-interval", 1_000),
     ("object-sweep-grace", OBJECT_SWEEP_GRACE),
@@ -42,6 +42,9 @@ const TIMES: [(&str, u64); 12] = [
     ("mail-lease", 10_000),
     // What is deleted then keeps its age.
     ("housekeeping-interval", 2_000),
+    // Longer than a start: a replica that starts adds the partition that the harness has dropped, and not the other one.
+    ("partitions-interval", 10_000),
+    ("page-touch-interval", 0),
 ];
 /// The milliseconds after which objects that became unreachable are deleted.
 pub const OBJECT_SWEEP_GRACE: u64 = 4_000;

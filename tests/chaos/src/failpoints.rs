@@ -22,7 +22,6 @@ const EXCLUDED: &[(Role, &[&str], &str)] = &[
         &["select agent", "select skills"],
         "runs only if the agents or skills have changed since the turn was accepted; a test of the service does that",
     ),
-    (Role::AgentStreaming, &["delete old prompt parts"], "runs once an hour"),
     (Role::AgentStreaming, &["seal provider key again"], "runs only after a change of the cluster secret; a test of the service does that"),
     (Role::AgentStreaming, &["select catalogue"], "runs only if an operator replays a selection; a test of the service does that"),
     (
@@ -38,7 +37,6 @@ const EXCLUDED: &[(Role, &[&str], &str)] = &[
         "runs only if a lease begins between two statements of a sweep; a test of the service does that",
     ),
     (Role::ProjectStorage, &["insert template objects"], "publishes the templates that ship with Backlot, once for a database"),
-    (Role::Compile, &["update pages"], "runs ten minutes after the first answer with a page"),
     (
         Role::Compile,
         &[
@@ -217,6 +215,8 @@ mod tests {
         for table in ["resolutions", "tarballs", "bundles"] {
             assert!(compile.iter().any(|p| p.place == format!("insert-{table}/before")), "a run stores {table}");
         }
+        assert!(compile.iter().any(|p| p.place == "update-pages/after"), "a run records the use of a page");
+        assert!(points.aborts.iter().any(|p| p.place == "delete-old-prompt-parts/before"), "a run deletes old prompts");
         let calls = called().filter(|(role, _)| *role == Role::Gateway).count();
         assert_eq!(of(Role::Gateway).unwrap().aborts.len(), 2 * calls, "no call is listed twice");
     }

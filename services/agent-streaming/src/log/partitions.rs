@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, time::Duration};
 
-use chassis::task::Ticks;
+use chassis::{fault_time, task::Ticks};
 use time::{Date, Month, OffsetDateTime};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -20,7 +20,7 @@ const MIN_AGE: Duration = Duration::from_secs(24 * 3600);
 /// Creates and removes partitions once an hour, and deletes what no turn needs any more. Events are kept for `retention` after the end of their
 /// turn, and so are the agents that it was selected from.
 pub(crate) async fn maintain(db: Pool, retention: Duration, stop: CancellationToken) {
-    let mut ticks = Ticks::new(PERIOD, stop);
+    let mut ticks = Ticks::new(fault_time::shortened("partitions-interval", PERIOD), stop);
     while ticks.next().await {
         let today = chassis::clock::now().date();
         if let Err(error) = ensure(&db, today).await {

@@ -39,7 +39,11 @@ impl Editor {
         let Ok(url) = Url::parse(&self.text_at(&preview, "/url")?) else {
             return self.wrong(format!("the preview of {} has no URL: {preview}", self.project));
         };
-        self.read_page_and_modules(&url).await?;
+        let html = self.read_page_and_modules(&url).await?.html;
+        // Compile has kept the page, so this records its use.
+        if self.client.read_compiled(&url).await? != html {
+            return self.wrong(format!("the page of {} is another one when it is loaded again", self.project));
+        }
         self.preview_turn(&url).await?;
         let greet = self.greet();
         self.edit(MODULE, greet).await?;
