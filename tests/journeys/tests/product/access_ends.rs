@@ -19,7 +19,7 @@ use test_support::{
 };
 
 use crate::{
-    identities::{self, GitHub},
+    identities::{self, GitHub, LOCAL_SITE},
     session_ends::{ENDS, Ending, NEW_PASSWORD, Site, cookie_of, end, refresh, session_id, sign_in},
 };
 
@@ -145,8 +145,12 @@ async fn a5_access_ends_in_a_second_and_streams_in_five_at_two_gateways() -> Res
     };
     let models = ModelServer::start(Script::with(move |_, request| Some(answer(request)))).await;
     let github = GitHub::start().await?;
-    let settings =
-        [("ANTHROPIC_API_KEY", "sk-ant-canary"), ("ANTHROPIC_BASE_URL", models.url()), ("BACKLOT_MODEL", "anthropic/claude-test")];
+    let settings = [
+        ("ANTHROPIC_API_KEY", "sk-ant-canary"),
+        ("ANTHROPIC_BASE_URL", models.url()),
+        ("BACKLOT_MODEL", "anthropic/claude-test"),
+        ("BACKLOT_PUBLIC_URL", LOCAL_SITE),
+    ];
     let cluster = identities::cluster(&github, &settings).await?;
     let site = Site { cluster: &cluster, github: &github };
     let second = SecondGateway::start(&cluster).await?;

@@ -19,6 +19,8 @@ use tokio::{net::TcpListener, process::Command, sync::Mutex};
 use url::{Url, form_urlencoded};
 
 const PASSWORD: &str = "correct horse battery staple 7";
+/// The public URL of a cluster with passkeys, which work on localhost, and not on an address. The browser resolves this name to the listener.
+pub(crate) const LOCAL_SITE: &str = "http://localhost:4711";
 
 /// Codes with the id of the person and the challenge.
 type Codes = Arc<Mutex<BTreeMap<String, (u64, String)>>>;
@@ -99,6 +101,7 @@ impl<'a> Browser<'a> {
     }
 
     async fn get(&mut self, path: &str) -> Result<Page> {
+        let path = path.strip_prefix(LOCAL_SITE).unwrap_or(path);
         let url = if path.starts_with("http") { path.to_owned() } else { format!("{}{path}", self.cluster.url) };
         self.send(self.http.get(url)).await
     }

@@ -4,13 +4,16 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use auth::testing::totp_code;
-use chassis::{clock::now, testing::eventually};
+use chassis::{
+    clock::now,
+    testing::{Authenticator, eventually},
+};
 use reqwest::{Method, StatusCode, header};
 use serde_json::{Value, json};
 use test_support::{Cluster, Person, person::PASSWORD};
 use tokio::process::Command;
 
-use crate::identities::{self, GitHub};
+use crate::identities::{self, GitHub, LOCAL_SITE};
 
 const MAIL_ARRIVES_WITHIN: Duration = Duration::from_secs(60);
 pub(crate) const NEW_PASSWORD: &str = "another horse, another battery 8";
@@ -33,6 +36,7 @@ pub(crate) enum End {
     RemoveApp,
     /// The link of the mail about a new factor.
     RemoveByLink,
+    RemovePasskey,
     UnlinkIdentity,
     /// Another account proves the address, which nobody has verified.
     YieldAddress,
@@ -40,7 +44,7 @@ pub(crate) enum End {
     ReplayRefreshToken,
 }
 
-pub(crate) const ENDS: [End; 17] = [
+pub(crate) const ENDS: [End; 18] = [
     End::SignOut,
     End::SignInAgain,
     End::Revoke,
@@ -55,6 +59,7 @@ pub(crate) const ENDS: [End; 17] = [
     End::DeleteAccount,
     End::RemoveApp,
     End::RemoveByLink,
+    End::RemovePasskey,
     End::UnlinkIdentity,
     End::YieldAddress,
     End::ReplayRefreshToken,
@@ -139,10 +144,27 @@ async fn add_app(person: &Person) -> Result<String> {
 
 /// Removes an authenticator app that the person has just added.
 async fn remove_app(person: &Person) -> Result<()> {
-    let proof = json!({ "code": add_app(person).await? });
+    let code = add_app(person).await?;
+    remove_factor(person, &code, "/api/auth/totp").await
+}
+
+/// Removes a passkey that the person has just added.
+async fn remove_passkey(person: &Person) -> Result<()> {
+    let asked = person.post("/api/auth/passkeys:start", json!({ "purpose": "PASSKEY_PURPOSE_REGISTRATION" })).await?;
+    let credential = Authenticator::at(LOCAL_SITE).create(asked["options"].as_str().context("no options")?);
+    let answer = json!({ "ceremonyToken": asked["ceremonyToken"], "credential": credential, "displayName": "Phone" });
+    let added = person.post("/api/auth/passkeys", answer).await?;
+    let code = added["recoveryCodes"][0].as_str().context("a code")?;
+    let id = added["passkey"]["id"].as_str().context("an id")?;
+    remove_factor(person, code, &format!("/api/auth/passkeys/{id}")).await
+}
+
+/// Removes a factor after the proof that it needs: a recovery code.
+async fn remove_factor(person: &Person, code: &str, path: &str) -> Result<()> {
+    let proof = json!({ "code": code });
     let renewed = person.request(Method::POST, "/api/auth/step-up").json(&proof).send().await?.error_for_status()?;
     let renewed = Person { cookie: cookie_of(&renewed)?, ..person.clone() };
-    renewed.request(Method::DELETE, "/api/auth/totp").send().await?.error_for_status()?;
+    renewed.request(Method::DELETE, path).send().await?.error_for_status()?;
     Ok(())
 }
 
@@ -192,6 +214,7 @@ pub(crate) async fn end(how: End, site: &Site<'_>, ending: &Ending, other: &Pers
         End::DeleteAccount => other.post("/api/auth/account:delete", json!({ "email": ended.email })).await,
         End::RemoveApp => remove_app(other).await.map(|()| Value::Null),
         End::RemoveByLink => remove_app_by_link(cluster, other).await.map(|()| Value::Null),
+        End::RemovePasskey => remove_passkey(other).await.map(|()| Value::Null),
         End::UnlinkIdentity => identities::link_and_unlink(cluster, site.github, other).await.map(|()| Value::Null),
         End::YieldAddress => move_to(cluster, &Person::sign_up(&ended.url).await?, &ended.email).await.map(|()| Value::Null),
         End::ReplayRefreshToken => {
