@@ -3,11 +3,15 @@
 use anyhow::{Context as _, Result, ensure};
 use auth::testing::totp_code;
 use chassis::clock::now;
+use futures::future::try_join_all;
 use reqwest::{Client, Method, StatusCode, header, redirect::Policy};
 use serde_json::{Value, json};
-use test_support::{Cluster, Person, person::PASSWORD};
+use test_support::{Cluster, Person, canary::Stopwatch, person::PASSWORD};
 
-use crate::session_ends::link_token;
+use crate::{
+    access_ends::{SecondGateway, refused},
+    session_ends::link_token,
+};
 
 /// A page, and the cookie that came with it.
 struct Page {
@@ -112,10 +116,12 @@ async fn the_owner_removes_a_new_factor_with_the_link_of_its_mail() -> Result<()
     cluster.stop().await
 }
 
-/// Over the pages, and then in each service that the person uses.
+/// Over the pages, and then in each service that the person uses. A session that began before, perhaps with a stolen password, ends in a second at
+/// two gateways. It has no streams.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_person_adds_the_second_factor_that_a_site_requires() -> Result<()> {
     let cluster = Cluster::with(&[("BACKLOT_SECOND_FACTOR", "required")]).await?;
+    let second = SecondGateway::start(&cluster).await?;
     let person = cluster.person().await?;
     let missing = |(status, problem): (StatusCode, Value)| (status, problem["reason"].as_str() == Some("SECOND_FACTOR_MISSING"));
     for url in ["/api/projects", "/api/auth/sessions", "/api/agents"] {
@@ -125,6 +131,12 @@ async fn a_person_adds_the_second_factor_that_a_site_requires() -> Result<()> {
     let fields = [("email", person.email.as_str()), ("password", PASSWORD), ("next", "sessions")];
     let signed_in = page(&stranger, "/account/sign-in", &fields).await?;
     ensure!(signed_in.location == "/account/second-factor?required=yes&next=sessions", "{} {}", signed_in.status, signed_in.location);
+    let far = Person { url: second.url.clone(), ..person.clone() };
+    let earlier = [person.clone(), far.clone(), far.with_token().await?];
+    for session in &earlier {
+        let refusal = session.refused(Method::GET, "/api/projects", json!({})).await?;
+        ensure!(missing(refusal) == (StatusCode::FORBIDDEN, true), "{}", session.url);
+    }
     let person = Person { cookie: signed_in.cookie.context("a session")?, ..person };
     let asked = page(&person, "/account/sessions", &[]).await?;
     ensure!(asked.location == signed_in.location, "{} {}", asked.status, asked.location);
@@ -133,6 +145,8 @@ async fn a_person_adds_the_second_factor_that_a_site_requires() -> Result<()> {
 
     let secret = page(&person, &asked.location, &[("action", "start")]).await?.secrets().first().context("a key")?.replace(' ', "");
     let added = page(&person, &asked.location, &[("action", "confirm"), ("code", &code(&secret))]).await?;
+    let since = Stopwatch::start();
+    try_join_all(earlier.iter().map(|session| refused(session, since))).await?;
     ensure!(added.secrets().len() == 10, "{} {}", added.status, added.html);
     ensure!(added.html.contains("<a href=\"/account/sessions\">Continue</a>"), "{}", added.html);
     for url in ["/api/projects", "/api/auth/sessions", "/api/agents"] {
