@@ -12,7 +12,7 @@ use crate::{
     a4_sign_ins,
     admin::{Admin, token_of},
     device,
-    harness::{Client, Cluster, PASSWORD, Replica},
+    harness::{Client, Cluster, PASSWORD, Replica, mistyped},
     mailbox::{Mailbox, forget_sent},
 };
 
@@ -209,11 +209,7 @@ impl Fixture {
                     sqlx::query(sql).execute(&self.cluster.database.pool).await.expect("changed");
                 }
             }
-            State::Altered => {
-                let last = if link.token.ends_with('A') { 'B' } else { 'A' };
-                link.token.pop();
-                link.token.push(last);
-            }
+            State::Altered => link.token = mistyped(&link.token),
             State::Superseded => {
                 let next = self.link(if purpose == Purpose::FirstPassword { Purpose::Reset } else { purpose }, email).await;
                 self.use_at(0, purpose, &next).await.expect("used");

@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::{
     a4::{RACES, USES},
     api_keys, device,
-    harness::{Client, Cluster, PASSWORD},
+    harness::{Client, Cluster, PASSWORD, mistyped},
     issuer::{Returned, TestIssuer, person},
     mailbox::Mailbox,
     passkeys::ORIGIN,
@@ -162,11 +162,7 @@ impl Fixture {
                     sqlx::query(sql).execute(&self.cluster.database.pool).await.expect("changed");
                 }
             }
-            State::Altered => {
-                let last = if step.token.ends_with('A') { 'B' } else { 'A' };
-                step.token.pop();
-                step.token.push(last);
-            }
+            State::Altered => step.token = mistyped(&step.token),
         }
         step
     }

@@ -12,7 +12,7 @@ use proto::{
 use serde_json::{Value, json};
 
 use crate::{
-    harness::{Client, Cluster, PASSWORD, answer},
+    harness::{Client, Cluster, PASSWORD, answer, mistyped},
     mailbox::Mailbox,
     session_list::add_many,
     step_up::claims,
@@ -89,8 +89,7 @@ async fn an_unknown_deleted_expired_or_mistyped_key_is_refused() {
         let fault = gateway.exchange_key(key).await.expect_err("refused");
         assert_eq!((fault.code, fault.reason.as_str()), (ErrorCode::Unauthenticated, "API_KEY_INVALID"), "{key}");
     };
-    let mistyped = format!("{}0", &made.secret[..43]);
-    for wrong in ["x", "blt_pat_", &mistyped, &made.secret.to_uppercase(), &made.secret.replace("blt_pat_", "blt_rt_")] {
+    for wrong in ["x", "blt_pat_", &mistyped(&made.secret), &made.secret.to_uppercase(), &made.secret.replace("blt_pat_", "blt_rt_")] {
         refused(wrong).await;
     }
     assert_eq!(gateway.exchange(&made.secret).await.expect_err("no session").reason, "SESSION_ENDED", "a key is no session secret");

@@ -12,7 +12,7 @@ use rate_limit::Policies;
 
 use crate::{
     admin::Admin,
-    harness::{Client, Cluster, PASSWORD, Replica, answer},
+    harness::{Client, Cluster, PASSWORD, Replica, answer, mistyped},
     mailbox::{Mailbox, forget_sent, is_stored, verify_all},
     passkeys::ORIGIN,
     password_change,
@@ -200,7 +200,7 @@ async fn a4_the_link_to_a_new_address_works_once_and_only_in_its_account() {
                 password_change::change(gateway, &access, PASSWORD, password).await.expect("changed");
                 access = fixture.access(&old, password).await;
             }
-            _ => token.replace_range(42.., if token.ends_with('A') { "B" } else { "A" }),
+            _ => token = mistyped(&token),
         }
         let refused = gateway.confirm_email(&access, &token).await.expect_err(state);
         assert_eq!((refused.code, refused.reason.as_str()), (ErrorCode::InvalidArgument, "LINK_INVALID"), "{state}");

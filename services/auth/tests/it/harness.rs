@@ -206,6 +206,14 @@ pub(crate) fn with_token<T>(mut request: Request<T>, access_token: &str) -> Requ
     request
 }
 
+/// The secret with another last character.
+pub(crate) fn mistyped(secret: &str) -> String {
+    let mut other = secret.to_owned();
+    let last = other.pop().expect("not empty");
+    other.push(if last == 'A' { 'B' } else { 'A' });
+    other
+}
+
 pub(crate) fn answer<T>(result: Result<Response<T>, Status>) -> Result<T, Box<Fault>> {
     result.map(Response::into_inner).map_err(|status| Box::new(Fault::from_status(&status)))
 }

@@ -13,7 +13,7 @@ use proto::{
     error::{ErrorCode, Fault},
 };
 
-use crate::harness::{Client, Cluster, answer, within_a_minute};
+use crate::harness::{Client, Cluster, answer, mistyped, within_a_minute};
 
 /// The first refresh token of a new program.
 pub(crate) async fn program(gateway: &Client) -> String {
@@ -68,8 +68,7 @@ async fn an_unknown_or_malformed_token_is_refused() {
     let cluster = Cluster::start().await;
     let gateway = cluster.auth().await.gateway();
     let token = program(&gateway).await;
-    let mistyped = format!("{}0", &token[..42]);
-    for wrong in ["x", "blt_rt_", &mistyped, &token.to_uppercase(), "blt_rt_0000000000000000000000000000004AitYa"] {
+    for wrong in ["x", "blt_rt_", &mistyped(&token), &token.to_uppercase(), "blt_rt_0000000000000000000000000000004AitYa"] {
         let fault = gateway.refresh(wrong).await.expect_err("refused");
         assert_eq!((fault.code, fault.reason.as_str()), (ErrorCode::Unauthenticated, "SESSION_ENDED"), "{wrong}");
     }
