@@ -7,19 +7,29 @@ const MAX_LINE: usize = 160;
 /// The lines before and after the line of a finding.
 const NEIGHBOURS: usize = 2;
 const MAX_MESSAGE: usize = 500;
+/// The bytes of a block. A minified file has a hundred thousand places in one line, so a column must not be counted from the start of the line.
+const BLOCK: usize = 256;
 
 /// A text with the offsets of its lines.
 #[derive(Debug)]
 pub struct Text<'t> {
     text: &'t str,
     starts: Vec<usize>,
+    /// The number of characters before each block.
+    before_block: Vec<usize>,
 }
 
 impl<'t> Text<'t> {
     #[must_use]
     pub fn new(text: &'t str) -> Self {
         let starts = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
-        Self { text, starts }
+        let mut characters = 0;
+        let blocks = text.as_bytes().chunks(BLOCK).map(|block| {
+            characters += characters_of(block);
+            characters
+        });
+        let before_block = std::iter::once(0).chain(blocks).collect();
+        Self { text, starts, before_block }
     }
 
     /// The text before a byte. `None` if the byte is inside of a character, or after the end.
@@ -36,8 +46,13 @@ impl<'t> Text<'t> {
             offset -= 1;
         }
         let line = self.starts.partition_point(|start| *start <= offset).max(1);
-        let column = self.text[self.starts[line - 1]..offset].chars().count() + 1;
+        let column = self.characters_before(offset) - self.characters_before(self.starts[line - 1]) + 1;
         Place { line: count(line), column: count(column), text: self.line(line) }
+    }
+
+    fn characters_before(&self, offset: usize) -> usize {
+        let block = offset / BLOCK;
+        self.before_block[block] + characters_of(&self.text.as_bytes()[block * BLOCK..offset])
     }
 
     /// The line of a byte, from 1. It is found without reading the line.
@@ -108,6 +123,11 @@ fn framed(number: usize, line: &str, column: Option<u32>) -> String {
     framed
 }
 
+/// The number of characters that begin in these bytes of UTF-8.
+fn characters_of(bytes: &[u8]) -> usize {
+    bytes.iter().filter(|byte| (**byte & 0b1100_0000) != 0b1000_0000).count()
+}
+
 fn count(value: usize) -> u32 {
     u32::try_from(value).unwrap_or(u32::MAX)
 }
@@ -128,6 +148,18 @@ mod tests {
         assert_eq!([0, 3, 4, 15, 16, 999].map(|offset| text.line_at(offset)), [1, 1, 2, 2, 3, 3]);
         assert_eq!(text.place(5).text, "\tzwö drei");
         assert_eq!(text.place_at(9, 0), text.place_at(3, 1));
+    }
+
+    /// Counted from the start of the line, these would be 10^11 characters.
+    #[test]
+    fn a_long_line_has_many_places() {
+        let long = "aö€😀".repeat(100_000);
+        let text = Text::new(&long);
+        for (at, (offset, _)) in long.char_indices().enumerate() {
+            let place = text.place(offset);
+            assert_eq!((place.line, place.column), (1, count(at) + 1));
+        }
+        assert_eq!(text.place(long.len()).column, 400_001);
     }
 
     #[test]
