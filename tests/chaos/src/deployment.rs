@@ -42,7 +42,7 @@ const TIMES: [(&str, u64); 14] = [
     ("mail-lease", 10_000),
     // What is deleted then keeps its age.
     ("housekeeping-interval", 2_000),
-    // Longer than a start: a replica that starts adds the partition that the harness has dropped, and not the other one.
+    // Longer than a start: mostly the replica that starts adds the partition that the harness has dropped, and seldom another one.
     ("partitions-interval", 10_000),
     ("page-touch-interval", 0),
 ];

@@ -250,7 +250,7 @@ impl FaultInjector {
         }
         let waiting = || armed.iter().map(|(node, _)| node.armed().len()).sum::<usize>();
         let of_workers = || deployment.of(Role::AgentStreaming).map(|node| node.armed().len()).sum::<usize>();
-        let (mut clock, mut left, mut left_of_workers) = (Stopwatch::start(), waiting(), of_workers());
+        let (mut clock, mut left, mut left_of_workers, mut are_ended) = (Stopwatch::start(), waiting(), of_workers(), false);
         let (mut aborts, mut cuts, mut restarts) =
             (Aborts::default(), Backoff::new(TRIGGERS_PER_CUT, MAX_TRIGGERS_PER_CUT), Backoff::new(1, MAX_TRIGGERS_PER_RESTART));
         while left > 0 && clock.elapsed() < within {
@@ -261,7 +261,7 @@ impl FaultInjector {
             if waiting() < left {
                 (clock, left) = (Stopwatch::start(), waiting());
                 cuts.progress();
-                self.start_others().await?;
+                self.start_others(&mut are_ended).await?;
             }
             if of_workers() < left_of_workers {
                 left_of_workers = of_workers();
@@ -272,7 +272,7 @@ impl FaultInjector {
             let is_quiet = cuts.is_due(aborted.contains(&Role::ProjectStorage));
             if is_quiet {
                 self.empty_object_caches().await?;
-                self.end_others().await?;
+                self.end_or_start_others(&mut are_ended).await?;
             }
             if left_of_workers > 0 && restarts.is_due(false) {
                 self.restart_a_worker().await?;

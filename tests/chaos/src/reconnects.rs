@@ -51,12 +51,21 @@ impl FaultInjector {
     }
 
     /// Ends the replicas that have no failpoints left while another one of their role has some: that one then does all jobs, such as the
-    /// deletion of an account.
-    pub(super) async fn end_others(&self) -> Result<()> {
+    /// deletion of an account. Starts them again the next time, because some failpoints need two replicas.
+    pub(super) async fn end_or_start_others(&self, are_ended: &mut bool) -> Result<()> {
+        if *are_ended {
+            return self.start_others(are_ended).await;
+        }
+        *are_ended = true;
         for (role, _) in CALLERS {
             let (armed, others): (Vec<_>, Vec<_>) = self.deployment.of(role).partition(|node| !node.armed().is_empty());
             if armed.is_empty() {
                 continue;
+            }
+            for node in armed {
+                if node.process().await.is_some() {
+                    node.ready(READY_WITHIN).await?;
+                }
             }
             for node in others {
                 node.kill().await?;
@@ -65,8 +74,9 @@ impl FaultInjector {
         Ok(())
     }
 
-    /// Starts the replicas that [`Self::end_others`] has ended.
-    pub(super) async fn start_others(&self) -> Result<()> {
+    /// Starts the replicas that [`Self::end_or_start_others`] has ended.
+    pub(super) async fn start_others(&self, are_ended: &mut bool) -> Result<()> {
+        *are_ended = false;
         for (role, _) in CALLERS {
             for node in self.deployment.of(role) {
                 node.start().await?;
