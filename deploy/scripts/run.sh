@@ -60,7 +60,7 @@ build_previews() {
             return
         }
         if [[ -z "$announced" ]] && ((seconds >= announce_after)); then
-            say "previews: the compiler is being built anew; until then pages are compiled by the old one"
+            say "previews: the compiler is being built anew; until then pages are compiled by the old one, if its release fits"
             announced=yes
         fi
         sleep 1
@@ -68,7 +68,7 @@ build_previews() {
     done
     wait "$build" || status=$?
     if ((status)); then
-        say "previews: the compiler could not be built; the cluster goes on without it: build it with cargo build -p compiler --bin backlot-compiler"
+        say "previews: the compiler could not be built; the cluster goes on without it: build it with: cargo build ${packages[*]} --bin backlot-compiler"
     elif [[ -n "$announced" ]]; then
         say "previews: ready"
     fi

@@ -7,7 +7,7 @@ use std::{
 };
 
 use chassis::{clock, fault_time};
-use compiler_client::message::{Module, Resource};
+use compiler_client::message::{Module, Resource, tools::PROGRAM_END};
 use prost::Message as _;
 use time::OffsetDateTime;
 
@@ -91,8 +91,11 @@ impl Cache {
         Ok(contents::put(&self.pool, &ids, bodies, clock::now()).await?)
     }
 
-    /// Code, a source map or a style sheet.
+    /// Code, a source map or a style sheet. Bytecode of tools is for workers only.
     pub(crate) async fn output(&self, name: &str) -> Result<Vec<u8>, Error> {
+        if name.ends_with(PROGRAM_END) {
+            return Err(Error::ModuleNotFound);
+        }
         modules::output(&self.pool, name).await?.ok_or(Error::ModuleNotFound)
     }
 

@@ -22,6 +22,11 @@ pub(crate) enum Error {
     TreeTooLarge { what: &'static str, limit: usize },
     #[error("the compiler {} cannot be started: {cause}; set BACKLOT_COMPILER to the path of backlot-compiler", path.display())]
     CompilerMissing { path: PathBuf, cause: io::Error },
+    /// Its bundles of tools have another form.
+    #[error("backlot-compiler is of an earlier release; install the one of this release, or wait until make run has built it")]
+    CompilerOutdated,
+    #[error("backlot-compiler was replaced during the build; try again")]
+    CompilerReplaced,
     #[error("{0}")]
     Compiler(worker::Error),
     #[error("the page was not complete after the compiler had asked for more files {0} times")]
@@ -72,7 +77,7 @@ impl Error {
             Self::Refused(fault) => fault.code,
             Self::UnexpectedMessage(_) => ErrorCode::InvalidArgument,
             Self::TreeTooLarge { .. } | Self::Compiler(worker::Error::RequestTooLarge { .. }) => ErrorCode::RateLimited,
-            Self::CompilerMissing { .. } => ErrorCode::Unavailable,
+            Self::CompilerMissing { .. } | Self::CompilerOutdated | Self::CompilerReplaced => ErrorCode::Unavailable,
             Self::Compiler(worker::Error::Timeout { .. }) | Self::Timeout(_) => ErrorCode::Timeout,
             Self::Compiler(_) | Self::TooManyRounds(_) => ErrorCode::Conflict,
             Self::ModuleNotFound => ErrorCode::NotFound,
@@ -89,7 +94,8 @@ impl Error {
             Self::Refused(fault) => &fault.reason,
             Self::UnexpectedMessage(_) => "UNEXPECTED_MESSAGE",
             Self::TreeTooLarge { .. } | Self::Compiler(worker::Error::RequestTooLarge { .. }) => "TREE_TOO_LARGE",
-            Self::CompilerMissing { .. } => "COMPILER_MISSING",
+            Self::CompilerMissing { .. } | Self::CompilerOutdated => "COMPILER_MISSING",
+            Self::CompilerReplaced => "UNAVAILABLE",
             Self::Compiler(worker::Error::Timeout { .. }) => "COMPILER_TIMEOUT",
             Self::Timeout(_) => "TIMEOUT",
             Self::Compiler(_) | Self::TooManyRounds(_) => "COMPILER_FAILED",

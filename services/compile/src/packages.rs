@@ -287,6 +287,7 @@ impl Packages {
         if plan.specifiers.is_empty() {
             return Ok(PagePackages::default());
         }
+        let release = imports.workers.release.hash().await?;
         if let Some(kept) = self.kept(tree, plan, imports).await? {
             return Ok(kept);
         }
@@ -302,9 +303,11 @@ impl Packages {
         for _ in 0..MAX_BUNDLINGS {
             let answer = imports.workers.bundle(imports.holder, &request).await?;
             if answer.wanted_tools.is_empty() {
-                let release = imports.workers.release.hash().await?;
-                let (kept, outputs) =
-                    self.keep(&plan.key(tree, imports.mode, &release), &request, PackagesAnswer { native, ..answer }).await?;
+                if imports.workers.release.hash().await? != release {
+                    return Err(Error::CompilerReplaced.into());
+                }
+                let key = plan.key(tree, imports.mode, &release);
+                let (kept, outputs) = self.keep(&key, &request, PackagesAnswer { native, ..answer }).await?;
                 return Ok(provided(kept, outputs, plan, &imports.texts.manifest));
             }
             for specifier in answer.wanted_tools {

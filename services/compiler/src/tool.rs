@@ -84,7 +84,7 @@ impl Tools {
         Self { absent: absent.into_iter().collect(), ..self }
     }
 
-    /// The hash of a tool's code. A tool that the request lacks is noted as wanted.
+    /// The address of a tool's code, with its hash. A tool that the request lacks is noted as wanted.
     pub(crate) fn id(&mut self, specifier: &str) -> Option<String> {
         let found = self.given.get(specifier).map(|tool| tool.id.clone());
         if found.is_none() && !self.absent.contains(specifier) {
@@ -93,7 +93,7 @@ impl Tools {
         found
     }
 
-    /// The hash of a tool's code, if the request has the tool.
+    /// The address of a tool's code, with its hash, if the request has the tool.
     pub(crate) fn given_id(&self, specifier: &str) -> Option<&str> {
         self.given.get(specifier).map(|tool| tool.id.as_str())
     }

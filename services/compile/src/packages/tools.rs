@@ -3,7 +3,7 @@
 use compiler_client::message::{
     Finding, Tool,
     finding::code,
-    tools::{SHEETS, program_url},
+    tools::{PROGRAM_END, SHEETS, program_url},
 };
 
 use super::{ImportRequest, Packages, Sources, page_packages::PagePackages, refusal};
@@ -53,8 +53,12 @@ impl Packages {
         let Some(package) = provided.packages.first() else { return Ok(ToolResult::Refused(explained(provided))) };
         // One that is deleted at this moment is bundled again by the next build.
         let code = modules::output(&self.shared.pool, &package.url).await?.ok_or(Error::ModuleNotFound)?;
+        let is_program = package.url.ends_with(PROGRAM_END);
+        if !is_program && !package.specifier.ends_with(SHEETS) {
+            return Err(Error::CompilerOutdated);
+        }
         // An engine trusts its bytecode.
-        if !package.specifier.ends_with(SHEETS) && program_url(hash::sha256(&code)) != package.url {
+        if is_program && program_url(hash::sha256(&code)) != package.url {
             return Err(Error::BytecodeChanged(package.url.clone()));
         }
         Ok(ToolResult::Tool(Tool { specifier: package.specifier.clone(), id: package.url.clone(), code: code.into() }))

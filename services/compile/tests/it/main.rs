@@ -1,6 +1,7 @@
 //! Tests of the service with a real PostgreSQL. Those that compile start the real executable.
 
 mod builds;
+mod bytecode;
 mod checks;
 mod edits;
 mod faults;

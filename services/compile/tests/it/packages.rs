@@ -353,12 +353,6 @@ async fn tailwind_is_written_for_each_page_and_its_bundle_is_kept() {
     assert_eq!((rows(&database.pool, "bundles").await, rows(&database.pool, "facts").await), (kept, facts + 1), "only b.js");
     own.insert("a.css", "@import 'tailwindcss';\na { @apply none-such; }".to_owned());
     assert_eq!(brief(&replica.check(&own).await.expect("findings")), ["TAILWIND a.css:2"]);
-    // No worker gets bytecode that is not the bundle's.
-    let change = sqlx::query("update outputs set body = body || 'a' where name like '%.qjs'");
-    assert_eq!(change.execute(&database.pool).await.expect("changed").rows_affected(), 1);
-    own.insert("a.css", "@import 'tailwindcss';\na { color: red }".to_owned());
-    let fault = replica.build(&own).await.map(|built| built.page.html).expect_err("a refusal");
-    assert_eq!(fault.reason, "INTERNAL", "{fault:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -48,14 +48,14 @@ pub struct PackagesAnswer {
     pub native: Vec<String>,
 }
 
-/// One ECMAScript module, or a tool.
+/// One ECMAScript module, a tool, or the style sheets of a package.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct PackageModule {
     /// Below the base, such as `@m/HASH.js`. The hash covers the code and the modules that it imports. That of a tool ends with `.qjs`, and
     /// answers no browser.
     #[prost(string, tag = "1")]
     pub url: String,
-    /// Text, or what [`Tool::code`] says.
+    /// UTF-8, or the bytecode of a tool.
     #[prost(bytes = "bytes", tag = "2")]
     pub code: Bytes,
 }

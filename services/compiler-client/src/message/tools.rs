@@ -23,11 +23,14 @@ pub const REFRESHES: [&str; 2] = [REACT_REFRESH, PREFRESH];
 /// The end of the specifier of the style sheets of a package, which SCSS imports: `backlot:tool/PACKAGE#sheets`. They are no program.
 pub const SHEETS: &str = "#sheets";
 
+/// The end of the address of bytecode.
+pub const PROGRAM_END: &str = ".qjs";
+
 /// The address of bytecode with this SHA-256.
 #[must_use]
 pub fn program_url(hash: impl AsRef<[u8]>) -> String {
     let hash: String = hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("@m/{hash}.qjs")
+    format!("@m/{hash}{PROGRAM_END}")
 }
 
 /// A bundled compiler, or style sheets.

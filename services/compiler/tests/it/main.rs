@@ -31,6 +31,7 @@ mod svelte_config;
 mod tailwind;
 mod tailwind_content;
 mod templates;
+mod tool_environment;
 mod tool_outputs;
 mod tools;
 mod workers;
