@@ -28,7 +28,7 @@ async fn the_meta_object_of_a_tool_is_empty() {
     let files = files.map(|(name, text)| file(&format!("node_modules/svelte/{name}"), text.as_bytes())).to_vec();
     let specifiers = vec![SVELTE.to_owned()];
     let packages = PackagesRequest { files, specifiers, mode: "production".to_owned(), ..PackagesRequest::default() };
-    let answer = tokio::task::spawn_blocking(|| bundle(packages, &THREADS)).await.expect("a bundle");
+    let answer = std::thread::spawn(|| bundle(packages, &THREADS)).join().expect("a bundle");
     assert_eq!(brief(&answer.findings), Vec::<String>::new());
     let module = answer.modules[0].clone();
     let tools = vec![Tool { specifier: SVELTE.to_owned(), id: module.url, code: module.code }];
