@@ -60,7 +60,7 @@ build_previews() {
             return
         }
         if [[ -z "$announced" ]] && ((seconds >= announce_after)); then
-            say "previews: the compiler is being built anew; until then pages are compiled by the old one, if its release fits"
+            say "previews: the compiler is being built anew; until then the old one compiles pages, but those with Tailwind, Svelte or Vue only if it is of this release"
             announced=yes
         fi
         sleep 1

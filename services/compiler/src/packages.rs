@@ -112,7 +112,7 @@ fn run_once(build: &Build, entries: &[Entry], threads: &Threads) -> Result<Bundl
     packages.is_tool = entries.iter().any(|entry| tool::runs_in_engine(&entry.specifier));
     let input = (0..entries.len()).map(|at| InputItem { name: Some(format!("entry{at}")), import: format!("{ENTRY}{at}") });
     let name = format!("{NAME_START}[name]{NAME_END}");
-    // Bytecode without places in the source has none.
+    // QuickJS makes `import.meta` from the name of the source, which the bytecode of tools does not have.
     let define = if packages.is_tool { vec![("import.meta".to_owned(), "{}".to_owned())] } else { Vec::new() };
     let output = Output { input: input.collect(), names: [name.clone(), name], define, mode: build.files.mode };
     build.run(Arc::new(packages), output, threads)

@@ -1,5 +1,5 @@
 //! The form in which an engine gets a tool: bytecode, which takes a fraction of the time that its source takes. The process that bundles a tool
-//! makes it and runs nothing. Only a process of the same executable loads it: the executable is part of the key of a bundle.
+//! makes it and runs nothing. The executable is part of the key of a bundle, so another executable makes its own.
 
 use rquickjs::{CatchResultExt, Context, Ctx, Error, Exception, Module, Result, Runtime, WriteOptions, module::Declared};
 
@@ -7,7 +7,7 @@ use super::runtime::{Failure, broken, failure, runtime};
 
 /// The name of the module in an engine.
 const NAME: &str = "tool";
-/// Stands before bytecode, because an executable can be replaced between a bundle and its use.
+/// The bytes before all bytecode. An executable can be replaced between a bundle and its use, so the key of the bundle is not enough.
 const ENGINE: &[u8] = b"rquickjs-sys 0.14.0\n";
 
 /// The bytecode of a module that imports nothing.
@@ -51,7 +51,7 @@ mod tests {
         assert_eq!(compile(source), Ok(code));
     }
 
-    /// Each limit ends the translation at another place, most of them while the bytecode is written.
+    /// Each limit ends the translation at another place. Without the check of the exception, some of them give short bytecode.
     #[test]
     fn without_memory_there_is_no_bytecode() {
         let long = "x".repeat(1 << 20);
