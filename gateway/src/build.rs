@@ -39,7 +39,7 @@ pub(crate) fn failure(status: &Status) -> Failure {
     let mut fault = fault_of(status);
     if fault.reason == "COMPILER_MISSING" {
         tracing::warn!("{}", fault.message);
-        "the compiler is not installed".clone_into(&mut fault.message);
+        "the compiler of this release is not installed".clone_into(&mut fault.message);
     }
     fault.into()
 }

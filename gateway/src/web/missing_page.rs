@@ -32,7 +32,7 @@ pub(crate) fn respond(failure: Failure, headers: &HeaderMap) -> Response {
         "FILE_NOT_FOUND" => ("There is no page here", "The project has no file at this address. It may not have been written yet."),
         "COMPILER_MISSING" => (
             "This page cannot be shown",
-            "It has to be compiled, and this installation has no compiler. Its operator can install `backlot-compiler` beside `backlot`.",
+            "It has to be compiled, and this installation has no compiler of this release. Its operator can install `backlot-compiler` beside `backlot`.",
         ),
         "COMPILER_FAILED" | "COMPILER_TIMEOUT" => (
             "This page cannot be compiled",
